@@ -1,0 +1,52 @@
+//! What grows with the size of a pool, and what stays flat: `cargo bench --bench growth [-- [--json] [--quick] [queued | workers]]`.
+//!
+//! Two axes: jobs in the queue of a `ThreadPool` of four, and workers of a `TaskPool`. Each size is measured several times,
+//! by turns with the others; shown are medians, and at the end the last size's figure over the first's. `inventory` walks
+//! every worker and may grow with them; nothing else should.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benchmarks measure, sleep and start threads")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod queued;
+mod table;
+mod workers;
+
+use std::env;
+use std::process::ExitCode;
+
+use harness::Options;
+use table::Axis;
+
+fn main() -> ExitCode {
+    match Options::parse(env::args().skip(1)) {
+        Ok(options) => run(&options),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> ExitCode {
+    let turns = if options.quick { 3 } else { 7 };
+    let axes = [
+        Axis {
+            name: "queued",
+            columns: queued::COLUMNS,
+            sizes: &[1_000, 100_000, 1_000_000],
+            measure: queued::measure,
+        },
+        Axis { name: "workers", columns: workers::COLUMNS, sizes: &[1, 100, 10_000], measure: workers::measure },
+    ];
+    let wanted: Vec<&Axis> = axes.iter().filter(|axis| options.wants(&[axis.name])).collect();
+    for axis in &wanted {
+        let figures = axis.run(turns);
+        if options.json { axis.print_json(&figures) } else { axis.print(&figures) }
+    }
+    if wanted.is_empty() {
+        eprintln!("no axis of that name: queued, workers");
+        return ExitCode::from(2);
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,50 @@
+//! The command line.
+
+use std::time::Duration;
+
+use super::rounds::Plan;
+
+const USAGE: &str = "usage: cargo bench --bench <name> -- [--json] [--quick] [row or peer ...]";
+
+/// What the caller asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    /// One JSON object a line in place of a table.
+    pub(crate) json: bool,
+    /// Fewer and shorter rounds: the whole run in well under two minutes.
+    pub(crate) quick: bool,
+    /// Only rows whose name or peer contains one of these; all rows if empty.
+    only: Vec<String>,
+}
+
+impl Options {
+    /// Reads the arguments after the program's name.
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self::default();
+        for argument in arguments {
+            match argument.as_str() {
+                "--json" => options.json = true,
+                "--quick" => options.quick = true,
+                // Cargo tells every benchmark that it is one.
+                "--bench" => {}
+                flag if flag.starts_with('-') => return Err(format!("{flag}: no such option\n{USAGE}")),
+                name => options.only.push(name.to_owned()),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether a row is wanted, given what names it.
+    pub(crate) fn wants(&self, names: &[&str]) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| names.iter().any(|name| name.contains(part.as_str())))
+    }
+
+    /// How often and for how long each side of a row runs.
+    pub(crate) fn plan(&self) -> Plan {
+        if self.quick {
+            Plan { rounds: 11, round: Duration::from_millis(100) }
+        } else {
+            Plan { rounds: 31, round: Duration::from_millis(250) }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! millpond beside its peers: `cargo bench --bench peers [-- [--json] [--quick] [row or peer ...]]`.
+//!
+//! Both sides of a row run in this process with the same number of workers, by turns, each on a runtime of its own of the
+//! same kind. Shown are both medians and the median of the rounds' ratios, above 1 where millpond is ahead. What is asked
+//! of millpond a thousand times and more is shown as its p99, against the peer's median of five.
+//!
+//! `control_burning` is no goal but a caution: with every core burning in somebody's code, no thread's p99 can be promised.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benchmarks measure, sleep and start threads")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod millpond;
+mod ractor_actor;
+mod ractor_factory;
+mod rayon;
+mod rows;
+mod spawn_blocking;
+mod threadpool;
+mod tokio_semaphore;
+
+use std::env;
+use std::process::ExitCode;
+
+use harness::memory::{self, CHILD};
+use harness::{Measured, Options, Plan};
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;
+
+/// A row: its name, its peer, and what measures both.
+type Row = (&'static str, &'static str, fn(&Plan) -> Measured);
+
+const ROWS: &[Row] = &[
+    ("async_64", "ractor_factory", |plan| {
+        plan.throughput(millpond::asynchronous(64), ractor_factory::asynchronous(64))
+    }),
+    ("async_64", "tokio_semaphore", |plan| {
+        plan.throughput(millpond::asynchronous(64), tokio_semaphore::asynchronous(64))
+    }),
+    ("async_1", "ractor_factory", |plan| plan.throughput(millpond::asynchronous(1), ractor_factory::asynchronous(1))),
+    ("blocking_64", "spawn_blocking", |plan| plan.throughput(millpond::blocking(64), spawn_blocking::blocking(64))),
+    ("blocking_1", "spawn_blocking", |plan| plan.throughput(millpond::blocking(1), spawn_blocking::blocking(1))),
+    ("fire_and_forget", "rayon", |plan| plan.throughput(millpond::fire_and_forget(), rayon::fire_and_forget())),
+    ("fire_and_forget", "threadpool", |plan| {
+        plan.throughput(millpond::fire_and_forget(), threadpool::fire_and_forget())
+    }),
+    ("control_backlog", "ractor_factory", |_| rows::control_backlog()),
+    ("control_burning", "ractor_ping", |_| rows::control_burning()),
+    ("inventory_now", "none", |_| rows::inventory_now()),
+    ("saturation_read", "none", |_| rows::saturation_read()),
+    ("idle_worker", "ractor_actor", |_| rows::idle_worker()),
+    ("queued_job", "none", |_| rows::queued_job()),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == CHILD).is_some() {
+        return rows::as_child(arguments.next().as_deref());
+    }
+    match Options::parse(arguments) {
+        Ok(options) => run(&options),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> ExitCode {
+    let wanted: Vec<&Row> = ROWS.iter().filter(|(row, peer, _)| options.wants(&[row, peer])).collect();
+    if wanted.is_empty() {
+        eprintln!("no row of that name");
+        return ExitCode::from(2);
+    }
+    if !options.json {
+        println!("{}", Measured::heading());
+    }
+    for (row, peer, measure) in wanted {
+        let measured = measure(&options.plan());
+        println!("{}", if options.json { measured.json(row, peer) } else { measured.line(row, peer) });
+    }
+    ExitCode::SUCCESS
+}

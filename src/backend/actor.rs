@@ -1,0 +1,374 @@
+//! Jobs are futures, or messages to a worker with a state of its own; a worker is a ractor actor on the caller's runtime.
+
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use ractor::{ActorCell, ActorProcessingErr, ActorRef, ActorRuntime, SupervisionEvent};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::coop::consume_budget;
+
+use super::{
+    Backend, Capabilities, Hosts, Interceptors, KillOutcome, KillReach, StartContext, Started, WorkerControl, host,
+};
+use crate::error::{BuildError, StartError};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch};
+use crate::plane::{Claim, WorkerContext};
+use crate::snapshot::Facts;
+use crate::sync::{Arc, Mutex};
+
+type Routine = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The one message of a worker actor: its whole life, which holds the worker's context. It lives in the handler's future
+/// and never in State: ractor drops that future first when it kills, and keeps State for long.
+struct Live(Routine);
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for Live {}
+
+struct WorkerActor;
+
+#[ractor::actor(message = Live, state = (), arguments = ())]
+impl WorkerActor {
+    async fn pre_start(&self, _myself: ActorRef<Live>, _args: ()) -> Result<(), ActorProcessingErr> {
+        // Nothing: a child in pre_start is not linked yet.
+        Ok(())
+    }
+
+    async fn handle(&self, myself: ActorRef<Live>, life: Live, _state: &mut ()) -> Result<(), ActorProcessingErr> {
+        life.0.await;
+        myself.stop(None);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<Live>,
+        _event: SupervisionEvent,
+        _state: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        // A job may link actors of its own under us; their ends are not the worker's.
+        Ok(())
+    }
+}
+
+impl WorkerControl for ActorRef<Live> {
+    fn kill(&self) -> KillOutcome {
+        self.get_cell().kill();
+        KillOutcome::Signalled
+    }
+}
+
+/// The caller's runtime, and a way to learn that it is gone.
+#[derive(Clone, Default)]
+struct Host {
+    runtime: Option<Handle>,
+    sentinel: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
+}
+
+impl Host {
+    fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => Handle::try_current().map_err(|_| BuildError::NoRuntime(Arc::from(pool)))?,
+        };
+        let (mut alive, gone) = oneshot::channel::<()>();
+        // Ends when the pool does, or is dropped with the runtime: both close the channel, and who is left sees it.
+        #[expect(clippy::disallowed_methods, reason = "the home of tokio::spawn: the runtime was given for this")]
+        runtime.spawn(async move { alive.closed().await });
+        *self.sentinel.lock() = Some(gone);
+        self.runtime = Some(runtime);
+        Ok(())
+    }
+
+    fn gone(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let gone = self.sentinel.lock().take()?;
+        // The sender is never used: its end is the message.
+        Some(Box::pin(async move { drop(gone.await) }))
+    }
+
+    fn start(&self, routine: Routine, supervisor: &ActorCell) -> Result<ActorRef<Live>, StartError> {
+        let Some(runtime) = &self.runtime else { return Err(StartError::failed("the pool was not prepared")) };
+        let _entered = runtime.enter();
+        let (actor, _started) = ActorRuntime::spawn_linked_instant(None, WorkerActor, (), supervisor.clone())
+            .map_err(|error| StartError::failed(error.to_string()))?;
+        // On a runtime that is gone the mailbox is closed: the routine is dropped with its context, which reports that.
+        let _ = actor.cast(Live(routine));
+        Ok(actor)
+    }
+
+    fn blocks(&self) -> bool {
+        self.runtime.as_ref().map_or_else(host::on_current_thread_runtime, host::blocks)
+    }
+}
+
+fn facts(actor: &ActorRef<Live>) -> Facts {
+    Facts { actor: Some(Arc::from(actor.get_id().to_string())), ..Facts::default() }
+}
+
+/// A future, as a worker sees it.
+pub trait TaskJob: Envelope {
+    /// Polls the job; ready once it has an outcome.
+    fn poll_job(&self, key: &mut ClaimKey, cx: &mut Context<'_>) -> Poll<Ran>;
+}
+
+impl<F> TaskJob for JobCell<F, F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn poll_job(&self, key: &mut ClaimKey, cx: &mut Context<'_>) -> Poll<Ran> {
+        self.poll(key, cx)
+    }
+}
+
+/// Hosts futures on actors of the caller's runtime.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    host: Host,
+    pub(crate) interceptors: Interceptors,
+}
+
+impl Tasks {
+    pub(crate) fn set_runtime(&mut self, runtime: Handle) {
+        self.host.runtime = Some(runtime);
+    }
+}
+
+impl Backend for Tasks {
+    type Job = dyn TaskJob;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("task pool", KillReach::AtYield)
+    }
+
+    fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
+        self.host.prepare(pool)
+    }
+
+    fn host_gone(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        self.host.gone()
+    }
+
+    fn would_block(&self) -> bool {
+        self.host.blocks()
+    }
+
+    fn start(&self, cx: WorkerContext<dyn TaskJob>, supervisor: &ActorCell) -> Result<Started, StartError> {
+        let cell = cx.facts_cell();
+        let actor = self.host.start(Box::pin(run_tasks(cx, self.interceptors.clone())), supervisor)?;
+        cell.set_facts(facts(&actor));
+        Ok(Started::actor(actor.clone(), actor.get_cell()))
+    }
+}
+
+async fn run_tasks(mut cx: WorkerContext<dyn TaskJob>, interceptors: Interceptors) {
+    while let Some(claim) = cx.next().await {
+        intercepted(claim, &interceptors, |job, key, cx| job.poll_job(key, cx)).await;
+        // A worker that always has work must still yield, or the runtime and a kill would wait for it.
+        consume_budget().await;
+    }
+}
+
+async fn intercepted<J: ?Sized + Envelope>(
+    claim: Claim<'_, J>,
+    interceptors: &Interceptors,
+    poll: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
+) -> bool {
+    if interceptors.is_empty() {
+        return claim.poll_run(poll).await;
+    }
+    let (context, mut poll) = (claim.context(), poll);
+    interceptors.before(&context);
+    claim
+        .poll_run(|job, key, cx| {
+            let polled = poll(job, key, cx);
+            if let Poll::Ready(ran) = &polled {
+                interceptors.after(&context, ran.panicked());
+            }
+            polled
+        })
+        .await
+}
+
+/// A worker actor with a state of its own, for [`ActorPool`](crate::ActorPool). One value of this type serves all workers of the pool.
+pub trait Worker: Send + Sync + 'static {
+    /// What it is sent.
+    type Job: Send + 'static;
+    /// What it answers.
+    type Output: Send + 'static;
+    /// What each incarnation keeps between jobs.
+    type State: Send + 'static;
+
+    /// Makes an incarnation's state. A failure is a restart decision, never the end of the pool.
+    fn start(&self, cx: &StartContext) -> impl Future<Output = Result<Self::State, StartError>> + Send;
+
+    /// Does one job. After a panic the state is suspect: the incarnation ends and its slot is restarted.
+    fn handle(
+        &self,
+        job: Self::Job,
+        state: &mut Self::State,
+        cx: &JobContext,
+    ) -> impl Future<Output = Self::Output> + Send;
+
+    /// The incarnation leaves, other than by a panic or a kill.
+    fn stop(&self, _state: Self::State) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+/// A job of an [`ActorPool`](crate::ActorPool), as its queue sees it.
+pub type ActorJob<W> = JobCell<<W as Worker>::Job, <W as Worker>::Output>;
+
+/// Hosts worker actors with a state of their own on the caller's runtime.
+pub struct Actors<W: Worker> {
+    worker: Arc<W>,
+    host: Host,
+    pub(crate) interceptors: Interceptors,
+    kind: PhantomData<fn(W)>,
+}
+
+impl<W: Worker> Actors<W> {
+    pub(crate) fn new(worker: W) -> Self {
+        let (host, interceptors) = Default::default();
+        Self { worker: Arc::new(worker), host, interceptors, kind: PhantomData }
+    }
+
+    pub(crate) fn set_runtime(&mut self, runtime: Handle) {
+        self.host.runtime = Some(runtime);
+    }
+}
+
+impl<W: Worker> Backend for Actors<W> {
+    type Job = ActorJob<W>;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("actor pool", KillReach::AtYield)
+    }
+
+    fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
+        self.host.prepare(pool)
+    }
+
+    fn host_gone(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        self.host.gone()
+    }
+
+    fn would_block(&self) -> bool {
+        self.host.blocks()
+    }
+
+    fn start(&self, cx: WorkerContext<ActorJob<W>>, supervisor: &ActorCell) -> Result<Started, StartError> {
+        let cell = cx.facts_cell();
+        let routine = run_actor(self.worker.clone(), cx, self.interceptors.clone());
+        let actor = self.host.start(Box::pin(routine), supervisor)?;
+        cell.set_facts(facts(&actor));
+        Ok(Started::actor(actor.clone(), actor.get_cell()))
+    }
+}
+
+async fn run_actor<W: Worker>(worker: Arc<W>, mut cx: WorkerContext<ActorJob<W>>, interceptors: Interceptors) {
+    let start = StartContext::new(cx.pool(), cx.worker());
+    let mut state = match guarded(worker.start(&start)).await {
+        Ok(Ok(state)) => state,
+        Ok(Err(error)) => return cx.failed(error),
+        Err(message) => return cx.failed(StartError::Panicked(message)),
+    };
+    loop {
+        let Some(claim) = cx.next().await else { break };
+        if handle(&*worker, claim, &mut state, &interceptors).await {
+            cx.condemn();
+            let _ = catch(|| drop(state));
+            return;
+        }
+        consume_budget().await;
+    }
+    if let Err(message) = guarded(worker.stop(state)).await {
+        tracing::error!(pool = cx.pool(), worker = %cx.worker(), "a worker panicked as it stopped: {message}");
+    }
+}
+
+async fn handle<W: Worker>(
+    worker: &W,
+    mut claim: Claim<'_, ActorJob<W>>,
+    state: &mut W::State,
+    interceptors: &Interceptors,
+) -> bool {
+    let context = claim.context();
+    let Some(job) = claim.take() else { return false };
+    // In place, not boxed; emptied before the outcome is written, as a future's end comes before its result is known.
+    let mut running = pin!(Some(worker.handle(job, state, &context)));
+    intercepted(claim, interceptors, |cell, _key, cx| {
+        let Some(future) = running.as_mut().as_pin_mut() else { return Poll::Ready(cell.finish(Err(String::new()))) };
+        let polled = match catch(|| future.poll(cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(caught) => Err(caught),
+        };
+        let dropped = catch(|| running.set(None));
+        Poll::Ready(cell.finish_caught(polled.and_then(|output| dropped.map(|()| output))))
+    })
+    .await
+}
+
+/// Runs a future of the user's; a panic comes back as what it said.
+async fn guarded<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch(|| future.as_mut().poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(caught) => Poll::Ready(Err(caught.message)),
+    })
+    .await
+}
+
+impl<F> Hosts<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    type Output = F::Output;
+    type Payload = F;
+
+    fn wrap(job: F) -> F {
+        job
+    }
+
+    fn unwrap(payload: F) -> F {
+        payload
+    }
+
+    fn erase(cell: Arc<JobCell<F, F::Output>>) -> Arc<dyn TaskJob> {
+        cell
+    }
+}
+
+impl<W: Worker> Hosts<W::Job> for Actors<W> {
+    type Output = W::Output;
+    type Payload = W::Job;
+
+    fn wrap(job: W::Job) -> W::Job {
+        job
+    }
+
+    fn unwrap(payload: W::Job) -> W::Job {
+        payload
+    }
+
+    fn erase(cell: Arc<ActorJob<W>>) -> Arc<ActorJob<W>> {
+        cell
+    }
+}
+
+impl std::fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tasks").finish_non_exhaustive()
+    }
+}
+
+impl<W: Worker> std::fmt::Debug for Actors<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Actors").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,250 @@
+//! Jobs are closures; a worker is an OS thread, with a state of its own if there is an initializer.
+
+use std::any::{Any, TypeId, type_name};
+use std::marker::PhantomData;
+use std::thread::Builder;
+
+use ractor::ActorCell;
+
+use super::{Backend, Capabilities, Hosts, Interceptors, KillOutcome, KillReach, StartContext, Started, WorkerControl};
+use crate::error::StartError;
+use crate::job::{ClaimKey, Envelope, JobCell, Ran, catch};
+use crate::plane::WorkerContext;
+use crate::snapshot::Facts;
+use crate::sync::Arc;
+
+type State = Box<dyn Any>;
+type Initializer = dyn Fn(&StartContext) -> Result<State, StartError> + Send + Sync;
+
+/// A job as a thread sees it.
+pub trait ThreadJob: Envelope {
+    /// Runs the job to its end, with the thread's state.
+    fn call(&self, key: &mut ClaimKey, state: &mut dyn Any) -> Ran;
+}
+
+/// A closure that needs nothing of its thread.
+#[derive(Debug)]
+pub struct Call<F>(F);
+
+impl<F, T> ThreadJob for JobCell<Call<F>, T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    fn call(&self, key: &mut ClaimKey, _state: &mut dyn Any) -> Ran {
+        self.run(key, |Call(f)| f())
+    }
+}
+
+/// A closure that takes its thread's state; see [`Pool::submit_with`](crate::Pool::submit_with).
+#[derive(Debug)]
+pub struct WithState<F, S> {
+    f: F,
+    state: PhantomData<fn(S)>,
+}
+
+impl<F, S> WithState<F, S> {
+    pub(crate) fn new(f: F) -> Self {
+        Self { f, state: PhantomData }
+    }
+
+    pub(crate) fn into_inner(self) -> F {
+        self.f
+    }
+}
+
+/// The same in its cell.
+#[derive(Debug)]
+pub struct CallWith<F, S>(WithState<F, S>);
+
+impl<F, S, T> ThreadJob for JobCell<CallWith<F, S>, T>
+where
+    F: FnOnce(&mut S) -> T + Send + 'static,
+    S: 'static,
+    T: Send + 'static,
+{
+    fn call(&self, key: &mut ClaimKey, state: &mut dyn Any) -> Ran {
+        match state.downcast_mut::<S>() {
+            Some(state) => self.run(key, |CallWith(with)| (with.f)(state)),
+            // Submission checks the type, so only an initializer that was swapped for another type gets here.
+            None => self.run(key, |_| panic!("the thread's state is not a {}", type_name::<S>())),
+        }
+    }
+}
+
+/// Hosts closures on OS threads.
+///
+/// A thread cannot be killed: one that does not end when it is asked to is abandoned, replaced, and counted until it returns.
+#[derive(Clone)]
+pub struct Threads {
+    initializer: Option<Arc<Initializer>>,
+    state: (TypeId, &'static str),
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) keep_after_panic: bool,
+    pub(crate) interceptors: Interceptors,
+    #[cfg(feature = "testing")]
+    pub(crate) refusals: crate::sync::Arc<crate::sync::AtomicUsize>,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self {
+            initializer: None,
+            state: (TypeId::of::<()>(), type_name::<()>()),
+            stack_size: None,
+            keep_after_panic: true,
+            interceptors: Interceptors::default(),
+            #[cfg(feature = "testing")]
+            refusals: Arc::default(),
+        }
+    }
+}
+
+impl Threads {
+    pub(crate) fn set_initializer<S, I>(&mut self, initializer: I)
+    where
+        S: 'static,
+        I: Fn(&StartContext) -> Result<S, StartError> + Send + Sync + 'static,
+    {
+        self.initializer = Some(Arc::new(move |cx| Ok(Box::new(initializer(cx)?))));
+        self.state = (TypeId::of::<S>(), type_name::<S>());
+    }
+
+    /// `Err` with the type that the threads have, if it is not `S`.
+    pub(crate) fn check_state<S: 'static>(&self) -> Result<(), &'static str> {
+        if self.state.0 == TypeId::of::<S>() { Ok(()) } else { Err(self.state.1) }
+    }
+
+    /// Fails as the system does when it has no more threads to give, for tests.
+    fn refusal(&self) -> std::io::Result<()> {
+        #[cfg(feature = "testing")]
+        {
+            use crate::sync::Ordering;
+            let refuse = |left: usize| left.checked_sub(1);
+            if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, refuse).is_ok() {
+                return Err(std::io::ErrorKind::WouldBlock.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn initialize(&self, cx: &StartContext) -> Result<State, StartError> {
+        let Some(initializer) = &self.initializer else { return Ok(Box::new(())) };
+        match catch(|| initializer(cx)) {
+            Ok(state) => state,
+            Err(caught) => Err(StartError::Panicked(caught.message)),
+        }
+    }
+
+    fn work(&self, mut cx: WorkerContext<dyn ThreadJob>) {
+        let mut state = match self.initialize(&StartContext::new(cx.pool(), cx.worker())) {
+            Ok(state) => state,
+            Err(error) => return cx.failed(error),
+        };
+        loop {
+            let Some(claim) = cx.next_blocking() else { break };
+            let panicked = if self.interceptors.is_empty() {
+                claim.run(|job, key| job.call(key, &mut *state))
+            } else {
+                let context = claim.context();
+                claim.run(|job, key| {
+                    self.interceptors.before(&context);
+                    let ran = job.call(key, &mut *state);
+                    self.interceptors.after(&context, ran.panicked());
+                    ran
+                })
+            };
+            if panicked && !self.keep_after_panic {
+                cx.condemn();
+                break;
+            }
+        }
+        // The state is the user's: its drop may panic, and the context is to be dropped after it all the same.
+        if let Err(caught) = catch(|| drop(state)) {
+            tracing::error!(pool = cx.pool(), worker = %cx.worker(), "a thread's state panicked as it was dropped: {}", caught.message);
+        }
+    }
+}
+
+impl Backend for Threads {
+    type Job = dyn ThreadJob;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("thread pool", KillReach::None)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the home of worker threads")]
+    fn start(&self, cx: WorkerContext<dyn ThreadJob>, _supervisor: &ActorCell) -> Result<Started, StartError> {
+        let name = format!("{}-{}", cx.pool(), cx.worker());
+        cx.set_facts(Facts { thread: Some(Arc::from(name.as_str())), ..Facts::default() });
+        let mut builder = Builder::new().name(name);
+        if let Some(bytes) = self.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        let threads = self.clone();
+        // A refused spawn drops the closure, and with it the context, which reports the exit.
+        self.refusal().and_then(|()| builder.spawn(move || threads.work(cx))).map_err(StartError::Refused)?;
+        Ok(Started::kept(Thread))
+    }
+}
+
+/// A thread in the abstract: it cannot be killed.
+struct Thread;
+
+impl WorkerControl for Thread {
+    fn kill(&self) -> KillOutcome {
+        KillOutcome::Abandoned
+    }
+}
+
+impl<F, T> Hosts<F> for Threads
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    type Output = T;
+    type Payload = Call<F>;
+
+    fn wrap(job: F) -> Call<F> {
+        Call(job)
+    }
+
+    fn unwrap(Call(job): Call<F>) -> F {
+        job
+    }
+
+    fn erase(cell: Arc<JobCell<Call<F>, T>>) -> Arc<dyn ThreadJob> {
+        cell
+    }
+}
+
+impl<F, S, T> Hosts<WithState<F, S>> for Threads
+where
+    F: FnOnce(&mut S) -> T + Send + 'static,
+    S: 'static,
+    T: Send + 'static,
+{
+    type Output = T;
+    type Payload = CallWith<F, S>;
+
+    fn wrap(job: WithState<F, S>) -> CallWith<F, S> {
+        CallWith(job)
+    }
+
+    fn unwrap(CallWith(job): CallWith<F, S>) -> WithState<F, S> {
+        job
+    }
+
+    fn erase(cell: Arc<JobCell<CallWith<F, S>, T>>) -> Arc<dyn ThreadJob> {
+        cell
+    }
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Threads")
+            .field("state", &self.state.1)
+            .field("stack_size", &self.stack_size)
+            .finish_non_exhaustive()
+    }
+}

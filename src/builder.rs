@@ -1,0 +1,209 @@
+//! Building a pool.
+
+use std::time::Duration;
+
+use ractor::{ActorCell, ActorRuntime, SpawnErr};
+use tokio::runtime::Handle;
+
+use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
+use crate::config::{Lane, Limits, PoolConfig};
+use crate::control::{PoolSupervisor, control_runtime};
+use crate::error::{BuildError, StartError};
+use crate::policy::RestartPolicy;
+use crate::pool::Pool;
+use crate::sync::{Arc, Clock};
+
+/// What a pool is to be. Nothing is started before [`build`](Self::build) or [`spawn_linked`](Self::spawn_linked), which check everything.
+#[must_use = "a builder starts nothing until it is built"]
+pub struct PoolBuilder<B: Backend> {
+    config: PoolConfig,
+    backend: B,
+    policy: Option<Arc<dyn RestartPolicy>>,
+    abandoned_cap: Option<usize>,
+}
+
+impl<B: Backend> PoolBuilder<B> {
+    /// A pool with this name over a backend, for backends of your own.
+    pub fn new(name: &str, backend: B) -> Self {
+        Self { config: PoolConfig::new(name), backend, policy: None, abandoned_cap: None }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// How many workers; default: as many as the machine runs in parallel, all kept up.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// Adds a lane.
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.config.lanes.push(lane);
+        self
+    }
+
+    /// Replaces the unnamed lane, whose name stays `default` unless this one has another.
+    pub fn default_lane(mut self, lane: Lane) -> Self {
+        self.config.lanes[0] = lane;
+        self
+    }
+
+    /// How many abandoned workers are replaced before their seats are lost; default: `max`.
+    pub fn abandoned_cap(mut self, workers: usize) -> Self {
+        self.abandoned_cap = Some(workers);
+        self
+    }
+
+    /// How long a worker may take to come up; default 30 s.
+    pub fn start_limit(mut self, limit: Duration) -> Self {
+        self.config.start_limit = limit;
+        self
+    }
+
+    /// How long a job that overran its limit has to stop when asked, and then its worker to end; default 1 s each.
+    pub fn kill_grace(mut self, grace: Duration) -> Self {
+        self.config.kill_grace = grace;
+        self
+    }
+
+    /// How long the pool drains when its last handle is dropped; default 30 s.
+    pub fn shutdown_limit(mut self, limit: Duration) -> Self {
+        self.config.shutdown_limit = limit;
+        self
+    }
+
+    /// Decides what becomes of slots whose workers fail; default: back-off and budget for each slot on its own.
+    pub fn restart_policy(mut self, policy: impl RestartPolicy) -> Self {
+        self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Where the pool reads the time; default: the machine's monotonic clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.config.clock = clock;
+        self
+    }
+
+    /// The pool's actor, not spawned yet: for `Actor::spawn_linked` in an actor system of yours. See [`PoolSupervisor`].
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn into_supervisor(mut self) -> Result<PoolSupervisor<B>, BuildError> {
+        self.config.abandoned_cap = self.abandoned_cap.unwrap_or(self.config.limits.max);
+        self.config.validate()?;
+        // The timer owns every limit of the pool, wherever its actor runs.
+        control_runtime().map_err(BuildError::ControlThread)?;
+        self.backend.prepare(&self.config.name)?;
+        Ok(PoolSupervisor::new(self.config, self.backend, self.policy))
+    }
+
+    /// Starts the pool on millpond's control thread. It belongs to the handles; see [`Pool`].
+    ///
+    /// # Errors
+    ///
+    /// If the configuration contradicts itself, the name is taken, or what the backend needs is not there.
+    pub fn build(self) -> Result<Pool<B>, BuildError> {
+        let supervisor = self.into_supervisor()?;
+        let (shared, name) = (supervisor.shared.clone(), supervisor.shared.plane.config.name.clone());
+        let _control = control_runtime().map_err(BuildError::ControlThread)?.enter();
+        let (actor, _started) = ActorRuntime::spawn_instant(Some(name.to_string()), supervisor, ())
+            .map_err(|error| spawn_error(&name, &error))?;
+        Ok(Pool::new(shared, &actor, true))
+    }
+
+    /// Starts the pool on millpond's control thread, linked under `parent`, to whom it belongs: it ends with the parent, and a
+    /// pool that fails is the parent's to decide about.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build); also if the parent is stopping.
+    pub async fn spawn_linked(self, parent: ActorCell) -> Result<Pool<B>, BuildError> {
+        let supervisor = self.into_supervisor()?;
+        let (shared, name) = (supervisor.shared.clone(), supervisor.shared.plane.config.name.clone());
+        let (actor, started) = {
+            let _control = control_runtime().map_err(BuildError::ControlThread)?.enter();
+            ActorRuntime::spawn_linked_instant(Some(name.to_string()), supervisor, (), parent)
+                .map_err(|error| spawn_error(&name, &error))?
+        };
+        match started.await {
+            Ok(Ok(_join)) => Ok(Pool::new(shared, &actor, false)),
+            Ok(Err(error)) => Err(spawn_error(&name, &error)),
+            Err(error) => Err(BuildError::Actor { pool: name, reason: error.to_string() }),
+        }
+    }
+}
+
+fn spawn_error(pool: &Arc<str>, error: &SpawnErr) -> BuildError {
+    match error {
+        SpawnErr::ActorAlreadyRegistered(_) => BuildError::NameTaken(pool.clone()),
+        other => BuildError::Actor { pool: pool.clone(), reason: other.to_string() },
+    }
+}
+
+impl PoolBuilder<Threads> {
+    /// Makes each thread's state, on that thread; see [`Pool::submit_with`]. A failure or panic is a restart decision.
+    pub fn initializer<S, I>(mut self, initializer: I) -> Self
+    where
+        S: 'static,
+        I: Fn(&StartContext) -> Result<S, StartError> + Send + Sync + 'static,
+    {
+        self.backend.set_initializer(initializer);
+        self
+    }
+
+    /// The threads' stack size in bytes; default: that of `std::thread`.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.backend.stack_size = Some(bytes);
+        self
+    }
+
+    /// Ends a thread whose job panicked, and restarts its slot, instead of keeping it: for state that a panic may have spoilt.
+    pub fn restart_after_panic(mut self) -> Self {
+        self.backend.keep_after_panic = false;
+        self
+    }
+
+    /// Adds an interceptor, called on the thread around each job.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.backend.interceptors.push(interceptor);
+        self
+    }
+}
+
+impl PoolBuilder<Tasks> {
+    /// The runtime that the workers run on; default: the one that `build` is called on.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.backend.set_runtime(runtime);
+        self
+    }
+
+    /// Adds an interceptor, called on the worker around each job.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.backend.interceptors.push(interceptor);
+        self
+    }
+}
+
+impl<W: Worker> PoolBuilder<Actors<W>> {
+    /// The runtime that the workers run on; default: the one that `build` is called on.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.backend.set_runtime(runtime);
+        self
+    }
+
+    /// Adds an interceptor, called on the worker around each job.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.backend.interceptors.push(interceptor);
+        self
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for PoolBuilder<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,341 @@
+//! What a pool is told before it starts: limits, lanes, time limits.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::id::LaneId;
+use crate::sync::{Arc, Clock};
+
+/// More workers than this is a mistake, not a limit.
+pub(crate) const MAX_WORKERS: usize = 1 << 20;
+/// The longest name of a pool or lane, and the longest label of a job, in bytes.
+pub(crate) const MAX_NAME: usize = 256;
+/// The most lanes that one pool can have.
+pub(crate) const MAX_LANES: usize = 64;
+
+const DEFAULT_CAPACITY: usize = 1024;
+const DEFAULT_ADMISSION_LIMIT: Duration = Duration::from_secs(30);
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many workers a pool may have, and how long one may idle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Workers that are kept up even when idle.
+    pub min: usize,
+    /// Workers that may run at once: the pool's limit.
+    pub max: usize,
+    /// How long a worker above `min` may idle before it leaves; `None`: for ever. Default 30 s.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// Between `min` and `max` workers, started on demand.
+    pub const fn new(min: usize, max: usize) -> Self {
+        Self { min, max, idle_timeout: Some(DEFAULT_IDLE_TIMEOUT) }
+    }
+
+    /// Always `workers` workers.
+    pub const fn fixed(workers: usize) -> Self {
+        Self::new(workers, workers)
+    }
+
+    /// Sets how long a worker above `min` may idle; `None`: for ever.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+}
+
+impl Default for Limits {
+    /// Up to as many workers as the machine runs in parallel, all of them kept up.
+    fn default() -> Self {
+        Self::fixed(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..={}", self.min, self.max)
+    }
+}
+
+/// What a full lane does to [`submit`](crate::Executor::submit).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenFull {
+    /// The submitter waits at the gate, at most the lane's admission limit.
+    Wait,
+    /// The job comes back at once.
+    Reject,
+}
+
+/// A named class of jobs with its own queue, bound, reserve and time limits.
+///
+/// Every pool has a lane called `default`; jobs that name no lane go there.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub(crate) name: Arc<str>,
+    pub(crate) capacity: usize,
+    pub(crate) reserve: usize,
+    pub(crate) when_full: WhenFull,
+    pub(crate) admission_limit: Option<Duration>,
+    pub(crate) queue_limit: Option<Duration>,
+    pub(crate) run_limit: Option<Duration>,
+}
+
+impl Lane {
+    /// A lane with a queue of 1,024 jobs, no reserve, whose submitters wait at most 30 s at the gate.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Self {
+            name: Arc::from(name.as_ref()),
+            capacity: DEFAULT_CAPACITY,
+            reserve: 0,
+            when_full: WhenFull::Wait,
+            admission_limit: Some(DEFAULT_ADMISSION_LIMIT),
+            queue_limit: None,
+            run_limit: None,
+        }
+    }
+
+    /// Bounds the queue to `jobs` jobs, running ones not counted. Zero hands over directly: a job is
+    /// admitted only for a worker that is free or can be started.
+    #[must_use]
+    pub fn capacity(mut self, jobs: usize) -> Self {
+        self.capacity = jobs;
+        self
+    }
+
+    /// Keeps `seats` seats free for this lane: no other lane takes them. Needs `min` workers of at least the sum of all reserves.
+    #[must_use]
+    pub fn reserve(mut self, seats: usize) -> Self {
+        self.reserve = seats;
+        self
+    }
+
+    /// Hands the job back at once when the lane is full, instead of letting the submitter wait.
+    #[must_use]
+    pub fn reject_when_full(mut self) -> Self {
+        self.when_full = WhenFull::Reject;
+        self
+    }
+
+    /// How long a submitter may wait at the gate; `None`: for ever. Default 30 s.
+    #[must_use]
+    pub fn admission_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.admission_limit = limit.into();
+        self
+    }
+
+    /// How long an admitted job may wait for a worker; `None`, the default: for ever.
+    #[must_use]
+    pub fn queue_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.queue_limit = limit.into();
+        self
+    }
+
+    /// How long a job may run before its outcome is `TimedOut` and the ladder starts on its worker; `None`, the default: for ever.
+    #[must_use]
+    pub fn run_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.run_limit = limit.into();
+        self
+    }
+}
+
+/// Why a configuration, or a change to one, is refused. Nothing was started or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `max` is zero.
+    #[error("max = 0: a pool without workers runs nothing; to pause a pool, quiesce it")]
+    NoWorkers,
+    /// `min` is above `max`.
+    #[error("min = {min} is above max = {max}")]
+    MinAboveMax {
+        /// The `min` asked for.
+        min: usize,
+        /// The `max` asked for.
+        max: usize,
+    },
+    /// `max` is absurd.
+    #[error("max = {max} is above {MAX_WORKERS}, the most that a pool can have")]
+    TooManyWorkers {
+        /// The `max` asked for.
+        max: usize,
+    },
+    /// Reserved workers must be up, so reserves fit into `min`.
+    #[error(
+        "lanes reserve {reserved} seats ({lanes}), but min = {min} keeps fewer workers up: raise min or lower a reserve"
+    )]
+    ReservesAboveMin {
+        /// The sum of all reserves.
+        reserved: usize,
+        /// The lanes that reserve, with how much.
+        lanes: String,
+        /// The `min` in question.
+        min: usize,
+    },
+    /// A lane without a reserve could never run a job.
+    #[error("lanes reserve all {max} seats ({lanes}), so lane `{starved}`, which reserves none, could never run a job")]
+    ReservesStarve {
+        /// The `max` in question.
+        max: usize,
+        /// The lanes that reserve, with how much.
+        lanes: String,
+        /// A lane that could never run a job.
+        starved: String,
+    },
+    /// Two lanes have one name.
+    #[error("two lanes are called `{0}`")]
+    DuplicateLane(String),
+    /// More lanes than a pool can have.
+    #[error("{0} lanes: a pool can have {MAX_LANES}")]
+    TooManyLanes(usize),
+    /// A name is empty or too long.
+    #[error("a {what}'s name has 1 to {MAX_NAME} bytes; this one has {bytes}")]
+    BadName {
+        /// What the name was for.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A time limit of zero would refuse everything.
+    #[error("the {0} is zero, which would refuse everything; leave it out for no limit")]
+    ZeroLimit(&'static str),
+}
+
+/// Everything that a pool is told before it starts, except its policies.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolConfig {
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Limits,
+    /// The unnamed lane is the first.
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) abandoned_cap: usize,
+    pub(crate) start_limit: Duration,
+    pub(crate) kill_grace: Duration,
+    pub(crate) shutdown_limit: Duration,
+    pub(crate) clock: Clock,
+}
+
+impl PoolConfig {
+    pub(crate) fn new(name: &str) -> Self {
+        let limits = Limits::default();
+        Self {
+            name: Arc::from(name),
+            limits,
+            lanes: vec![Lane::new("default")],
+            abandoned_cap: limits.max,
+            start_limit: Duration::from_secs(30),
+            kill_grace: Duration::from_secs(1),
+            shutdown_limit: Duration::from_secs(30),
+            clock: Clock::real(),
+        }
+    }
+
+    /// Checks everything; the first conflict is named.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        check_name("pool", &self.name)?;
+        if self.lanes.len() > MAX_LANES {
+            return Err(ConfigError::TooManyLanes(self.lanes.len()));
+        }
+        for (index, lane) in self.lanes.iter().enumerate() {
+            check_name("lane", &lane.name)?;
+            if self.lanes[..index].iter().any(|other| other.name == lane.name) {
+                return Err(ConfigError::DuplicateLane(lane.name.to_string()));
+            }
+            check_limit("queue limit", lane.queue_limit)?;
+            check_limit("run limit", lane.run_limit)?;
+            check_limit("admission limit", lane.admission_limit)?;
+        }
+        check_limit("start limit", Some(self.start_limit))?;
+        check_limits(&self.limits, &self.lanes)
+    }
+
+    pub(crate) fn lane_named(&self, name: &str) -> Option<LaneId> {
+        let index = self.lanes.iter().position(|lane| &*lane.name == name)?;
+        u16::try_from(index).ok().map(LaneId)
+    }
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), ConfigError> {
+    match name.len() {
+        1..=MAX_NAME => Ok(()),
+        bytes => Err(ConfigError::BadName { what, bytes }),
+    }
+}
+
+fn check_limit(what: &'static str, limit: Option<Duration>) -> Result<(), ConfigError> {
+    match limit {
+        Some(limit) if limit.is_zero() => Err(ConfigError::ZeroLimit(what)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks limits against each other and against the reserves.
+pub(crate) fn check_limits(limits: &Limits, lanes: &[Lane]) -> Result<(), ConfigError> {
+    let Limits { min, max, idle_timeout } = *limits;
+    check_limit("idle timeout", idle_timeout)?;
+    if max == 0 {
+        return Err(ConfigError::NoWorkers);
+    }
+    if max > MAX_WORKERS {
+        return Err(ConfigError::TooManyWorkers { max });
+    }
+    if min > max {
+        return Err(ConfigError::MinAboveMax { min, max });
+    }
+    let reserved = lanes.iter().fold(0usize, |sum, lane| sum.saturating_add(lane.reserve));
+    if reserved > min {
+        return Err(ConfigError::ReservesAboveMin { reserved, lanes: reserving(lanes), min });
+    }
+    match lanes.iter().find(|lane| lane.reserve == 0) {
+        Some(starved) if reserved >= max => {
+            Err(ConfigError::ReservesStarve { max, lanes: reserving(lanes), starved: starved.name.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn reserving(lanes: &[Lane]) -> String {
+    let parts: Vec<_> =
+        lanes.iter().filter(|lane| lane.reserve > 0).map(|lane| format!("`{}` {}", lane.name, lane.reserve)).collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserves_that_do_not_fit_are_refused_by_name() {
+        let mut config = PoolConfig::new("io");
+        config.limits = Limits::new(1, 4);
+        config.lanes.push(Lane::new("dns").reserve(2));
+        let error = config.validate().unwrap_err();
+        assert!(error.to_string().contains("`dns` 2"), "{error}");
+        config.limits = Limits::fixed(2);
+        assert!(matches!(config.validate(), Err(ConfigError::ReservesStarve { max: 2, .. })));
+        config.limits = Limits::fixed(3);
+        assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn absurd_limits_are_refused() {
+        for (limits, error) in [
+            (Limits::fixed(0), ConfigError::NoWorkers),
+            (Limits::new(3, 2), ConfigError::MinAboveMax { min: 3, max: 2 }),
+            (Limits::fixed(usize::MAX), ConfigError::TooManyWorkers { max: usize::MAX }),
+            (Limits::fixed(1).idle_timeout(Duration::ZERO), ConfigError::ZeroLimit("idle timeout")),
+        ] {
+            assert_eq!(check_limits(&limits, &[Lane::new("default")]), Err(error));
+        }
+    }
+
+    #[test]
+    fn duplicate_lanes_and_bad_names_are_refused() {
+        let mut config = PoolConfig::new("io");
+        config.lanes.push(Lane::new("default"));
+        assert_eq!(config.validate(), Err(ConfigError::DuplicateLane("default".into())));
+        assert!(matches!(PoolConfig::new("").validate(), Err(ConfigError::BadName { what: "pool", bytes: 0 })));
+    }
+}

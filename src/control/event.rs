@@ -1,0 +1,136 @@
+//! What happens to a pool, as a bounded stream: who reads too slowly is told how much was missed.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
+
+use crate::config::Limits;
+use crate::id::{ClaimNo, WorkerId};
+use crate::policy::{Exit, Restart};
+use crate::snapshot::Health;
+use crate::sync::{Mutex, block_on};
+
+/// How many events a reader may lag behind.
+const BACKLOG: usize = 1024;
+
+/// Something that happened to a pool.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PoolEvent {
+    /// A worker is ready, this long after its start began.
+    WorkerReady {
+        /// Which.
+        worker: WorkerId,
+        /// From its start to its readiness.
+        start_delay: Duration,
+    },
+    /// A worker is gone.
+    WorkerGone {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        exit: Exit,
+    },
+    /// A worker was told to die and cannot be made to.
+    WorkerAbandoned {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// What becomes of a slot whose worker ended by a fault.
+    RestartDecided {
+        /// The incarnation that ended.
+        worker: WorkerId,
+        /// The decision.
+        restart: Restart,
+    },
+    /// A policy panicked, hung or answered nonsense, and was replaced by the default.
+    PolicyReplaced {
+        /// What it did.
+        reason: String,
+    },
+    /// New limits are in force.
+    Resized {
+        /// Before.
+        from: Limits,
+        /// Now.
+        to: Limits,
+    },
+    /// A running job passed its limit; the ladder starts on its worker.
+    Overrun {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+    },
+    /// The gate moved: open, quiesced, draining or closed.
+    Gate(&'static str),
+    /// The pool's health changed.
+    Health(Health),
+    /// This reader was too slow: as many events before the next one are gone.
+    Missed(u64),
+}
+
+/// Where events come from; nowhere any more once the pool has ended, which ends every stream though handles live on.
+#[derive(Debug)]
+pub(crate) struct Events(Mutex<Option<broadcast::Sender<PoolEvent>>>);
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(Mutex::new(Some(broadcast::Sender::new(BACKLOG))))
+    }
+}
+
+impl Events {
+    pub(crate) fn tell(&self, event: PoolEvent) {
+        tracing::debug!(?event, "pool event");
+        // Cloned out of the lock: a send wakes readers, which is their executor's code.
+        let Some(sender) = self.0.lock().clone() else { return };
+        // Nobody listens: that is not an error.
+        let _ = sender.send(event);
+    }
+
+    /// Nothing happens to the pool any more.
+    pub(super) fn close(&self) {
+        let sender = self.0.lock().take();
+        drop(sender);
+    }
+
+    pub(crate) fn subscribe(&self) -> EventStream {
+        let sender = self.0.lock().clone();
+        // Of a pool that has ended: a stream that ends at once.
+        EventStream(sender.unwrap_or_else(|| broadcast::Sender::new(1)).subscribe())
+    }
+}
+
+/// Events of one pool, from the moment of [`events`](crate::PoolExecutor::events) on.
+#[derive(Debug)]
+pub struct EventStream(broadcast::Receiver<PoolEvent>);
+
+impl EventStream {
+    /// The next event; `None` once the pool is gone and all was read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<PoolEvent> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(RecvError::Lagged(missed)) => Some(PoolEvent::Missed(missed)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// The same for synchronous callers.
+    pub fn next_blocking(&mut self) -> Option<PoolEvent> {
+        block_on(self.next())
+    }
+
+    /// The next event, if there is one already.
+    pub fn try_next(&mut self) -> Option<PoolEvent> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Lagged(missed)) => Some(PoolEvent::Missed(missed)),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+        }
+    }
+}

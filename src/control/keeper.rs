@@ -1,0 +1,35 @@
+//! The actor that owns one worker which is not itself an actor, so that every worker is a supervised one.
+
+use ractor::{ActorCell, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr};
+
+use crate::backend::WorkerControl;
+use crate::sync::Arc;
+
+/// A keeper takes no messages: it is stopped when its worker has ended, and takes the worker with it when it is killed.
+pub(super) struct Nothing;
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for Nothing {}
+
+/// In the actor's value and not in its State, which outlives a kill.
+struct Keeper(Arc<dyn WorkerControl>);
+
+#[ractor::actor(message = Nothing, state = (), arguments = ())]
+impl Keeper {
+    async fn pre_start(&self, _myself: ActorRef<Nothing>, _args: ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // A worker that has ended takes no notice.
+        let _ = self.0.kill();
+    }
+}
+
+/// Starts a keeper for `worker` under `supervisor`, on the runtime that the caller is on.
+pub(super) fn keep(worker: Arc<dyn WorkerControl>, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+    let (keeper, _started) = ActorRuntime::spawn_linked_instant(None, Keeper(worker), (), supervisor)?;
+    Ok(keeper.get_cell())
+}

@@ -1,0 +1,86 @@
+//! The one message type of every pool.
+
+use std::any::Any;
+use std::time::Duration;
+
+use ractor::RpcReplyPort;
+use tokio::sync::oneshot;
+
+use super::report::{ResizeReport, ShutdownReport, TerminationReport};
+use super::target::{Ladder, Targets};
+use crate::config::Limits;
+use crate::error::ControlError;
+use crate::id::WorkerId;
+use crate::plane::Signal;
+use crate::policy::{Restart, SlotHistory};
+use crate::snapshot::{Inventory, Snapshot};
+use crate::sync::Arc;
+
+/// What a pool's actor can be sent. Each reply should be awaited with a time limit; [`PoolExecutor`](crate::PoolExecutor) does.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PoolMessage {
+    /// Every worker with its state, job, and since when.
+    Inventory(RpcReplyPort<Inventory>),
+    /// Lanes, ledger, histograms.
+    Snapshot(RpcReplyPort<Snapshot>),
+    /// Puts new limits in force.
+    Resize(Limits, RpcReplyPort<Result<ResizeReport, ControlError>>),
+    /// Admits and does not dispatch.
+    Quiesce(RpcReplyPort<Result<(), ControlError>>),
+    /// Dispatches again.
+    Resume(RpcReplyPort<Result<(), ControlError>>),
+    /// Refuses new jobs; answers when the admitted ones have run.
+    Drain(RpcReplyPort<Result<(), ControlError>>),
+    /// Terminates fenced targets; answers when each has a fate.
+    Terminate(Targets, Ladder, RpcReplyPort<TerminationReport>),
+    /// Drains, then ends the pool; answers after at most this long.
+    Shutdown(Duration, RpcReplyPort<ShutdownReport>),
+    /// millpond's own.
+    #[doc(hidden)]
+    Internal(Internal),
+}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for PoolMessage {}
+
+/// What only millpond sends.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Internal(pub(crate) Command);
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Start what `min` asks for.
+    Begin,
+    /// The plane tells something.
+    Signal(Signal),
+    /// A policy has decided; `Err`: it misbehaved, with what it did.
+    Decided { worker: WorkerId, decision: Result<(Restart, SlotHistory), String> },
+    /// The runtime of the async workers is gone.
+    HostGone,
+    /// The last owning handle was dropped.
+    Disowned,
+    /// An actor is asked which pool it is.
+    Attach(oneshot::Sender<Attached>),
+}
+
+impl From<Command> for PoolMessage {
+    fn from(command: Command) -> Self {
+        Self::Internal(Internal(command))
+    }
+}
+
+/// Which pool an actor is.
+pub(crate) struct Attached {
+    pub(crate) pool: Arc<str>,
+    pub(crate) kind: &'static str,
+    /// An `Arc<Shared<B>>`.
+    pub(crate) shared: Box<dyn Any + Send>,
+}
+
+impl std::fmt::Debug for Attached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attached").field("pool", &self.pool).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,29 @@
+//! The control plane: the supervisor actor, what it is asked, and the threads that it and the timer run on.
+//!
+//! The supervisor never awaits in a handler. It starts work, remembers what it waits for, and the answer comes back as a message.
+
+mod event;
+mod keeper;
+mod message;
+mod port;
+mod reaper;
+mod report;
+mod resize;
+mod shutdown;
+mod side;
+mod staff;
+mod supervisor;
+mod target;
+mod terminate;
+mod timer;
+
+pub use event::{EventStream, PoolEvent};
+pub use message::PoolMessage;
+pub use reaper::{Orphan, orphans};
+pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
+pub use supervisor::PoolSupervisor;
+pub use target::{Ladder, Select, Target, Targets};
+
+pub(crate) use message::{Attached, Command};
+pub(crate) use supervisor::Shared;
+pub(crate) use timer::{alarm_after, control_runtime};

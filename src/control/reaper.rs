@@ -1,0 +1,73 @@
+//! What pools that are gone have left behind: workers that could not be made to end.
+
+use std::time::Duration;
+
+use crate::id::{JobId, WorkerId};
+use crate::slot::Cell;
+use crate::snapshot::{Facts, WorkerState};
+use crate::sync::{Arc, Clock, Mutex, Timestamp};
+
+/// A worker that outlives its pool.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Orphan {
+    /// The pool that it was of.
+    pub pool: Arc<str>,
+    /// The worker.
+    pub worker: WorkerId,
+    /// The job that it will not let go of, if it has one.
+    pub job: Option<JobId>,
+    /// What its submitter called that.
+    pub label: Option<Arc<str>>,
+    /// How long the pool has been gone.
+    pub orphaned_for: Duration,
+    /// Its thread or actor.
+    pub facts: Facts,
+}
+
+struct Ward {
+    pool: Arc<str>,
+    cell: Arc<Cell>,
+    job: Option<HeldJob>,
+    since: Timestamp,
+    clock: Clock,
+}
+
+/// The job in an orphan's hands: its number, and what its submitter called it.
+pub(super) type HeldJob = (JobId, Option<Arc<str>>);
+
+static WARDS: Mutex<Vec<Ward>> = parking_lot::const_mutex(Vec::new());
+
+/// Takes over what a pool that ends leaves behind.
+pub(super) fn adopt(pool: &Arc<str>, clock: &Clock, cells: Vec<(Arc<Cell>, Option<HeldJob>)>) {
+    let since = clock.now();
+    let mut wards = WARDS.lock();
+    wards.retain(|ward| !is_gone(&ward.cell));
+    for (cell, job) in cells {
+        if !wards.iter().any(|ward| Arc::ptr_eq(&ward.cell, &cell)) {
+            wards.push(Ward { pool: pool.clone(), cell, job, since, clock: clock.clone() });
+        }
+    }
+}
+
+fn is_gone(cell: &Cell) -> bool {
+    cell.lock().state == WorkerState::Gone
+}
+
+/// Workers of pools that are gone which have not ended: threads in a job that cannot be interrupted, tasks that do not yield.
+/// Each is listed until its code returns.
+pub fn orphans() -> Vec<Orphan> {
+    let mut wards = WARDS.lock();
+    wards.retain(|ward| !is_gone(&ward.cell));
+    wards
+        .iter()
+        .map(|ward| Orphan {
+            pool: ward.pool.clone(),
+            worker: ward.cell.id,
+            job: ward.job.as_ref().map(|(job, _)| *job),
+            label: ward.job.as_ref().and_then(|(_, label)| label.clone()),
+            orphaned_for: ward.clock.now().since(ward.since),
+            facts: ward.cell.facts(),
+        })
+        .collect()
+}

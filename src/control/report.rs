@@ -1,0 +1,177 @@
+//! What control operations answer.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::target::Target;
+use crate::config::Limits;
+use crate::id::{JobId, WorkerId};
+use crate::snapshot::{Ended, Seconds};
+
+/// What a resize did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ResizeReport {
+    /// The limits that were in force.
+    pub from: Limits,
+    /// The limits in force now.
+    pub to: Limits,
+    /// Seats owed back: so many workers leave as soon as their jobs end.
+    pub debt: usize,
+    pub(crate) settled: oneshot::Receiver<Vec<WorkerId>>,
+}
+
+impl ResizeReport {
+    /// Ends when the debt is paid, or another resize has taken its place, with the workers that left.
+    pub fn settled(self) -> Settled {
+        Settled(self.settled)
+    }
+}
+
+/// See [`ResizeReport::settled`]. Empty if the pool ended first.
+#[derive(Debug)]
+pub struct Settled(oneshot::Receiver<Vec<WorkerId>>);
+
+impl Future for Settled {
+    type Output = Vec<WorkerId>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(Result::unwrap_or_default)
+    }
+}
+
+/// A rung of the ladder.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Rung {
+    /// Asks the job.
+    Cancel,
+    /// Tells the worker to leave after its job.
+    Stop,
+    /// Takes the worker now.
+    Kill,
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancel => "cancel",
+            Self::Stop => "stop",
+            Self::Kill => "kill",
+        })
+    }
+}
+
+/// What became of a target.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Fate {
+    /// The job was queued, and will not run.
+    Withdrawn,
+    /// The job ended by itself: before the message came, or when it was asked to.
+    Finished,
+    /// The worker left after its job.
+    Stopped,
+    /// The worker was taken, and is gone.
+    Killed,
+    /// The worker was told to die and cannot be made to; it is counted until it returns.
+    Abandoned,
+    /// No such worker or job: another incarnation has its place.
+    Stale,
+    /// The ladder ended before the target did.
+    StillRunning,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Withdrawn => "withdrawn from the queue",
+            Self::Finished => "finished by itself",
+            Self::Stopped => "stopped",
+            Self::Killed => "killed",
+            Self::Abandoned => "abandoned: it cannot be made to end",
+            Self::Stale => "stale: no such worker or job any more",
+            Self::StillRunning => "still running: the ladder ended first",
+        })
+    }
+}
+
+/// What became of one target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct TargetReport {
+    /// The target.
+    pub target: Target,
+    /// What became of it.
+    pub fate: Fate,
+    /// The rung that worked, if one was needed.
+    pub rung: Option<Rung>,
+    /// From the message's arrival to that.
+    pub took: Duration,
+    /// The job that the target was, or that its worker held.
+    pub job: Option<JobId>,
+    /// How that job ended, if it has.
+    pub outcome: Option<Ended>,
+}
+
+impl fmt::Display for TargetReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.target, self.fate)?;
+        if let Some(rung) = self.rung {
+            write!(f, " at {rung}")?;
+        }
+        write!(f, " after {}", Seconds(self.took))?;
+        match (self.job, self.outcome) {
+            (Some(job), Some(outcome)) => write!(f, "; job {job} {outcome}"),
+            (Some(job), None) => write!(f, "; job {job} still runs"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What became of each target, in their order.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct TerminationReport {
+    /// One row a target.
+    pub targets: Vec<TargetReport>,
+}
+
+impl fmt::Display for TerminationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, target) in self.targets.iter().enumerate() {
+            write!(f, "{}{target}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of the jobs of a pool that was shut down. Counts jobs since the shutdown began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Jobs that ran to their end, panics and overruns included.
+    pub completed: u64,
+    /// Jobs that never began.
+    pub not_started: u64,
+    /// Jobs that ended by themselves after they were asked to.
+    pub cancelled: u64,
+    /// Jobs whose worker was killed.
+    pub killed: u64,
+    /// Jobs whose worker cannot be made to die; see [`orphans`](crate::orphans).
+    pub abandoned: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { completed, not_started, cancelled, killed, abandoned, took } = self;
+        write!(f, "shut down in {}: {completed} completed, {not_started} not started, ", Seconds(*took))?;
+        write!(f, "{cancelled} cancelled, {killed} killed, {abandoned} abandoned")
+    }
+}

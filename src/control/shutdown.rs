@@ -1,0 +1,169 @@
+//! The end of a pool: by request within a limit, or at once, however its actor dies.
+
+use std::time::Duration;
+
+use ractor::RpcReplyPort;
+
+use super::event::PoolEvent;
+use super::reaper::{self, HeldJob};
+use super::report::ShutdownReport;
+use super::supervisor::{Shared, Supervision};
+use crate::backend::{Backend, KillReach};
+use crate::error::CloseReason;
+use crate::gate::Gate;
+use crate::job::Envelope;
+use crate::slot::Cell;
+use crate::snapshot::Ledger;
+use crate::sync::{Arc, Timestamp};
+
+/// A shutdown under way.
+pub(super) struct Ending {
+    began: Timestamp,
+    /// From here on running jobs are asked to stop: the last quarter of the limit.
+    cancel_at: Timestamp,
+    deadline: Timestamp,
+    before: Ledger,
+    asked: Vec<Arc<dyn Envelope>>,
+    phase: Phase,
+    replies: Vec<RpcReplyPort<ShutdownReport>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Admitted jobs run. Exits: `Asked`, `Stopping`.
+    Draining,
+    /// Running jobs have been asked to stop. Exit: `Stopping`.
+    Asked,
+    /// Workers leave; none is started any more.
+    Stopping,
+    Over,
+}
+
+impl Ending {
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping | Phase::Over)
+    }
+
+    pub(super) fn reason(&self) -> CloseReason {
+        if self.is_stopping() { CloseReason::Shutdown } else { CloseReason::Draining }
+    }
+}
+
+impl<B: Backend> Supervision<B> {
+    pub(super) fn shut_down(&mut self, limit: Duration, reply: Option<RpcReplyPort<ShutdownReport>>) {
+        let now = self.now();
+        if let Some(ending) = &mut self.ending {
+            // A second request may hurry the first, never delay it.
+            ending.cancel_at = ending.cancel_at.min(now.after(limit / 4 * 3));
+            ending.deadline = ending.deadline.min(now.after(limit));
+            ending.replies.extend(reply);
+            return;
+        }
+        self.ending = Some(Ending {
+            began: now,
+            cancel_at: now.after(limit / 4 * 3),
+            deadline: now.after(limit),
+            before: self.plane().ledger(),
+            asked: Vec::new(),
+            phase: Phase::Draining,
+            replies: reply.into_iter().collect(),
+        });
+        // Draining already, or closed: either is what is wanted.
+        let _ = self.plane().set_gate(Gate::Draining);
+        self.tell(PoolEvent::Gate("draining"));
+        self.staff();
+    }
+
+    /// Moves a shutdown on; says when to look again.
+    pub(super) fn wind_down(&mut self, now: Timestamp) -> Timestamp {
+        let Some(mut ending) = self.ending.take() else { return Timestamp::NEVER };
+        if ending.phase == Phase::Draining && now >= ending.cancel_at && now < ending.deadline {
+            ending.asked = self.plane().cancel_running();
+            ending.phase = Phase::Asked;
+        }
+        if !ending.is_stopping() && self.plane().is_quiet() {
+            ending.phase = Phase::Stopping;
+            // Nothing is left to run: whoever comes now is refused for good.
+            let _ = self.plane().set_gate(Gate::Closed(CloseReason::Shutdown));
+            self.plane().stop_all();
+        }
+        let over = now >= ending.deadline || ending.is_stopping() && self.has_only_abandoned();
+        if over && ending.phase != Phase::Over {
+            self.end(&mut ending, now);
+        }
+        let next = match ending.phase {
+            Phase::Draining => ending.cancel_at,
+            Phase::Asked | Phase::Stopping => ending.deadline,
+            Phase::Over => Timestamp::NEVER,
+        };
+        self.ending = Some(ending);
+        next
+    }
+
+    fn has_only_abandoned(&self) -> bool {
+        self.employed.len() <= self.plane().counts.abandoned()
+    }
+
+    fn end(&mut self, ending: &mut Ending, now: Timestamp) {
+        ending.phase = Phase::Over;
+        let cancelled = ending.asked.iter().filter(|job| job.header().is_done()).count() as u64;
+        self.shared.abort(CloseReason::Shutdown, &Arc::from("the pool was shut down"));
+        let (before, after) = (ending.before, self.plane().ledger());
+        let ran = |ledger: &Ledger| ledger.completed + ledger.panicked + ledger.expired;
+        let report = ShutdownReport {
+            completed: (ran(&after) - ran(&before)).saturating_sub(cancelled),
+            not_started: after.not_started - before.not_started,
+            cancelled,
+            killed: after.killed - before.killed,
+            abandoned: after.abandoned - before.abandoned,
+            took: now.since(ending.began),
+        };
+        for reply in ending.replies.drain(..) {
+            // Whoever asked may have gone.
+            let _ = reply.send(report);
+        }
+        for reply in self.drains.drain(..) {
+            drop(reply.send(Ok(())));
+        }
+        self.tell(PoolEvent::Gate("closed"));
+        self.myself.stop(Some("shut down".to_owned()));
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// The pool ends now, whether or not its actor still answers.
+    pub(crate) fn end_now(&self) {
+        self.abort(CloseReason::Shutdown, &Arc::from("the pool was aborted"));
+        if let Some(actor) = self.actor.get() {
+            actor.get_cell().kill();
+        }
+    }
+
+    /// However the pool dies: the gate closes and every outcome is written, on the spot. Safe to call again.
+    pub(super) fn abort(&self, reason: CloseReason, by: &Arc<str>) {
+        let interruptible = self.backend.capabilities().kill != KillReach::None;
+        let held: Vec<_> = self.plane.cells().into_iter().map(|cell| (in_hand(&cell), cell)).collect();
+        let running = self.plane.abort(reason, by, interruptible);
+        let wards = running.into_iter().map(|cell| {
+            let job = held.iter().find(|(_, other)| Arc::ptr_eq(other, &cell)).and_then(|(job, _)| job.clone());
+            (cell, job)
+        });
+        reaper::adopt(&self.plane.config.name, &self.plane.clock, wards.collect());
+    }
+}
+
+fn in_hand(cell: &Cell) -> Option<HeldJob> {
+    let state = cell.lock();
+    let header = state.held.as_ref()?.job.header();
+    Some((header.id(), header.label().cloned()))
+}
+
+/// Runs [`Shared::abort`] when the actor's value is dropped, which ractor does however the actor ends.
+pub(super) struct AbortGuard<B: Backend>(pub(super) Arc<Shared<B>>);
+
+impl<B: Backend> Drop for AbortGuard<B> {
+    fn drop(&mut self) {
+        self.0.abort(CloseReason::ActorGone, &Arc::from("the pool's actor ended"));
+        self.0.events.close();
+    }
+}

@@ -1,0 +1,129 @@
+//! Side threads: where user code runs that no worker runs. One that hangs past its limit is abandoned and replaced.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use parking_lot::Condvar;
+
+use crate::job::catch;
+use crate::plane::Garbage;
+use crate::sync::{Arc, Clock, Mutex, OnceLock, Timestamp};
+
+type Errand = Box<dyn FnOnce() + Send>;
+
+/// How long one errand may take before the next ones get another thread.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a side thread waits for errands before it ends.
+const LINGER: Duration = Duration::from_secs(5);
+/// So many threads hang at most; beyond that errands wait for one of them to return.
+const MOST_THREADS: usize = 64;
+
+#[derive(Default)]
+struct State {
+    errands: VecDeque<Errand>,
+    /// Threads that wait for errands.
+    waiting: usize,
+    /// Threads in an errand, with when it began.
+    busy: Vec<(u64, Timestamp)>,
+    next_thread: u64,
+}
+
+/// A queue of errands and the threads that run them: one, unless one hangs.
+struct Side {
+    name: &'static str,
+    state: Mutex<State>,
+    work: Condvar,
+    clock: Clock,
+}
+
+impl Side {
+    fn new(name: &'static str) -> Arc<Self> {
+        Arc::new(Self { name, state: Mutex::default(), work: Condvar::new(), clock: Clock::real() })
+    }
+
+    fn run(self: &Arc<Self>, errand: Errand) {
+        self.state.lock().errands.push_back(errand);
+        self.staff();
+    }
+
+    /// Sees to it that a thread that does not hang will take what is queued.
+    fn staff(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        if state.errands.is_empty() {
+            return;
+        }
+        let hangs = state.busy.iter().all(|&(_, since)| now.since(since) >= PATIENCE);
+        if state.waiting > 0 {
+            self.work.notify_one();
+        } else if hangs && state.busy.len() < MOST_THREADS {
+            state.next_thread += 1;
+            let thread = state.next_thread;
+            // Counted as busy from here on, so that no second one is started for the same errand.
+            state.busy.push((thread, now));
+            drop(state);
+            self.clone().spawn(thread);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the home of side threads")]
+    fn spawn(self: Arc<Self>, thread: u64) {
+        let side = self.clone();
+        let name = format!("millpond-{}", self.name);
+        if let Err(error) = std::thread::Builder::new().name(name).spawn(move || side.serve(thread)) {
+            tracing::error!("no side thread for {}: {error}; errands wait", self.name);
+            self.state.lock().busy.retain(|&(other, _)| other != thread);
+        }
+    }
+
+    fn serve(self: Arc<Self>, thread: u64) {
+        loop {
+            let errand = {
+                let mut state = self.state.lock();
+                state.busy.retain(|&(other, _)| other != thread);
+                state.waiting += 1;
+                while state.errands.is_empty() {
+                    if self.work.wait_for(&mut state, LINGER).timed_out() && state.errands.is_empty() {
+                        state.waiting -= 1;
+                        return;
+                    }
+                }
+                state.waiting -= 1;
+                let now = self.clock.now();
+                state.busy.push((thread, now));
+                state.errands.pop_front()
+            };
+            if let Some(errand) = errand
+                && let Err(caught) = catch(errand)
+            {
+                tracing::error!("user code on the side thread for {} panicked: {}", self.name, caught.message);
+            }
+        }
+    }
+}
+
+fn drops() -> &'static Arc<Side> {
+    static DROPS: OnceLock<Arc<Side>> = OnceLock::new();
+    DROPS.get_or_init(|| Side::new("side-drops"))
+}
+
+fn policies() -> &'static Arc<Side> {
+    static POLICIES: OnceLock<Arc<Side>> = OnceLock::new();
+    POLICIES.get_or_init(|| Side::new("side-policies"))
+}
+
+/// Drops a payload where it can block nobody.
+pub(super) fn discard(garbage: Garbage) {
+    drops().run(Box::new(move || garbage.dispose()));
+}
+
+/// Asks a policy.
+pub(super) fn ask_policy(question: impl FnOnce() + Send + 'static) {
+    policies().run(Box::new(question));
+}
+
+/// Looks after side threads that hang while errands wait; called by supervisors when they tick.
+pub(super) fn look_after() {
+    drops().staff();
+    policies().staff();
+}

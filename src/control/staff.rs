@@ -1,0 +1,346 @@
+//! Workers start, end and are restarted; each slot has its own history, budget and back-off.
+
+use std::time::Duration;
+
+use ractor::{ActorCell, ActorId};
+
+use super::event::PoolEvent;
+use super::message::Command;
+use super::side;
+use super::supervisor::Supervision;
+use crate::backend::{Backend, WorkerControl};
+use crate::error::StartError;
+use crate::id::WorkerId;
+use crate::job::catch;
+use crate::plane::{Overrun, WorkerContext};
+use crate::policy::{Exit, Restart, RestartPolicy, SlotBackoff, SlotHistory};
+use crate::snapshot::WorkerState;
+use crate::sync::{Arc, Timestamp};
+
+/// How long a restart policy may think.
+const POLICY_LIMIT: Duration = Duration::from_secs(1);
+/// The longest delay that makes sense.
+const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A lasting position for a worker.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// How many incarnations it has had.
+    generation: u32,
+    restarts: u32,
+    /// When its latest incarnation was started.
+    started_at: Timestamp,
+    history: Option<SlotHistory>,
+    /// Why the backend refused the latest incarnation, until its exit is told.
+    refusal: Option<StartError>,
+    state: SlotState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum SlotState {
+    /// Empty. Exit: `Filled`.
+    #[default]
+    Vacant,
+    /// Has a worker. Exits: `Vacant`, `Deciding`.
+    Filled,
+    /// Its worker ended by a fault, and the policy thinks, until then at most. Exits: `Vacant`, `Waiting`.
+    Deciding(Timestamp),
+    /// Backs off or cools down until then, or stays empty for good. Exit: `Vacant`.
+    Waiting(Timestamp),
+}
+
+/// A worker as the supervisor knows it.
+pub(super) struct Employed {
+    pub(super) control: Arc<dyn WorkerControl>,
+    /// The worker's own actor, or its keeper.
+    actor: Option<ActorCell>,
+    kept: bool,
+    /// When its start is over its limit; `NEVER` once it is ready.
+    start_by: Timestamp,
+    /// Its slot is not its own any more.
+    abandoned: bool,
+}
+
+impl Employed {
+    pub(super) fn is(&self, actor: ActorId) -> bool {
+        self.actor.as_ref().is_some_and(|cell| cell.get_id() == actor)
+    }
+}
+
+impl<B: Backend> Supervision<B> {
+    /// Starts as many workers as are wanted, in slots that can have one.
+    pub(super) fn staff(&mut self) {
+        if self.ending.as_ref().is_some_and(|ending| ending.is_stopping()) {
+            return;
+        }
+        for _ in 0..self.plane().workers_wanted() {
+            let max = self.plane().max();
+            let vacant = self.slots.iter().take(max).position(|slot| slot.state == SlotState::Vacant);
+            let slot = match vacant {
+                Some(slot) => slot,
+                None if self.slots.len() < max => {
+                    self.slots.push(Slot::default());
+                    self.slots.len() - 1
+                }
+                // Slots above a lowered limit are still filled, so that fewer than `max` are free.
+                None => return,
+            };
+            self.start(slot);
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.state = SlotState::Filled;
+        let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
+        let cell = self.shared.plane.seat_worker(worker, slot.restarts);
+        slot.started_at = cell.started_at;
+        let context = WorkerContext::new(self.shared.plane.clone(), cell.clone());
+        let supervisor = self.myself.get_cell();
+        // A backend is trusted to return at once, but not to be free of panics.
+        let started = catch(|| self.shared.backend.start(context, &supervisor))
+            .unwrap_or_else(|caught| Err(StartError::Panicked(caught.message)));
+        match started {
+            Ok(started) => {
+                let kept = started.actor.is_none();
+                let actor = started.actor.or_else(|| self.keep(started.control.clone()));
+                let start_by = cell.started_at.after(self.plane().config.start_limit);
+                let employed = Employed { control: started.control, actor, kept, start_by, abandoned: false };
+                self.employed.insert(worker, employed);
+            }
+            // The context was dropped, and its exit is on the way without a reason: it is added there.
+            Err(error) => {
+                let slot = &mut self.slots[index];
+                slot.refusal = Some(error);
+                // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
+                slot.state = SlotState::Deciding(Timestamp::NEVER);
+                self.update_cooling();
+            }
+        }
+    }
+
+    pub(super) fn on_ready(&mut self, worker: WorkerId) {
+        if let Some(employed) = self.employed.get_mut(&worker) {
+            employed.start_by = Timestamp::NEVER;
+        }
+        let Some(cell) = self.plane().cell(worker) else { return };
+        let Some(ready_at) = cell.ready_at() else { return };
+        self.tell(PoolEvent::WorkerReady { worker, start_delay: ready_at.since(cell.started_at) });
+        if let Some(slot) = self.slots.get_mut(worker.slot as usize) {
+            let mut history = slot.history.take().unwrap_or_else(|| SlotHistory::new(worker, cell.started_at));
+            (history.worker, history.started_at, history.ready_at) = (worker, cell.started_at, Some(ready_at));
+            slot.history = Some(history);
+        }
+    }
+
+    /// Workers whose start overran its limit are taken down as a job is. Says when the next one does.
+    pub(super) fn check_starts(&mut self, now: Timestamp) -> Timestamp {
+        let late: Vec<_> = self
+            .employed
+            .iter()
+            .filter(|(_, e)| e.start_by <= now && !e.abandoned)
+            .map(|(worker, _)| *worker)
+            .collect();
+        for worker in late {
+            let Some(cell) = self.plane().cell(worker) else { continue };
+            if cell.lock().state == WorkerState::Starting {
+                let limit = self.plane().config.start_limit;
+                cell.fail(StartError::TimedOut(limit));
+                self.kill_worker(worker, &Arc::from("it was not ready within its start limit"));
+            }
+            if let Some(employed) = self.employed.get_mut(&worker) {
+                employed.start_by = Timestamp::NEVER;
+            }
+        }
+        self.employed.values().filter(|e| !e.abandoned).map(|e| e.start_by).min().unwrap_or(Timestamp::NEVER)
+    }
+
+    /// An incarnation is gone. The one place where its slot learns of it, unless it had been abandoned before.
+    pub(super) fn on_exit(&mut self, worker: WorkerId, exit: Exit) {
+        let exit = self.refusal_of(worker).unwrap_or(exit);
+        let employed = self.employed.remove(&worker);
+        if let Some(Employed { actor: Some(keeper), kept: true, .. }) = &employed {
+            keeper.stop(None);
+        }
+        if let Exit::FailedToStart(error) = &exit {
+            tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker did not come up: {error}");
+        }
+        self.tell(PoolEvent::WorkerGone { worker, exit: exit.clone() });
+        self.note_left(worker, &exit);
+        if !employed.is_some_and(|employed| employed.abandoned) {
+            self.vacate_slot(worker, exit);
+        }
+        // One that had been abandoned gives back what it took from the budget.
+        self.update_cooling();
+        self.staff();
+    }
+
+    fn refusal_of(&mut self, worker: WorkerId) -> Option<Exit> {
+        let slot = self.slots.get_mut(worker.slot as usize).filter(|slot| slot.generation == worker.generation)?;
+        Some(Exit::FailedToStart(Arc::new(slot.refusal.take()?)))
+    }
+
+    /// A worker cannot be made to end: its slot goes on without it.
+    pub(super) fn on_abandoned(&mut self, worker: WorkerId) {
+        let Some(employed) = self.employed.get_mut(&worker) else { return };
+        if std::mem::replace(&mut employed.abandoned, true) {
+            return;
+        }
+        tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker cannot be made to end: it is abandoned");
+        self.tell(PoolEvent::WorkerAbandoned { worker });
+        let failure = self.plane().cell(worker).and_then(|cell| cell.take_failure());
+        let exit = match failure {
+            Some(error) => Exit::FailedToStart(Arc::new(error)),
+            None => Exit::Killed(Arc::from("abandoned")),
+        };
+        self.vacate_slot(worker, exit);
+        self.staff();
+    }
+
+    /// The slot is free for another worker, or waits for what its policy says.
+    fn vacate_slot(&mut self, worker: WorkerId, exit: Exit) {
+        let failed = if let Exit::FailedToStart(error) = &exit { Some(error.clone()) } else { None };
+        self.leave_slot(worker, exit);
+        self.update_cooling();
+        if let Some(error) = failed {
+            // Its seat is out of the count by now, so what was handed over to it is one too many.
+            self.plane().fail_handed_over(&error);
+        }
+    }
+
+    fn leave_slot(&mut self, worker: WorkerId, exit: Exit) {
+        let now = self.now();
+        let Some(slot) = self.slots.get_mut(worker.slot as usize) else { return };
+        if slot.generation != worker.generation {
+            return;
+        }
+        slot.state = SlotState::Vacant;
+        if !exit.is_fault() {
+            return;
+        }
+        let mut history = slot.history.clone().unwrap_or_else(|| SlotHistory::new(worker, slot.started_at));
+        if history.worker != worker {
+            // It never became ready.
+            (history.worker, history.started_at, history.ready_at) = (worker, slot.started_at, None);
+        }
+        slot.history = Some(history.clone());
+        slot.state = SlotState::Deciding(now.after(POLICY_LIMIT));
+        let (policy, myself) = (self.policy.clone(), self.myself.clone());
+        side::ask_policy(move || {
+            let decision = catch(|| {
+                history.fault(now, policy.healthy_after());
+                let restart = policy.decide(now, &history, &exit);
+                (restart, history)
+            });
+            let decision = decision.map_err(|caught| caught.message);
+            // A pool that has ended meanwhile needs no decision.
+            let _ = myself.cast(Command::Decided { worker, decision }.into());
+        });
+    }
+
+    pub(super) fn on_decided(&mut self, worker: WorkerId, decision: Result<(Restart, SlotHistory), String>) {
+        let Some(slot) = self.slots.get_mut(worker.slot as usize) else { return };
+        if slot.generation != worker.generation || !matches!(slot.state, SlotState::Deciding(_)) {
+            return;
+        }
+        let sane =
+            decision.map_err(|message| format!("it panicked: {message}")).and_then(|decision| match &decision.0 {
+                Restart::After(delay) | Restart::CoolDown(delay) if *delay > LONGEST_DELAY => {
+                    Err(format!("it asked for a delay of {delay:?}"))
+                }
+                _ => Ok(decision),
+            });
+        match sane {
+            Ok((restart, history)) => {
+                slot.history = Some(history);
+                self.decide(worker, restart);
+            }
+            Err(reason) => self.replace_policy(worker, reason),
+        }
+    }
+
+    fn replace_policy(&mut self, worker: WorkerId, reason: String) {
+        tracing::error!(pool = &*self.plane().config.name, "the restart policy is replaced by the default: {reason}");
+        self.tell(PoolEvent::PolicyReplaced { reason });
+        self.policy = Arc::new(SlotBackoff::default());
+        let (now, default) = (self.now(), SlotBackoff::default());
+        let slot = &mut self.slots[worker.slot as usize];
+        let history = slot.history.get_or_insert_with(|| SlotHistory::new(worker, slot.started_at));
+        history.fault(now, default.healthy_after());
+        let restart = default.decide(now, history, &Exit::Lost);
+        self.decide(worker, restart);
+    }
+
+    fn decide(&mut self, worker: WorkerId, restart: Restart) {
+        let now = self.now();
+        self.tell(PoolEvent::RestartDecided { worker, restart: restart.clone() });
+        let slot = &mut self.slots[worker.slot as usize];
+        slot.restarts = slot.restarts.saturating_add(1);
+        slot.state = match restart {
+            Restart::After(Duration::ZERO) => SlotState::Vacant,
+            Restart::After(delay) | Restart::CoolDown(delay) => SlotState::Waiting(now.after(delay)),
+            Restart::Never => SlotState::Waiting(Timestamp::NEVER),
+            Restart::Escalate(reason) => {
+                self.escalated = Some(Arc::from(reason));
+                SlotState::Vacant
+            }
+        };
+        self.update_cooling();
+        self.staff();
+    }
+
+    /// Slots whose delay is over are vacant again; a policy that thinks for too long is replaced. Says when to look again.
+    pub(super) fn end_restarts(&mut self, now: Timestamp) -> Timestamp {
+        let mut next = Timestamp::NEVER;
+        let mut over = false;
+        let mut late = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            match slot.state {
+                SlotState::Waiting(until) if until <= now => {
+                    slot.state = SlotState::Vacant;
+                    over = true;
+                }
+                SlotState::Deciding(until) if until <= now => late.push((index, slot.generation)),
+                SlotState::Waiting(until) | SlotState::Deciding(until) => next = next.min(until),
+                SlotState::Vacant | SlotState::Filled => {}
+            }
+        }
+        for (index, generation) in late {
+            let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation };
+            self.replace_policy(worker, format!("it did not answer within {POLICY_LIMIT:?}"));
+        }
+        if over {
+            self.update_cooling();
+            self.staff();
+        }
+        next
+    }
+
+    /// Tells the plane how many seats cannot be filled.
+    pub(super) fn update_cooling(&self) {
+        let max = self.plane().max();
+        let unavailable = |slot: &&Slot| matches!(slot.state, SlotState::Waiting(_) | SlotState::Deciding(_));
+        let cooling = self.slots.iter().take(max).filter(unavailable).count();
+        self.plane().set_cooling(cooling);
+    }
+
+    /// Workers above `min` that idled for too long leave. Says when to look again.
+    pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
+        let limits = self.plane().limits();
+        let next = self.plane().retire_idle(now);
+        match limits.idle_timeout {
+            // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
+            Some(timeout) if self.plane().counts.live() > limits.min => {
+                next.min(now.after((timeout / 4).max(Duration::from_millis(5))))
+            }
+            _ => Timestamp::NEVER,
+        }
+    }
+
+    pub(super) fn on_overrun(&mut self, overrun: Overrun) {
+        let Overrun { worker, claim } = overrun;
+        self.tell(PoolEvent::Overrun { worker, claim });
+        self.climb_for_overrun(worker, claim);
+    }
+}

@@ -1,0 +1,316 @@
+//! The pool's actor: it owns the gate, the limit, the slots and the restarts, and awaits nobody.
+
+use std::collections::HashMap;
+
+use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+
+use super::event::{Events, PoolEvent};
+use super::message::{Attached, Command, Internal, PoolMessage};
+use super::port::Port;
+use super::resize::Settling;
+use super::shutdown::{AbortGuard, Ending};
+use super::staff::{Employed, Slot};
+use super::terminate::Termination;
+use super::timer::{self, Timed};
+use super::{keeper, side};
+use crate::backend::Backend;
+use crate::config::PoolConfig;
+use crate::error::{CloseReason, ControlError};
+use crate::gate::Gate;
+use crate::id::WorkerId;
+use crate::job::Envelope;
+use crate::plane::{Leases, Plane, Signal};
+use crate::policy::{RestartPolicy, SlotBackoff};
+use crate::snapshot::{Health, WorkerState};
+use crate::sync::{Arc, OnceLock, Ticks, Timestamp};
+
+/// What a pool's handles and its actor share.
+pub(crate) struct Shared<B: Backend> {
+    pub(crate) plane: Arc<Plane<B::Job>>,
+    pub(crate) leases: Leases<B::Job>,
+    pub(crate) backend: B,
+    pub(crate) events: Events,
+    pub(crate) actor: OnceLock<ActorRef<PoolMessage>>,
+    pub(super) port: Port,
+}
+
+impl<J: ?Sized + Envelope> Timed for Plane<J> {
+    fn next_tick(&self) -> Timestamp {
+        Plane::next_tick(self)
+    }
+}
+
+/// The actor of a pool, whatever its backend. Spawned by the builder, or by hand:
+///
+/// ```no_run
+/// # use millpond::*; use ractor::{Actor, ActorCell};
+/// # async fn spawn(parent: ActorCell) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let supervisor = ThreadPool::builder("io").limits(Limits::fixed(4)).into_supervisor()?;
+/// let (actor, _join) = Actor::spawn_linked(Some("io".to_owned()), supervisor, (), parent).await?;
+/// let pool = ThreadPool::from_actor(actor).await?;
+/// # Ok(()) }
+/// ```
+///
+/// Spawned by hand it runs on the caller's runtime and shares its fate: while every thread of that runtime is blocked, control
+/// does not answer, and when the runtime goes, so does the pool. [`PoolBuilder::spawn_linked`](crate::PoolBuilder::spawn_linked) links it
+/// under the same parent and runs it on millpond's control thread.
+pub struct PoolSupervisor<B: Backend> {
+    pub(crate) shared: Arc<Shared<B>>,
+    policy: Arc<dyn RestartPolicy>,
+    /// In the actor's value, not in its State, which outlives a kill in the parent's mailbox.
+    _guard: AbortGuard<B>,
+}
+
+impl<B: Backend> PoolSupervisor<B> {
+    pub(crate) fn new(config: PoolConfig, backend: B, policy: Option<Arc<dyn RestartPolicy>>) -> Self {
+        let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared<B>>| {
+            let weak = weak.clone();
+            let port = Port::new(move || weak.upgrade().is_some_and(|shared| shared.backend.would_block()));
+            let plane = Plane::new(config, Box::new(port.clone()));
+            let leases = Leases::new(&plane);
+            Shared { plane, leases, backend, events: Events::default(), actor: OnceLock::new(), port }
+        });
+        let _guard = AbortGuard(shared.clone());
+        Self { shared, policy: policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())), _guard }
+    }
+}
+
+/// What the supervisor remembers between messages.
+pub struct Supervision<B: Backend> {
+    pub(super) shared: Arc<Shared<B>>,
+    pub(super) myself: ActorRef<PoolMessage>,
+    pub(super) policy: Arc<dyn RestartPolicy>,
+    pub(super) slots: Vec<Slot>,
+    /// Our own map of children: asking ractor takes a process-wide lock.
+    pub(super) employed: HashMap<WorkerId, Employed>,
+    pub(super) terminations: Vec<Termination>,
+    pub(super) settling: Option<Settling>,
+    pub(super) drains: Vec<RpcReplyPort<Result<(), ControlError>>>,
+    pub(super) ending: Option<Ending>,
+    pub(super) escalated: Option<Arc<str>>,
+    reminded: Timestamp,
+    health: Health,
+}
+
+#[ractor::actor(message = PoolMessage, state = Supervision<B>, arguments = ())]
+impl<B: Backend> PoolSupervisor<B> {
+    async fn pre_start(&self, myself: ActorRef<PoolMessage>, _args: ()) -> Result<Supervision<B>, ActorProcessingErr> {
+        // A pool's actor is spawned once: the first reference stands.
+        let _ = self.shared.actor.set(myself.clone());
+        self.shared.port.connect(&myself);
+        let plane = &self.shared.plane;
+        let ticks: Arc<dyn Ticks> = plane.clone();
+        plane.clock.follow(&ticks);
+        if !plane.clock.is_settable() {
+            let timed: Arc<dyn Timed> = plane.clone();
+            timer::register(Arc::downgrade(&timed));
+        }
+        if let Some(gone) = self.shared.backend.host_gone() {
+            let myself = myself.clone();
+            // On the control thread: when the host is gone, so may be the runtime that this runs on.
+            #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]
+            timer::control_runtime()?.spawn(async move {
+                gone.await;
+                let _ = myself.cast(Command::HostGone.into());
+            });
+        }
+        let _ = myself.cast(Command::Begin.into());
+        Ok(Supervision::new(self.shared.clone(), myself, self.policy.clone()))
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<PoolMessage>,
+        message: PoolMessage,
+        state: &mut Supervision<B>,
+    ) -> Result<(), ActorProcessingErr> {
+        state.on(message);
+        match state.escalated.take() {
+            Some(reason) => {
+                state.shared.abort(CloseReason::Escalated(reason.clone()), &reason);
+                Err(format!("pool `{}` was given up: {reason}", state.shared.plane.config.name).into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<PoolMessage>,
+        _state: &mut Supervision<B>,
+    ) -> Result<(), ActorProcessingErr> {
+        // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
+        self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"));
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _myself: ActorRef<PoolMessage>,
+        event: SupervisionEvent,
+        state: &mut Supervision<B>,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorTerminated(who, ..) | SupervisionEvent::ActorFailed(who, _) = event {
+            state.on_actor_end(who.get_id());
+        }
+        Ok(())
+    }
+}
+
+impl<B: Backend> Supervision<B> {
+    fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Arc<dyn RestartPolicy>) -> Self {
+        Self {
+            shared,
+            myself,
+            policy,
+            slots: Vec::new(),
+            employed: HashMap::new(),
+            terminations: Vec::new(),
+            settling: None,
+            drains: Vec::new(),
+            ending: None,
+            escalated: None,
+            reminded: Timestamp::NEVER,
+            health: Health::Healthy,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.plane.clock.now()
+    }
+
+    pub(super) fn plane(&self) -> &Plane<B::Job> {
+        &self.shared.plane
+    }
+
+    fn on(&mut self, message: PoolMessage) {
+        match message {
+            // Whoever asked may have gone: that is their affair, here and below.
+            PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),
+            PoolMessage::Snapshot(reply) => drop(reply.send(self.plane().snapshot())),
+            PoolMessage::Resize(limits, reply) => self.resize(limits, reply),
+            PoolMessage::Quiesce(reply) => drop(reply.send(self.move_gate(Gate::Quiesced, "quiesce"))),
+            PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
+            PoolMessage::Drain(reply) => self.drain(reply),
+            PoolMessage::Terminate(targets, ladder, reply) => self.terminate(targets, &ladder, reply),
+            PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
+            PoolMessage::Internal(Internal(command)) => self.command(command),
+        }
+        self.settle();
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Begin => self.staff(),
+            Command::Signal(Signal::Demand) => self.staff(),
+            Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
+            Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
+            Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
+            Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
+            Command::Decided { worker, decision } => self.on_decided(worker, decision),
+            Command::HostGone => self.on_host_gone(),
+            Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
+            Command::Attach(reply) => {
+                let pool = self.plane().config.name.clone();
+                let kind = self.shared.backend.capabilities().kind;
+                drop(reply.send(Attached { pool, kind, shared: Box::new(self.shared.clone()) }));
+            }
+        }
+    }
+
+    /// After every message: whatever waited for something looks whether it has come, and says when to look again.
+    fn settle(&mut self) {
+        let now = self.now();
+        side::look_after();
+        let mut next = self.check_starts(now);
+        next = next.min(self.climb(now));
+        next = next.min(self.end_restarts(now));
+        next = next.min(self.retire_idle(now));
+        self.settle_resize();
+        self.settle_drains();
+        next = next.min(self.wind_down(now));
+        self.note_health();
+        self.remind(next);
+    }
+
+    /// Has a tick at `at`, unless an earlier one is set.
+    pub(super) fn remind(&mut self, at: Timestamp) {
+        if at < self.reminded {
+            self.reminded = at;
+            self.plane().remind_control(at);
+        }
+    }
+
+    pub(super) fn tell(&self, event: PoolEvent) {
+        self.shared.events.tell(event);
+    }
+
+    fn move_gate(&mut self, gate: Gate, operation: &'static str) -> Result<(), ControlError> {
+        let word = gate.word();
+        let pool = self.plane().config.name.clone();
+        self.plane().set_gate(gate).map_err(|reason| ControlError::TooLate { pool, operation, reason })?;
+        self.tell(PoolEvent::Gate(word));
+        self.staff();
+        Ok(())
+    }
+
+    fn drain(&mut self, reply: RpcReplyPort<Result<(), ControlError>>) {
+        match self.move_gate(Gate::Draining, "drain") {
+            Ok(()) => self.drains.push(reply),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn settle_drains(&mut self) {
+        if !self.drains.is_empty() && self.plane().is_quiet() {
+            for reply in self.drains.drain(..) {
+                drop(reply.send(Ok(())));
+            }
+        }
+    }
+
+    fn on_host_gone(&mut self) {
+        tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
+        let by = Arc::from("the runtime of its worker is gone");
+        self.shared.abort(CloseReason::RuntimeGone, &by);
+        self.tell(PoolEvent::Gate("closed"));
+        self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
+    }
+
+    /// A child ended: a worker's own actor, after its context has said so; or a keeper that somebody killed.
+    fn on_actor_end(&mut self, actor: ractor::ActorId) {
+        let found = self.employed.iter().find(|(_, employed)| employed.is(actor)).map(|(worker, _)| *worker);
+        if let Some(worker) = found
+            && self.plane().cell(worker).is_some_and(|cell| cell.lock().state != WorkerState::Gone)
+        {
+            self.kill_worker(worker, &Arc::from("its actor was killed"));
+        }
+    }
+
+    /// Gives a worker that is no actor one.
+    pub(super) fn keep(&self, control: Arc<dyn crate::backend::WorkerControl>) -> Option<ractor::ActorCell> {
+        keeper::keep(control, self.myself.get_cell())
+            .map_err(|error| tracing::error!(pool = &*self.plane().config.name, "a worker has no keeper: {error}"))
+            .ok()
+    }
+
+    fn note_health(&mut self) {
+        let health = self.plane().health();
+        if health != self.health {
+            self.health = health;
+            self.tell(PoolEvent::Health(health));
+        }
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for PoolSupervisor<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolSupervisor").field("pool", &self.shared.plane.config.name).finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for Supervision<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervision").field("pool", &self.shared.plane.config.name).finish_non_exhaustive()
+    }
+}

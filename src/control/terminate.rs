@@ -1,0 +1,277 @@
+//! The ladder: each target climbs it on its own, and the supervisor looks in when something happened or a grace is over.
+
+use std::time::Duration;
+
+use ractor::RpcReplyPort;
+
+use super::report::{Fate, Rung, TargetReport, TerminationReport};
+use super::supervisor::Supervision;
+use super::target::{Ladder, Target, Targets};
+use crate::backend::{Backend, KillOutcome};
+use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::job::{Envelope, Header};
+use crate::plane::Condemned;
+use crate::policy::Exit;
+use crate::slot::Cell;
+use crate::snapshot::{Ended, WorkerState};
+use crate::sync::{Arc, Timestamp};
+
+/// How often a climb looks whether its job has ended: a job's end tells control nothing.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Somebody's request: targets on the ladder, and who wants to know.
+pub(super) struct Termination {
+    climbs: Vec<Climb>,
+    reply: Option<RpcReplyPort<TerminationReport>>,
+    began: Timestamp,
+}
+
+/// One target on the ladder.
+struct Climb {
+    target: Target,
+    by: Arc<str>,
+    rungs: Vec<(Rung, Duration)>,
+    /// The next rung.
+    next: usize,
+    /// When the grace of the last one is over.
+    until: Timestamp,
+    condemned: Option<Condemned>,
+    /// The job that is or was in the worker's hands.
+    job: Option<Arc<dyn Envelope>>,
+    /// For a queued job: whether it was taken out.
+    withdrawn: Option<bool>,
+    fate: Option<(Fate, Option<Rung>, Duration)>,
+}
+
+impl Climb {
+    fn new(target: Target, ladder: &Ladder, by: Arc<str>, now: Timestamp) -> Self {
+        Self {
+            target,
+            by,
+            rungs: ladder.rungs.clone(),
+            next: 0,
+            until: now,
+            condemned: None,
+            job: None,
+            withdrawn: None,
+            fate: None,
+        }
+    }
+
+    fn last_rung(&self) -> Option<Rung> {
+        self.next.checked_sub(1).map(|last| self.rungs[last].0)
+    }
+
+    fn ended_by_itself(&self) -> bool {
+        let ended = self.job.as_ref().and_then(|job| job.header().ended());
+        matches!(ended, Some(Ended::Completed | Ended::Panicked))
+    }
+
+    fn fenced(&self) -> Option<(WorkerId, Option<ClaimNo>)> {
+        match self.target {
+            Target::Worker(worker) => Some((worker, None)),
+            Target::Claim { worker, claim, .. } => Some((worker, Some(claim))),
+            Target::Queued(_) => None,
+        }
+    }
+}
+
+impl<B: Backend> Supervision<B> {
+    pub(super) fn terminate(&mut self, targets: Targets, ladder: &Ladder, reply: RpcReplyPort<TerminationReport>) {
+        let now = self.now();
+        let by: Arc<str> = Arc::from("terminated by an operator");
+        let climbs = targets.into_iter().map(|target| Climb::new(target, ladder, by.clone(), now)).collect();
+        self.terminations.push(Termination { climbs, reply: Some(reply), began: now });
+    }
+
+    /// A job passed its run limit: it was asked to stop already; its worker has a grace, then it is taken.
+    pub(super) fn climb_for_overrun(&mut self, worker: WorkerId, claim: ClaimNo) {
+        let now = self.now();
+        let Some(cell) = self.plane().cell(worker) else { return };
+        let Some(job) = cell.lock().held.as_ref().map(|held| held.job.header().id()) else { return };
+        let grace = self.plane().config.kill_grace;
+        let ladder = Ladder::new().then(Rung::Cancel, grace).then(Rung::Kill, grace);
+        let climb =
+            Climb::new(Target::Claim { worker, claim, job }, &ladder, Arc::from("its job passed a time limit"), now);
+        self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
+    }
+
+    /// Takes a worker now, with nobody waiting for the answer.
+    pub(super) fn kill_worker(&mut self, worker: WorkerId, by: &Arc<str>) {
+        let now = self.now();
+        let ladder = Ladder::new().then(Rung::Kill, self.plane().config.kill_grace);
+        let climb = Climb::new(Target::Worker(worker), &ladder, by.clone(), now);
+        self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
+    }
+
+    /// Every target goes as far up as it can; says when to look again.
+    pub(super) fn climb(&mut self, now: Timestamp) -> Timestamp {
+        let mut next = Timestamp::NEVER;
+        let mut terminations = std::mem::take(&mut self.terminations);
+        for termination in &mut terminations {
+            let began = termination.began;
+            for climb in termination.climbs.iter_mut().filter(|climb| climb.fate.is_none()) {
+                self.advance(climb, began, now);
+                if climb.fate.is_none() {
+                    next = next.min(climb.until.max(now)).min(now.after(LOOK));
+                }
+            }
+        }
+        terminations.retain_mut(|termination| !finish(termination));
+        // What an abandoned worker set off meanwhile comes after.
+        terminations.append(&mut self.terminations);
+        self.terminations = terminations;
+        next
+    }
+
+    fn advance(&mut self, climb: &mut Climb, began: Timestamp, now: Timestamp) {
+        loop {
+            if let Some(fate) = self.fate(climb) {
+                climb.fate = Some((fate, climb.last_rung(), now.since(began)));
+                return;
+            }
+            if climb.until > now {
+                return;
+            }
+            let Some(&(rung, grace)) = climb.rungs.get(climb.next) else {
+                let fate = self.overstayed(climb);
+                climb.fate = Some((fate, climb.last_rung(), now.since(began)));
+                return;
+            };
+            climb.next += 1;
+            climb.until = now.after(grace);
+            self.step(climb, rung);
+        }
+    }
+
+    /// What became of the target, if that is known by now.
+    fn fate(&self, climb: &Climb) -> Option<Fate> {
+        let Some((worker, claim)) = climb.fenced() else { return self.fate_of_queued(climb) };
+        let cell = self.plane().cell(worker);
+        let Some(cell) = cell.filter(|cell| cell.lock().state != WorkerState::Gone) else {
+            return Some(match climb.last_rung() {
+                None if claim.is_some() && self.employed.contains_key(&worker) => Fate::Finished,
+                None => Fate::Stale,
+                Some(Rung::Cancel) => Fate::Finished,
+                Some(Rung::Stop) => Fate::Stopped,
+                // A job that was quicker than the kill ended by itself; its worker has taken no other.
+                Some(Rung::Kill) if climb.ended_by_itself() => Fate::Finished,
+                Some(Rung::Kill) => Fate::Killed,
+            });
+        };
+        let state = cell.lock();
+        let holds = |claim| state.held.as_ref().is_some_and(|held| held.claim == claim);
+        if state.state == WorkerState::Abandoned {
+            // It keeps the claim that it was abandoned with; any other was over before.
+            return Some(if claim.is_none_or(holds) { Fate::Abandoned } else { Fate::Finished });
+        }
+        // Once it is condemned only its end counts: then it has taken no other job.
+        let claim = claim.filter(|_| climb.condemned.is_none() && climb.last_rung() != Some(Rung::Stop))?;
+        (!holds(claim)).then_some(Fate::Finished)
+    }
+
+    /// The first rung, whichever it is, takes a queued job out.
+    fn fate_of_queued(&self, climb: &Climb) -> Option<Fate> {
+        let Target::Queued(job) = climb.target else { return None };
+        match climb.withdrawn? {
+            true => Some(Fate::Withdrawn),
+            false if self.plane().was_admitted(job) => Some(Fate::Finished),
+            false => Some(Fate::Stale),
+        }
+    }
+
+    /// Takes a queued job out; one that a worker has taken since is followed there.
+    fn withdraw(&self, climb: &mut Climb, job: JobId) {
+        let withdrawn = self.plane().cancel_queued(job);
+        climb.withdrawn = Some(withdrawn);
+        if !withdrawn && let Some((worker, claim)) = self.plane().holder_of(job) {
+            climb.target = Target::Claim { worker, claim, job };
+            (climb.next, climb.until) = (0, self.now());
+        }
+    }
+
+    fn step(&mut self, climb: &mut Climb, rung: Rung) {
+        let Some((worker, claim)) = climb.fenced() else {
+            if let Target::Queued(job) = climb.target {
+                self.withdraw(climb, job);
+            }
+            return;
+        };
+        let Some(cell) = self.plane().cell(worker) else { return };
+        if climb.job.is_none() {
+            climb.job = cell.lock().held.as_ref().map(|held| held.job.clone());
+        }
+        match rung {
+            Rung::Cancel => cancel(&cell, claim),
+            Rung::Stop => match claim {
+                Some(claim) => climb.condemned = self.plane().condemn(worker, Some(claim), &climb.by),
+                None => self.plane().stop_worker(&cell, Exit::Retired),
+            },
+            Rung::Kill => self.take(climb, worker, claim),
+        }
+    }
+
+    fn take(&mut self, climb: &mut Climb, worker: WorkerId, claim: Option<ClaimNo>) {
+        let Some(condemned) = self.plane().condemn(worker, claim, &climb.by) else { return };
+        if let Some((job, _)) = &condemned.job {
+            job.header().cancel();
+        }
+        let idle_leaves = condemned.job.is_none() && condemned.cell.lock().state == WorkerState::Leaving;
+        let outcome = self.employed.get(&worker).map(|employed| employed.control.kill());
+        if outcome == Some(KillOutcome::Abandoned) && !idle_leaves {
+            self.abandon(&condemned.cell, &climb.by);
+        }
+        climb.condemned = Some(condemned);
+    }
+
+    /// The last grace is over.
+    fn overstayed(&mut self, climb: &Climb) -> Fate {
+        let killed = climb.last_rung() == Some(Rung::Kill);
+        match climb.fenced().and_then(|(worker, _)| self.plane().cell(worker)) {
+            Some(cell) if killed => {
+                self.abandon(&cell, &climb.by);
+                Fate::Abandoned
+            }
+            _ => Fate::StillRunning,
+        }
+    }
+
+    fn abandon(&mut self, cell: &Arc<Cell>, by: &Arc<str>) {
+        self.plane().abandon(cell, by);
+        self.on_abandoned(cell.id);
+    }
+}
+
+fn cancel(cell: &Cell, claim: Option<ClaimNo>) {
+    let held = {
+        let state = cell.lock();
+        state.held.as_ref().filter(|held| claim.is_none_or(|claim| held.claim == claim)).map(|held| held.job.clone())
+    };
+    if let Some(job) = held {
+        job.header().cancel();
+    }
+}
+
+/// Answers once every target has a fate.
+fn finish(termination: &mut Termination) -> bool {
+    if termination.climbs.iter().any(|climb| climb.fate.is_none()) {
+        return false;
+    }
+    let targets = termination.climbs.iter().filter_map(|climb| {
+        let (fate, rung, took) = climb.fate?;
+        let rung = rung.filter(|_| !matches!(fate, Fate::Stale));
+        let header = climb.job.as_ref().map(|job| job.header());
+        let named = match climb.target {
+            Target::Claim { job, .. } | Target::Queued(job) => Some(job),
+            Target::Worker(_) => None,
+        };
+        let job = named.or(header.map(Header::id));
+        let outcome = header.and_then(Header::ended).or((fate == Fate::Withdrawn).then_some(Ended::Cancelled));
+        Some(TargetReport { target: climb.target, fate, rung, took, job, outcome })
+    });
+    if let Some(reply) = termination.reply.take() {
+        // Whoever asked may have gone.
+        let _ = reply.send(TerminationReport { targets: targets.collect() });
+    }
+    true
+}

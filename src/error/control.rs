@@ -1,0 +1,131 @@
+//! How building a pool, starting a worker, or asking a pool's actor can fail.
+
+use std::time::Duration;
+
+use super::CloseReason;
+use crate::config::ConfigError;
+use crate::sync::Arc;
+
+/// Why a worker did not come up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system refused a thread, process or the like.
+    #[error("the system refused the worker")]
+    Refused(#[source] std::io::Error),
+    /// The initializer, or the worker's own start, failed.
+    #[error("the worker's start failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The initializer, or the worker's own start, panicked.
+    #[error("the worker's start panicked: {0}")]
+    Panicked(String),
+    /// It took longer than the start limit.
+    #[error("the worker was not ready within {0:?}")]
+    TimedOut(Duration),
+    /// The worker ended before it was ready.
+    #[error("the worker ended before it was ready")]
+    Gone,
+}
+
+impl StartError {
+    /// A start that failed for a reason of its own.
+    pub fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed(reason.into())
+    }
+}
+
+/// Why a pool was not built. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Async workers need a tokio runtime, and there is none here.
+    #[error("pool `{0}`: async workers need a tokio runtime: build the pool inside one, or give the builder a handle")]
+    NoRuntime(Arc<str>),
+    /// Another actor has that name in ractor's registry.
+    #[error("the name `{0}` is taken in the actor registry")]
+    NameTaken(Arc<str>),
+    /// The control thread could not be started.
+    #[error("the control thread could not be started")]
+    ControlThread(#[source] std::io::Error),
+    /// The pool actor did not come up, for instance because its parent was stopping.
+    #[error("pool `{pool}`: its actor did not come up: {reason}")]
+    Actor {
+        /// The pool.
+        pool: Arc<str>,
+        /// What ractor said.
+        reason: String,
+    },
+}
+
+/// Why a control operation gave no answer, or refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// No reply within the control limit. What was asked for may still happen.
+    #[error("pool `{pool}`: no reply to {operation} within {limit:?}; it may still happen")]
+    TimedOut {
+        /// The pool.
+        pool: Arc<str>,
+        /// What was asked.
+        operation: &'static str,
+        /// The control limit.
+        limit: Duration,
+    },
+    /// The pool's actor is gone.
+    #[error("pool `{pool}` is gone, so {operation} has nobody to answer it")]
+    Closed {
+        /// The pool.
+        pool: Arc<str>,
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// The change contradicts the configuration. Nothing was changed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The pool drains or has ended, and this cannot be done any more.
+    #[error("pool `{pool}` cannot {operation}: {reason}")]
+    TooLate {
+        /// The pool.
+        pool: Arc<str>,
+        /// What was asked.
+        operation: &'static str,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Nothing that was selected exists.
+    #[error("pool `{pool}` has no {what}")]
+    Unknown {
+        /// The pool.
+        pool: Arc<str>,
+        /// What was asked for, such as "lane `dns`" or "worker 3.7".
+        what: String,
+    },
+}
+
+/// Why an actor did not turn out to be the pool that was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// No actor has that name.
+    #[error("no actor is registered as `{0}`")]
+    NotRegistered(String),
+    /// The actor takes other messages than a pool's.
+    #[error("the actor `{0}` is not a pool")]
+    NotAPool(String),
+    /// It is a pool of another kind.
+    #[error("pool `{pool}` is a {found}, not a {wanted}")]
+    OtherKind {
+        /// The pool.
+        pool: Arc<str>,
+        /// What it is.
+        found: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+    },
+    /// The actor is dead, or did not answer.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}

@@ -1,0 +1,208 @@
+//! How a job that was admitted can fail.
+
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::{CloseReason, StartError};
+use crate::id::{JobId, WorkerId};
+use crate::snapshot::{Ended, Scene, Seconds};
+use crate::sync::Arc;
+
+/// Which time limit passed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// Until a worker takes the job.
+    Queue,
+    /// While the job runs.
+    Run,
+    /// The absolute one, over all others.
+    Deadline,
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "queue limit",
+            Self::Run => "run limit",
+            Self::Deadline => "deadline",
+        })
+    }
+}
+
+/// How an admitted job failed; two words, so that a job's outcome stays small. What a job itself returns, an error of its own included, is its output and not this.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// It panicked.
+    #[error("{0}")]
+    Panicked(Box<PanicReport>),
+    /// It was cancelled before a worker took it.
+    #[error("job {0} was cancelled before it began")]
+    Cancelled(JobId),
+    /// One of its time limits passed. In the queue: it never ran. While running: its worker goes down the ladder.
+    #[error("{0}")]
+    TimedOut(Box<TimedOut>),
+    /// The pool ended before the job began.
+    #[error("{0}")]
+    NotStarted(Box<NotStarted>),
+    /// The job was handed over to a worker that was being started, and the start failed.
+    #[error(transparent)]
+    StartFailed(Box<StartFailed>),
+    /// Its worker was killed under it.
+    #[error("{0}")]
+    Killed(Box<KilledJob>),
+    /// Its worker was told to die and cannot be made to: the job may still be running, and its result will be dropped.
+    #[error("{0}; it cannot be interrupted, so it may still run: its worker is abandoned")]
+    Abandoned(Box<KilledJob>),
+    /// Its worker vanished without a word.
+    #[error("{0}")]
+    Lost(Box<KilledJob>),
+}
+
+impl JobError {
+    /// The ledger's term for this.
+    pub fn ended(&self) -> Ended {
+        match self {
+            Self::Panicked(_) => Ended::Panicked,
+            Self::Cancelled(_) => Ended::Cancelled,
+            Self::TimedOut(_) => Ended::Expired,
+            Self::NotStarted(_) | Self::StartFailed(_) => Ended::NotStarted,
+            Self::Killed(_) => Ended::Killed,
+            Self::Abandoned(_) => Ended::Abandoned,
+            Self::Lost(_) => Ended::Lost,
+        }
+    }
+}
+
+/// A job that never began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct NotStarted {
+    /// The job.
+    pub job: JobId,
+    /// The line that submitted it.
+    pub submitted_from: &'static Location<'static>,
+    /// Why the pool ended.
+    pub reason: CloseReason,
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, submitted_from, reason } = self;
+        write!(f, "job {job} from {} never began: the pool takes no more jobs: {reason}", Site(submitted_from))
+    }
+}
+
+/// A job that was handed over to a worker that did not come up.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("job {job} never began: its worker did not come up")]
+pub struct StartFailed {
+    /// The job.
+    pub job: JobId,
+    /// Why the start failed.
+    pub source: Arc<StartError>,
+}
+
+/// A job's panic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PanicReport {
+    /// The job.
+    pub job: JobId,
+    /// The line that submitted it.
+    pub submitted_from: &'static Location<'static>,
+    /// What it panicked with, if that was text.
+    pub message: String,
+    /// Where it panicked, `file:line:column`; `None` if another panic hook has replaced millpond's.
+    pub location: Option<String>,
+}
+
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {} from {} panicked", self.job, Site(self.submitted_from))?;
+        if let Some(location) = &self.location {
+            write!(f, " at {location}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// A time limit that passed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TimedOut {
+    /// The pool.
+    pub pool: Arc<str>,
+    /// The lane.
+    pub lane: Arc<str>,
+    /// The job.
+    pub job: JobId,
+    /// Which limit.
+    pub limit: LimitKind,
+    /// How long the job had waited, or run, by then.
+    pub after: Duration,
+    /// The worker that ran it; `None` if it passed in the queue.
+    pub worker: Option<WorkerId>,
+    /// Who held the workers.
+    pub scene: Arc<Scene>,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool `{}`, lane `{}`: ", self.pool, self.lane)?;
+        let after = Seconds(self.after);
+        match self.worker {
+            Some(worker) => write!(f, "job {} passed its {} on worker {worker}, after {after}", self.job, self.limit)?,
+            None if self.limit == LimitKind::Queue => write!(f, "no worker within {after}")?,
+            None => write!(f, "no worker before the {}, {after} after admission", self.limit)?,
+        }
+        write!(f, " ({})", self.scene)
+    }
+}
+
+/// A job that lost its worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct KilledJob {
+    /// The job.
+    pub job: JobId,
+    /// The line that submitted it.
+    pub submitted_from: &'static Location<'static>,
+    /// The worker that had it.
+    pub worker: WorkerId,
+    /// Who or what ended the worker.
+    pub by: Arc<str>,
+    /// How long the job had run.
+    pub after: Duration,
+}
+
+impl fmt::Display for KilledJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, submitted_from, worker, by, after } = self;
+        write!(f, "job {job} from {} lost worker {worker} after {}: {by}", Site(submitted_from), Seconds(*after))
+    }
+}
+
+/// `file:line`.
+struct Site(&'static Location<'static>);
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.file(), self.0.line())
+    }
+}
+
+/// Why [`JobHandle::join`](crate::JobHandle::join) gives no output.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The job failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// Waiting here would block the only thread of a current-thread runtime. The job goes on; `await` the handle instead.
+    #[error("joining here would block the only thread of this runtime; `await` the handle instead")]
+    WouldBlock,
+}

@@ -1,0 +1,41 @@
+//! What an operation can answer, with the scene that explains it. One type per operation.
+
+mod control;
+mod job;
+mod reject;
+
+pub use control::{AttachError, BuildError, ControlError, StartError};
+pub use job::{JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut};
+pub use reject::{RejectReason, Rejected};
+
+use std::fmt;
+
+use crate::sync::Arc;
+
+/// Why a pool takes no more jobs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// It drains: admitted jobs still run.
+    Draining,
+    /// It was shut down.
+    Shutdown,
+    /// Its actor ended: stopped, killed or failed.
+    ActorGone,
+    /// The runtime that hosted its async workers is gone.
+    RuntimeGone,
+    /// A restart policy gave it up, with the reason.
+    Escalated(Arc<str>),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining => f.write_str("it drains"),
+            Self::Shutdown => f.write_str("it was shut down"),
+            Self::ActorGone => f.write_str("its actor ended"),
+            Self::RuntimeGone => f.write_str("the runtime of its workers is gone"),
+            Self::Escalated(reason) => write!(f, "its restart policy gave it up: {reason}"),
+        }
+    }
+}

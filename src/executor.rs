@@ -1,0 +1,367 @@
+//! What every pool can be asked.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::sync::oneshot;
+
+use crate::backend::Capabilities;
+use crate::config::Limits;
+use crate::control::{
+    EventStream, Ladder, PoolMessage, ResizeReport, Select, ShutdownReport, Targets, TerminationReport,
+};
+use crate::error::{ControlError, Rejected};
+use crate::job::JobHandle;
+use crate::plane::Alarm;
+use crate::snapshot::{Inventory, Saturation, Snapshot};
+use crate::sync::{Arc, block_on};
+
+/// Accepts jobs of type `J`: what `concurrent.futures.Executor` is to Python.
+///
+/// For code that is generic over pools. With a pool in hand, its own `submit` infers more.
+pub trait Executor<J>: Send + Sync {
+    /// What a job gives.
+    type Output: Send + 'static;
+
+    /// Admits `job` now. Never blocks, and never overtakes those who wait.
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    fn try_submit(&self, job: J) -> Result<JobHandle<Self::Output>, Rejected<J>>;
+
+    /// Waits at the gate, at most for the lane's admission limit.
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
+    fn submit(&self, job: J) -> impl Future<Output = Result<JobHandle<Self::Output>, Rejected<J>>> + Send
+    where
+        Self: Sized;
+
+    /// The same for synchronous callers.
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason; that can be that waiting here would block the only thread of a runtime.
+    fn submit_blocking(&self, job: J) -> Result<JobHandle<Self::Output>, Rejected<J>>;
+}
+
+/// How long to wait for a control reply. The default is five seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimeLimit(pub Duration);
+
+impl TimeLimit {
+    /// This many milliseconds.
+    pub const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// This many seconds.
+    pub const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+}
+
+impl Default for TimeLimit {
+    fn default() -> Self {
+        Self::secs(5)
+    }
+}
+
+impl From<Duration> for TimeLimit {
+    fn from(limit: Duration) -> Self {
+        Self(limit)
+    }
+}
+
+/// A control limit that runs, on the pool's own clock. Opaque.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Limit(pub(crate) Arc<Alarm>);
+
+/// Any pool, whatever runs its jobs. `Arc<dyn PoolExecutor>` goes into a registry or a dashboard.
+///
+/// Control operations go to the pool's actor by message, and answer within their limit however busy the workers are. They
+/// are cancel safe: a dropped future leaves the reply unread; what was asked for may still happen.
+///
+/// Implemented by millpond's pools; implement [`Backend`](crate::Backend) for a pool of another kind.
+#[async_trait]
+pub trait PoolExecutor: Send + Sync {
+    /// The pool's name, in ractor's registry too.
+    fn name(&self) -> &str;
+
+    /// How far this kind of pool goes.
+    fn capabilities(&self) -> Capabilities;
+
+    /// How full it is: fixed counters, no lock, no allocation.
+    fn saturation(&self) -> Saturation;
+
+    /// Lanes, ledger, ages and histograms, read in the caller.
+    fn snapshot(&self) -> Snapshot;
+
+    /// Every worker, read in the caller: answers whatever the load, and whatever became of the control thread.
+    fn inventory_now(&self) -> Inventory;
+
+    /// The pool's actor; one message type for every pool.
+    fn actor(&self) -> ActorRef<PoolMessage>;
+
+    /// What happens to the pool from now on, bounded: a slow reader is told how much it missed.
+    fn events(&self) -> EventStream;
+
+    /// Ends the pool at once, in the caller: the gate closes, every job gets its outcome, and what still runs is killed, or
+    /// abandoned and listed by [`orphans`](crate::orphans). Needs no answer from the pool's actor, so it works when nothing else does.
+    fn abort(&self);
+
+    #[doc(hidden)]
+    fn limit(&self, limit: TimeLimit) -> Limit;
+
+    #[doc(hidden)]
+    fn lanes(&self) -> Vec<Arc<str>>;
+
+    /// Resolves a selector into fenced targets, from an inventory taken now.
+    ///
+    /// # Errors
+    ///
+    /// If it names a lane or a worker that does not exist, or a job that nobody ever submitted is not told apart from one
+    /// that has ended: those come back as targets, and are reported as `Stale` or `Finished`.
+    fn select(&self, select: &Select) -> Result<Targets, ControlError> {
+        let unknown = |what: String| ControlError::Unknown { pool: Arc::from(self.name()), what };
+        if let Select::Lane(lane) = select
+            && !self.lanes().contains(lane)
+        {
+            return Err(unknown(format!("lane `{lane}`")));
+        }
+        let inventory = self.inventory_now();
+        if let Select::Worker(worker) = select
+            && !inventory.workers.iter().any(|row| row.worker.slot == worker.slot)
+        {
+            return Err(unknown(format!("worker {worker}")));
+        }
+        Ok(select.resolve(&inventory))
+    }
+
+    /// Every worker, by message: what the supervisor itself sees.
+    ///
+    /// # Errors
+    ///
+    /// If no reply comes within `limit`, or the pool is gone.
+    async fn inventory(&self, limit: TimeLimit) -> Result<Inventory, ControlError> {
+        ask(self, "inventory", limit, PoolMessage::Inventory).await
+    }
+
+    /// Puts `limits` in force: growth at once, a shrink as workers finish, without failing a job.
+    ///
+    /// # Errors
+    ///
+    /// If they contradict themselves or a reserve, no reply comes within `limit`, or the pool is going or gone.
+    async fn resize(&self, limits: Limits, limit: TimeLimit) -> Result<ResizeReport, ControlError> {
+        ask(self, "resize", limit, |reply| PoolMessage::Resize(limits, reply)).await?
+    }
+
+    /// Takes targets down the ladder; answers when each has a fate.
+    ///
+    /// # Errors
+    ///
+    /// If the selector names what does not exist, no reply comes within `limit`, or the pool is gone.
+    async fn terminate(
+        &self,
+        select: Select,
+        how: Ladder,
+        limit: TimeLimit,
+    ) -> Result<TerminationReport, ControlError> {
+        let targets = self.select(&select)?;
+        ask(self, "terminate", limit, |reply| PoolMessage::Terminate(targets, how, reply)).await
+    }
+
+    /// Admits and does not dispatch, until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    ///
+    /// If the pool drains or is gone, or no reply comes within `limit`.
+    async fn quiesce(&self, limit: TimeLimit) -> Result<(), ControlError> {
+        ask(self, "quiesce", limit, PoolMessage::Quiesce).await?
+    }
+
+    /// Dispatches again.
+    ///
+    /// # Errors
+    ///
+    /// If the pool drains or is gone, or no reply comes within `limit`.
+    async fn resume(&self, limit: TimeLimit) -> Result<(), ControlError> {
+        ask(self, "resume", limit, PoolMessage::Resume).await?
+    }
+
+    /// Refuses new jobs, and waits until the admitted ones have run. One way.
+    ///
+    /// # Errors
+    ///
+    /// If they have not within `limit` (the pool drains on), or the pool is gone.
+    async fn drain(&self, limit: TimeLimit) -> Result<(), ControlError> {
+        ask(self, "drain", limit, PoolMessage::Drain).await?
+    }
+
+    /// Drains, asks running jobs to stop when three quarters of `limit` are over, and ends the pool by then: what still
+    /// runs is killed, or abandoned and listed by [`orphans`](crate::orphans).
+    ///
+    /// # Errors
+    ///
+    /// If the pool is gone already, or its actor does not answer a second after `limit`.
+    async fn shutdown(&self, limit: TimeLimit) -> Result<ShutdownReport, ControlError> {
+        let patience = TimeLimit(limit.0.saturating_add(Duration::from_secs(1)));
+        ask(self, "shutdown", patience, |reply| PoolMessage::Shutdown(limit.0, reply)).await
+    }
+}
+
+/// Sends a message and waits for its reply, at most for `limit`, on whatever executor polls this.
+async fn ask<P, T, M>(pool: &P, operation: &'static str, limit: TimeLimit, message: M) -> Result<T, ControlError>
+where
+    P: PoolExecutor + ?Sized,
+    T: Send + 'static,
+    M: FnOnce(RpcReplyPort<T>) -> PoolMessage + Send,
+{
+    let closed = || ControlError::Closed { pool: Arc::from(pool.name()), operation };
+    let (sender, reply) = oneshot::channel();
+    pool.actor().cast(message(sender.into())).map_err(|_| closed())?;
+    let Limit(alarm) = pool.limit(limit);
+    answer(reply, &alarm).await.map_err(|unanswered| match unanswered {
+        Unanswered::Closed => closed(),
+        Unanswered::TimedOut => ControlError::TimedOut { pool: Arc::from(pool.name()), operation, limit: limit.0 },
+    })
+}
+
+/// Why there is no answer.
+pub(crate) enum Unanswered {
+    /// Nobody is left to give it.
+    Closed,
+    TimedOut,
+}
+
+/// The answer, unless `alarm` rings before.
+pub(crate) async fn answer<T>(reply: oneshot::Receiver<T>, alarm: &Alarm) -> Result<T, Unanswered> {
+    let mut reply = pin!(reply);
+    poll_fn(|cx| match reply.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(answer.map_err(|_| Unanswered::Closed)),
+        Poll::Pending => alarm.poll(cx).map(|()| Err(Unanswered::TimedOut)),
+    })
+    .await
+}
+
+/// The control operations for synchronous callers; see [`PoolExecutor`] for what each does.
+///
+/// Each waits on the calling thread, at most for its limit: on a runtime, `await` the other form.
+#[derive(Clone, Copy)]
+pub struct Blocking<'a>(pub(crate) &'a dyn PoolExecutor);
+
+impl Blocking<'_> {
+    /// See [`PoolExecutor::inventory`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn inventory(self, limit: TimeLimit) -> Result<Inventory, ControlError> {
+        block_on(self.0.inventory(limit))
+    }
+
+    /// See [`PoolExecutor::resize`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn resize(self, limits: Limits, limit: TimeLimit) -> Result<ResizeReport, ControlError> {
+        block_on(self.0.resize(limits, limit))
+    }
+
+    /// See [`PoolExecutor::terminate`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn terminate(self, select: Select, how: Ladder, limit: TimeLimit) -> Result<TerminationReport, ControlError> {
+        block_on(self.0.terminate(select, how, limit))
+    }
+
+    /// See [`PoolExecutor::quiesce`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn quiesce(self, limit: TimeLimit) -> Result<(), ControlError> {
+        block_on(self.0.quiesce(limit))
+    }
+
+    /// See [`PoolExecutor::resume`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn resume(self, limit: TimeLimit) -> Result<(), ControlError> {
+        block_on(self.0.resume(limit))
+    }
+
+    /// See [`PoolExecutor::drain`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn drain(self, limit: TimeLimit) -> Result<(), ControlError> {
+        block_on(self.0.drain(limit))
+    }
+
+    /// See [`PoolExecutor::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn shutdown(self, limit: TimeLimit) -> Result<ShutdownReport, ControlError> {
+        block_on(self.0.shutdown(limit))
+    }
+}
+
+impl std::fmt::Debug for Blocking<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Blocking").field(&self.0.name()).finish()
+    }
+}
+
+/// A pool that takes jobs of type `J` and gives `T`, of any kind: `Arc<dyn DynExecutor<J, T>>`. Submission is boxed.
+#[async_trait]
+pub trait DynExecutor<J: Send + 'static, T: Send + 'static>: PoolExecutor {
+    /// See [`Executor::try_submit`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn try_submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>>;
+
+    /// See [`Executor::submit`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    async fn submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>>;
+}
+
+#[async_trait]
+impl<P, J, T> DynExecutor<J, T> for P
+where
+    P: PoolExecutor + Executor<J, Output = T>,
+    J: Send + 'static,
+    T: Send + 'static,
+{
+    fn try_submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>> {
+        self.try_submit(job)
+    }
+
+    async fn submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>> {
+        self.submit(job).await
+    }
+}

@@ -1,0 +1,165 @@
+//! What a submitter keeps of its job.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::{Asked, Envelope, Settles};
+use crate::error::JobError;
+#[cfg(not(millpond_loom))]
+use crate::error::JoinError;
+use crate::id::JobId;
+use crate::sync::Arc;
+
+/// Takes a queued job back: the plane, seen from a handle.
+pub(crate) trait Recalls: Send + Sync {
+    /// Ends `job` as cancelled if no worker has it yet.
+    fn recall(&self, job: &Arc<dyn Envelope>);
+
+    /// True if waiting for this pool's jobs would block the only thread of the runtime that the caller runs on.
+    fn would_block(&self) -> bool;
+}
+
+/// Where a job is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum JobStatus {
+    /// Waits for a worker.
+    Queued,
+    /// In a worker's hands.
+    Running,
+    /// Has an outcome.
+    Done,
+}
+
+/// A job that was admitted: a future of its outcome.
+///
+/// Dropping it detaches: the job goes on and its output is dropped on its worker. See [`cancel_on_drop`](Self::cancel_on_drop).
+///
+/// # Cancel safety
+///
+/// Polling through `&mut` and dropping the borrow loses nothing. The outcome is given once: polled again after that, the
+/// handle panics, like any future.
+#[must_use = "a handle that is dropped detaches its job; say so with `drop(handle)` or await it"]
+pub struct JobHandle<T: 'static> {
+    job: Arc<dyn Settles<T>>,
+    pool: Arc<dyn Recalls>,
+    cancel_on_drop: bool,
+    taken: bool,
+}
+
+impl<T: 'static> JobHandle<T> {
+    pub(crate) fn new(job: Arc<dyn Settles<T>>, pool: Arc<dyn Recalls>) -> Self {
+        Self { job, pool, cancel_on_drop: false, taken: false }
+    }
+
+    /// The job's number in its pool.
+    pub fn id(&self) -> JobId {
+        self.job.header().id()
+    }
+
+    /// Where the job is.
+    pub fn status(&self) -> JobStatus {
+        let header = self.job.header();
+        if header.is_done() {
+            JobStatus::Done
+        } else if header.is_queued() {
+            JobStatus::Queued
+        } else {
+            JobStatus::Running
+        }
+    }
+
+    /// Cancels: a job that no worker has yet ends as [`JobError::Cancelled`]; one that runs is asked to stop, by its
+    /// [`JobContext`](crate::JobContext), and ends as it sees fit. To take its worker away from it, terminate the job.
+    pub fn cancel(&self) {
+        if self.job.header().cancel() == Asked::First {
+            self.pool.recall(&self.job.clone().erase());
+        }
+    }
+
+    /// Cancels the job if the handle is dropped before the outcome was taken.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancel_on_drop = true;
+        self
+    }
+
+    /// Waits for the outcome on this thread, for synchronous callers.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::WouldBlock`] on the only thread of a runtime, where it would hang or stall everything; the job goes
+    /// on and detaches. Otherwise the job's own failure.
+    #[cfg(not(millpond_loom))]
+    pub fn join(self) -> Result<T, JoinError> {
+        if !self.job.header().is_done() && self.pool.would_block() {
+            return Err(JoinError::WouldBlock);
+        }
+        Ok(crate::sync::block_on(self)?)
+    }
+
+    /// A waker's drop is the executor's code: it runs here, and not when the job's memory is given back.
+    fn forget_waker(&self) {
+        let waker = self.job.header().cold.lock().waker.take();
+        drop(waker);
+    }
+
+    fn try_take(&mut self) -> Option<Result<T, JobError>> {
+        assert!(!self.taken, "a job handle was polled after it gave its outcome");
+        // SAFETY: this is the job's one handle, and it has not detached: that is done by its drop alone.
+        let outcome = unsafe { self.job.take() };
+        self.taken = outcome.is_some();
+        outcome
+    }
+}
+
+impl<T: 'static> Future for JobHandle<T> {
+    type Output = Result<T, JobError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.try_take() {
+            return Poll::Ready(outcome);
+        }
+        let header = self.job.header();
+        let previous = {
+            let mut cold = header.cold.lock();
+            match &cold.waker {
+                Some(known) if known.will_wake(cx.waker()) => None,
+                _ => cold.waker.replace(cx.waker().clone()),
+            }
+        };
+        // A waker's drop is the executor's code: not under our lock.
+        drop(previous);
+        if header.word.await_outcome() {
+            return Poll::Pending;
+        }
+        // Published between the look and the registration: the publisher did not see the waker.
+        self.forget_waker();
+        self.try_take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<T: 'static> Drop for JobHandle<T> {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        if self.cancel_on_drop && self.job.header().cancel() == Asked::First {
+            self.pool.recall(&self.job.clone().erase());
+        }
+        let leaves = self.job.header().word.detach();
+        if leaves.waker {
+            self.forget_waker();
+        }
+        if leaves.outcome {
+            // SAFETY: this is the job's one handle, and `detach` just gave it the outcome as its last act.
+            drop(unsafe { self.job.take() });
+        }
+    }
+}
+
+impl<T: 'static> std::fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobHandle").field("id", &self.id()).field("status", &self.status()).finish_non_exhaustive()
+    }
+}

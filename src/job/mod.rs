@@ -1,0 +1,22 @@
+//! A job: its one allocation, its outcome, its handle, and what it knows of itself.
+
+mod cell;
+mod context;
+mod handle;
+#[cfg(all(test, millpond_loom))]
+mod loom;
+mod options;
+mod outcome;
+mod panics;
+
+pub use cell::{ClaimKey, Envelope, JobCell, Ran};
+pub use context::JobContext;
+pub use handle::{JobHandle, JobStatus};
+pub use options::{Header, JobOptions};
+
+pub(crate) use cell::{Settlement, Settles};
+pub(crate) use context::{InHand, enter, settle_in};
+pub(crate) use handle::Recalls;
+pub(crate) use options::{Deadline, Submission, Terms};
+pub(crate) use outcome::{Asked, Owner};
+pub(crate) use panics::catch;

@@ -1,0 +1,228 @@
+//! What a job carries beside its payload: label, lane, limits, the line that submitted it.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::outcome::Word;
+use crate::id::{JobId, LaneId};
+use crate::snapshot::Ended;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
+
+/// A label, a lane and time limits for one job. The default names nothing and costs nothing.
+#[derive(Clone, Debug, Default)]
+pub struct JobOptions {
+    pub(crate) label: Option<Arc<str>>,
+    pub(crate) lane: Option<Arc<str>>,
+    pub(crate) queue_limit: Option<Duration>,
+    pub(crate) run_limit: Option<Duration>,
+    pub(crate) deadline: Option<Deadline>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deadline {
+    In(Duration),
+    At(Timestamp),
+}
+
+impl JobOptions {
+    /// No label, the default lane, the lane's limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the job is called in inventories, errors and selectors: at most 256 bytes, not unique.
+    #[must_use]
+    pub fn label(mut self, label: impl AsRef<str>) -> Self {
+        self.label = Some(Arc::from(label.as_ref()));
+        self
+    }
+
+    /// The lane to queue in. An unknown one is refused when the job is submitted.
+    #[must_use]
+    pub fn lane(mut self, lane: impl AsRef<str>) -> Self {
+        self.lane = Some(Arc::from(lane.as_ref()));
+        self
+    }
+
+    /// How long the job may wait for a worker once admitted; instead of the lane's limit.
+    #[must_use]
+    pub fn queue_limit(mut self, limit: Duration) -> Self {
+        self.queue_limit = Some(limit);
+        self
+    }
+
+    /// How long the job may run; instead of the lane's limit.
+    #[must_use]
+    pub fn run_limit(mut self, limit: Duration) -> Self {
+        self.run_limit = Some(limit);
+        self
+    }
+
+    /// The deadline, over all other limits, this long after submission.
+    #[must_use]
+    pub fn deadline_in(mut self, span: Duration) -> Self {
+        self.deadline = Some(Deadline::In(span));
+        self
+    }
+
+    /// The deadline as a moment on the pool's clock.
+    #[must_use]
+    pub fn deadline_at(mut self, moment: Timestamp) -> Self {
+        self.deadline = Some(Deadline::At(moment));
+        self
+    }
+}
+
+/// The limits of one job, resolved; boxed, because most jobs have none.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) label: Option<Arc<str>>,
+    pub(crate) queue_limit: Option<Duration>,
+    pub(crate) run_limit: Option<Duration>,
+    pub(crate) deadline: Timestamp,
+}
+
+/// A job's options, checked against its pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Submission {
+    pub(crate) lane: LaneId,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) terms: Option<Box<Terms>>,
+}
+
+/// What is rarely touched: who waits for the outcome, and the token, allocated when asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Cold {
+    pub(crate) waker: Option<std::task::Waker>,
+    pub(crate) token: Option<CancellationToken>,
+}
+
+/// The part of a job that is the same for every payload.
+#[derive(Debug)]
+pub struct Header {
+    pub(super) word: Word,
+    pub(super) cold: Mutex<Cold>,
+    lane: LaneId,
+    site: &'static Location<'static>,
+    terms: Option<Box<Terms>>,
+    id: AtomicU64,
+    accepted_at: AtomicU64,
+}
+
+impl Header {
+    pub(crate) fn new(submission: Submission) -> Self {
+        let Submission { lane, site, terms } = submission;
+        Self {
+            word: Word::new(),
+            cold: Mutex::new(Cold::default()),
+            lane,
+            site,
+            terms,
+            id: AtomicU64::new(0),
+            accepted_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Stamped under the inbox lock, before anybody else can see the job in a queue.
+    pub(crate) fn admit(&self, id: JobId, now: Timestamp) {
+        // Relaxed: published by the lock under which the job enters the queue; the handle reads the id only after.
+        self.id.store(id.0, Ordering::Relaxed);
+        self.accepted_at.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn lane(&self) -> LaneId {
+        self.lane
+    }
+
+    /// The job's number, from admission on.
+    pub fn id(&self) -> JobId {
+        JobId(self.id.load(Ordering::Relaxed))
+    }
+
+    /// The line that submitted it.
+    pub fn submitted_from(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// What its submitter called it.
+    pub fn label(&self) -> Option<&Arc<str>> {
+        self.terms.as_ref()?.label.as_ref()
+    }
+
+    /// When it was admitted.
+    pub fn accepted_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.accepted_at.load(Ordering::Relaxed))
+    }
+
+    /// From when on it must not begin, in a lane with this queue limit.
+    pub(crate) fn expires_at(&self, lane_limit: Option<Duration>) -> Timestamp {
+        let limit = self.terms.as_ref().and_then(|terms| terms.queue_limit).or(lane_limit);
+        limit.map_or(Timestamp::NEVER, |limit| self.accepted_at().after(limit)).min(self.deadline())
+    }
+
+    pub(crate) fn deadline(&self) -> Timestamp {
+        self.terms.as_ref().map_or(Timestamp::NEVER, |terms| terms.deadline)
+    }
+
+    /// True if more than three quarters of its time up to its deadline are over.
+    pub(crate) fn is_pressed(&self, now: Timestamp) -> bool {
+        let deadline = self.deadline();
+        deadline != Timestamp::NEVER && deadline.nanos_since(now) < deadline.nanos_since(self.accepted_at()) / 4
+    }
+
+    /// Until when it may run, if it begins now; and whether that is the deadline rather than the run limit.
+    pub(crate) fn run_until(&self, now: Timestamp, lane_limit: Option<Duration>) -> (Timestamp, bool) {
+        let limit = self.terms.as_ref().and_then(|terms| terms.run_limit).or(lane_limit);
+        let run = limit.map_or(Timestamp::NEVER, |limit| now.after(limit));
+        let deadline = self.deadline();
+        (run.min(deadline), deadline <= run)
+    }
+
+    pub(crate) fn claim(&self) -> bool {
+        self.word.claim()
+    }
+
+    pub(crate) fn put_back(&self) -> bool {
+        self.word.put_back()
+    }
+
+    pub(crate) fn is_queued(&self) -> bool {
+        self.word.is_queued()
+    }
+
+    /// How the job ended, once it has.
+    pub fn ended(&self) -> Option<Ended> {
+        self.word.ended()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.word.is_done()
+    }
+
+    /// True once somebody asked the job to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.word.is_cancelled()
+    }
+
+    /// Asks the job to stop: the flag, and the token if one was asked for.
+    pub(crate) fn cancel(&self) -> super::Asked {
+        let asked = self.word.cancel();
+        let token = self.cold.lock().token.clone();
+        if let Some(token) = token {
+            token.cancel();
+        }
+        asked
+    }
+
+    /// The job's cancellation token, made when first asked for.
+    pub(crate) fn token(&self) -> CancellationToken {
+        let token = self.cold.lock().token.get_or_insert_with(CancellationToken::new).clone();
+        // A cancel that came before the token was there found none: its flag, set before it took the lock, is seen here.
+        if self.is_cancelled() {
+            token.cancel();
+        }
+        token
+    }
+}

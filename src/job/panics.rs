@@ -1,0 +1,56 @@
+//! Panics of user code: caught, with the place where they happened.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::sync::OnceLock;
+
+thread_local! {
+    /// Where this thread panicked last.
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What was caught.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+}
+
+/// Notes the location of panics, then calls whatever hook was there before. Only a hook sees the location.
+fn install() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let location = info.location().map(ToString::to_string);
+            // The thread may be tearing its locals down: then there is no job to attribute the panic to.
+            let _ = LOCATION.try_with(|slot| slot.replace(location));
+            previous(info);
+        }));
+    });
+}
+
+/// Runs user code; a panic comes back as its message and location. What the panic carried is dropped guarded, too.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
+    install();
+    // The closure's captures are not used after a panic: unwind safety is the caller's, who drops or condemns them.
+    let result = catch_unwind(AssertUnwindSafe(f));
+    result.map_err(|payload| {
+        let message = text_of(&*payload);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        Caught { message, location: LOCATION.take() }
+    })
+}
+
+/// What a panic said, if it was text.
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic that carried no text".to_owned()
+    }
+}

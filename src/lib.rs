@@ -1,0 +1,98 @@
+//! Worker pools that can be seen into: how full, who, since when, from which line; make it bigger; kill that one.
+//!
+//! A pool is a *supervisor actor* of `ractor`, each worker a *supervised actor*. Jobs do not pass through the supervisor's
+//! mailbox: they live on a **data plane** of gate, lanes and slots in shared memory, on which submitters and workers hold leases.
+//! The supervisor owns that plane, and its mailbox carries control alone, so control stays fast however many jobs wait.
+//!
+//! ```
+//! use millpond::{JobOptions, Lane, Limits, PoolExecutor, ThreadPool};
+//!
+//! let pool = ThreadPool::builder("io")
+//!     .limits(Limits::fixed(6))
+//!     .lane(Lane::new("dns").reserve(1))
+//!     .build()?;
+//! let dns = pool.with(JobOptions::new().lane("dns").label("localhost"));
+//! let answer = dns.submit_blocking(|| "127.0.0.1")?.join()?;
+//! println!("{answer}\n{}", pool.inventory_now());
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+//!
+//! The words used here, the states and the arguments for them are in `DESIGN.md`.
+
+#![cfg_attr(millpond_loom, allow(dead_code, unused_imports))]
+
+mod config;
+mod error;
+mod gate;
+mod id;
+mod job;
+mod lane;
+mod plane;
+mod policy;
+mod slot;
+mod snapshot;
+mod sync;
+
+#[cfg(not(millpond_loom))]
+mod backend;
+#[cfg(not(millpond_loom))]
+mod builder;
+#[cfg(not(millpond_loom))]
+mod control;
+#[cfg(not(millpond_loom))]
+mod executor;
+#[cfg(not(millpond_loom))]
+mod pool;
+#[cfg(all(feature = "testing", not(millpond_loom)))]
+pub mod testing;
+
+// ---- use it ------------------------------------------------------------------------------------------------------------
+#[cfg(not(millpond_loom))]
+pub use {
+    backend::Worker,
+    builder::PoolBuilder,
+    control::{Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
+    executor::{Blocking, DynExecutor, Executor, PoolExecutor, TimeLimit},
+    pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
+};
+pub use {
+    config::{ConfigError, Lane, Limits, WhenFull},
+    error::{
+        AttachError, BuildError, CloseReason, ControlError, JobError, JoinError, KilledJob, LimitKind, NotStarted,
+        PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
+    },
+    id::{ClaimNo, JobId, WorkerId},
+    job::{JobContext, JobHandle, JobOptions, JobStatus},
+    sync::{Clock, Timestamp},
+};
+
+// ---- extend it ---------------------------------------------------------------------------------------------------------
+#[cfg(not(millpond_loom))]
+pub use backend::{
+    ActorJob, Actors, Backend, Call, CallWith, Capabilities, Hosts, Interceptor, KillOutcome, KillReach, StartContext,
+    Started, TaskJob, Tasks, ThreadJob, Threads, WithState, WorkerControl,
+};
+pub use {
+    job::{ClaimKey, Envelope, Header, JobCell, Ran},
+    plane::{Claim, WorkerContext},
+    policy::{Exit, Restart, RestartPolicy, SlotHistory, jitter},
+};
+
+// ---- watch it ----------------------------------------------------------------------------------------------------------
+pub use snapshot::{
+    Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, Saturation, Scene, Snapshot,
+    WorkerRow, WorkerState,
+};
+#[cfg(not(millpond_loom))]
+pub use {
+    control::{
+        EventStream, Fate, Orphan, PoolEvent, ResizeReport, Settled, ShutdownReport, TargetReport, TerminationReport,
+        orphans,
+    },
+    pool::pools,
+};
+
+/// The README's programs, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

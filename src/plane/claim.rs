@@ -1,0 +1,348 @@
+//! The worker's side: it pulls, so only a ready worker gets a job.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use super::Plane;
+use super::turnover::Turn;
+use crate::error::{JobError, KilledJob, StartError};
+use crate::id::{ClaimNo, WorkerId};
+use crate::job::{ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, enter, settle_in};
+use crate::policy::Exit;
+use crate::slot::Cell;
+use crate::snapshot::Facts;
+use crate::sync::{Arc, Timestamp};
+#[cfg(not(millpond_loom))]
+use crate::sync::{Ordering, thread_waker};
+
+/// How often a worker looks before it parks, if it is the one that spins.
+#[cfg(not(millpond_loom))]
+const SPINS: u32 = 700;
+
+/// An incarnation's lease on its pool. Its drop, however it comes about, is the exit of the worker: it gives back the
+/// seat, puts back a job that was not begun, and reports.
+pub struct WorkerContext<J: ?Sized + Envelope> {
+    plane: Arc<Plane<J>>,
+    cell: Arc<Cell>,
+    /// The next job, taken when the last one ended.
+    next: Option<Taken<J>>,
+    place: Place,
+    /// The last turnover called another worker.
+    called: bool,
+    exit: Option<Exit>,
+    /// The cell, as jobs see it; lent to the thread while one of them is polled.
+    current: Option<Arc<dyn InHand>>,
+}
+
+/// A job that is claimed and seated.
+pub(crate) struct Taken<J: ?Sized> {
+    pub(crate) job: Arc<J>,
+    pub(crate) claim: ClaimNo,
+    pub(crate) since: Timestamp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Asks for work next.
+    Between,
+    /// Among the idle, to be woken.
+    Idle,
+    /// Has no seat and gets no more work.
+    Left,
+}
+
+impl<J: ?Sized + Envelope> WorkerContext<J> {
+    pub(crate) fn new(plane: Arc<Plane<J>>, cell: Arc<Cell>) -> Self {
+        let current = Some(cell.clone() as Arc<dyn InHand>);
+        Self { plane, cell, next: None, place: Place::Between, called: false, exit: None, current }
+    }
+
+    /// Which incarnation this is.
+    pub fn worker(&self) -> WorkerId {
+        self.cell.id
+    }
+
+    /// The pool's name.
+    pub fn pool(&self) -> &str {
+        &self.plane.config.name
+    }
+
+    /// Tells inventory what only this kind of worker has. The first call counts.
+    pub fn set_facts(&self, facts: Facts) {
+        self.cell.set_facts(facts);
+    }
+
+    /// The cell, for facts that are known only once this has been given away.
+    pub(crate) fn facts_cell(&self) -> Arc<Cell> {
+        self.cell.clone()
+    }
+
+    /// The worker did not come up: say why, then drop the context.
+    pub fn failed(&mut self, error: StartError) {
+        self.cell.fail(error);
+    }
+
+    /// The worker's state is suspect: it takes no more jobs and its slot is restarted.
+    pub fn condemn(&mut self) {
+        self.exit = Some(Exit::Panicked);
+        self.cell.lock().leave.get_or_insert(Exit::Panicked);
+    }
+
+    /// The next job; `None`: the worker has to end, by dropping this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no job: one that was taken is kept for the next call.
+    pub async fn next(&mut self) -> Option<Claim<'_, J>> {
+        let taken = poll_fn(|cx| {
+            let taken = std::task::ready!(self.poll_take(cx));
+            if taken.is_some() && std::mem::take(&mut self.called) {
+                // The worker that was called may lie where only this thread can get at it, and the job may block this thread:
+                // it goes first, and this one stands where another thread can take it.
+                self.next = taken;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(taken)
+        })
+        .await?;
+        Some(Claim::new(self, taken))
+    }
+
+    /// The same for a worker that is a thread: parks it until there is a job.
+    #[cfg(not(millpond_loom))]
+    pub fn next_blocking(&mut self) -> Option<Claim<'_, J>> {
+        if let Some(taken) = self.next.take() {
+            return Some(Claim::new(self, taken));
+        }
+        let waker = thread_waker();
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(taken) = self.poll_take(&mut cx) {
+                return taken.map(|taken| Claim::new(self, taken));
+            }
+            if !self.spin() {
+                std::thread::park();
+            }
+        }
+    }
+
+    /// Ready with what to do next; [`WorkerContext::next`] for those who poll by hand.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Taken<J>>> {
+        loop {
+            if let Some(taken) = self.next.take() {
+                return Poll::Ready(Some(taken));
+            }
+            match self.place {
+                Place::Left => return Poll::Ready(None),
+                Place::Idle => {
+                    if self.cell.parker.poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.place = Place::Between;
+                }
+                Place::Between => {
+                    let now = self.plane.clock.now();
+                    if self.cell.ready_at().is_none() {
+                        self.plane.note_ready(&self.cell, now);
+                    }
+                    self.turn(now);
+                }
+            }
+        }
+    }
+
+    /// Asks for work and keeps what it gets for the next call of [`next`](Self::next).
+    #[cfg(any(feature = "testing", millpond_loom))]
+    pub(crate) fn look(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Some(taken)) = self.poll_take(cx) {
+            self.next = Some(taken);
+        }
+    }
+
+    fn turn(&mut self, now: Timestamp) {
+        let (turn, called) = self.plane.turnover(&self.cell, now);
+        self.called = called;
+        match turn {
+            Turn::Run(job, claim) => {
+                self.plane.note_claimed(&self.cell, &job, claim, now);
+                self.next = Some(Taken { job, claim, since: now });
+            }
+            Turn::Wait => self.place = Place::Idle,
+            Turn::Leave => self.place = Place::Left,
+        }
+    }
+
+    /// At most one worker of a pool spins before it parks: a park and a wake cost more than the next job's wait. True if it paid.
+    #[cfg(not(millpond_loom))]
+    fn spin(&self) -> bool {
+        let spinner = &self.plane.spinner;
+        if spinner.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let noticed = (0..SPINS).any(|_| {
+            std::hint::spin_loop();
+            self.cell.parker.is_notified()
+        });
+        spinner.store(false, Ordering::Release);
+        noticed
+    }
+}
+
+impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {
+    fn drop(&mut self) {
+        if let Some(taken) = self.next.take()
+            && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
+        {
+            // The payload is this worker's still, since it claimed it.
+            let key = taken.job.sealed().0.key();
+            self.end_killed(&taken, key);
+        }
+        let exit = self.exit.take();
+        self.plane.depart(&self.cell, exit);
+    }
+}
+
+impl<J: ?Sized + Envelope> std::fmt::Debug for WorkerContext<J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerContext").field("worker", &self.cell.id).finish_non_exhaustive()
+    }
+}
+
+impl<P: Send + 'static, T: Send + 'static> Claim<'_, JobCell<P, T>> {
+    /// Takes the payload out, for a backend whose queue holds one type of job; see [`JobCell::take`].
+    pub fn take(&mut self) -> Option<P> {
+        self.taken.job.take(self.key.as_mut()?)
+    }
+}
+
+/// A job in a worker's hands. Dropped before it was run to its end, it ends the job as killed.
+pub struct Claim<'a, J: ?Sized + Envelope> {
+    worker: &'a mut WorkerContext<J>,
+    taken: Taken<J>,
+    key: Option<ClaimKey>,
+}
+
+impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
+    fn new(worker: &'a mut WorkerContext<J>, taken: Taken<J>) -> Self {
+        // The word went from queued to claimed under the ready lock for this worker: here its one key is made.
+        let key = Some(taken.job.sealed().0.key());
+        Self { worker, taken, key }
+    }
+
+    /// The job.
+    pub fn job(&self) -> &J {
+        &self.taken.job
+    }
+
+    /// The job's view of itself, to hand to it.
+    pub fn context(&self) -> JobContext {
+        JobContext::new(self.taken.job.clone().erase(), self.worker.cell.clone(), self.taken.claim)
+    }
+
+    /// Runs the job on this thread with `f`, which calls a method of its [`JobCell`](crate::JobCell).
+    ///
+    /// True if it panicked.
+    pub fn run(mut self, f: impl FnOnce(&J, &mut ClaimKey) -> Ran) -> bool {
+        let Some(key) = self.key.as_mut() else { return false };
+        if let Some(worker) = &self.worker.current {
+            settle_in(worker);
+        }
+        let ran = f(&self.taken.job, key);
+        self.finish(ran)
+    }
+
+    /// Runs the job on this task: `f` is polled, with the job's context current, until it is ready.
+    ///
+    /// True if it panicked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
+    pub async fn poll_run(mut self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
+        let ran = poll_fn(|cx| {
+            let Some(key) = self.key.as_mut() else { return Poll::Ready(Ran { panicked: false, settled: None }) };
+            let entered = enter(self.worker.current.take());
+            let polled = f(&self.taken.job, key, cx);
+            self.worker.current = entered.leave();
+            polled
+        })
+        .await;
+        self.finish(ran)
+    }
+
+    /// All bookkeeping, the next claim included, comes before the outcome is published.
+    fn finish(mut self, ran: Ran) -> bool {
+        let Ran { panicked, settled } = ran;
+        self.key = None;
+        let Self { worker, taken, .. } = &mut self;
+        let job = &*taken.job;
+        // A backend that never ran the payload lost the job; if somebody wrote its outcome, this loses and does nothing.
+        let settled = settled.or_else(|| worker.settle_lost(taken));
+        let now = worker.plane.clock.now();
+        worker.plane.note_ended(&worker.cell, taken, settled.as_ref(), now);
+        worker.turn(now);
+        if let Some(settlement) = settled {
+            job.sealed().0.publish(settlement);
+        }
+        panicked
+    }
+}
+
+impl<J: ?Sized + Envelope> WorkerContext<J> {
+    fn settle_lost(&self, taken: &Taken<J>) -> Option<Settlement> {
+        let error = JobError::Lost(Box::new(self.loss(taken, "its backend lost it")));
+        taken.job.sealed().0.settle_error(error, Some(Owner::Worker))
+    }
+
+    fn settle_killed(&self, taken: &Taken<J>) -> Option<Settlement> {
+        let error = JobError::Killed(Box::new(self.loss(taken, "its actor was killed, or its runtime shut down")));
+        taken.job.sealed().0.settle_error(error, Some(Owner::Worker))
+    }
+
+    /// Ends a claim that was not run to its end, and gives the seat back.
+    fn end_killed(&self, taken: &Taken<J>, key: ClaimKey) {
+        let inner = taken.job.sealed().0;
+        // The future goes first, as with a task that is aborted; its outcome follows.
+        inner.discard(key);
+        let settled = self.settle_killed(taken);
+        let Self { plane, cell, .. } = self;
+        plane.note_ended(cell, taken, settled.as_ref(), plane.clock.now());
+        plane.release(cell);
+        if let Some(settlement) = settled {
+            inner.publish(settlement);
+        }
+    }
+
+    fn loss(&self, taken: &Taken<J>, unasked: &str) -> KilledJob {
+        let header = taken.job.header();
+        let by = match self.cell.lock().leave.clone() {
+            Some(Exit::Killed(by)) => by,
+            Some(exit) => Arc::from(exit.to_string()),
+            None => Arc::from(unasked),
+        };
+        KilledJob {
+            job: header.id(),
+            submitted_from: header.submitted_from(),
+            worker: self.cell.id,
+            by,
+            after: self.plane.clock.now().since(taken.since),
+        }
+    }
+}
+
+impl<J: ?Sized + Envelope> Drop for Claim<'_, J> {
+    fn drop(&mut self) {
+        let Some(key) = self.key.take() else { return };
+        self.worker.end_killed(&self.taken, key);
+    }
+}
+
+impl<J: ?Sized + Envelope> std::fmt::Debug for Claim<'_, J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim")
+            .field("worker", &self.worker.cell.id)
+            .field("claim", &self.taken.claim)
+            .finish_non_exhaustive()
+    }
+}

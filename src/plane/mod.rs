@@ -1,0 +1,297 @@
+//! The data plane: gate, lanes, slots and outcomes assembled. Passive: it owns no thread and knows no actor.
+//!
+//! Lock order: `ready`, then `inbox`, then a worker's cell. What each guards: DESIGN.md, section 1.
+
+mod abort;
+mod admit;
+mod claim;
+#[cfg(not(millpond_loom))]
+mod lease;
+#[cfg(all(test, millpond_loom))]
+mod loom;
+mod port;
+mod read;
+mod seats;
+mod steer;
+mod tick;
+mod turnover;
+mod withdraw;
+
+pub use claim::{Claim, WorkerContext};
+
+pub(crate) use admit::Admission;
+#[cfg(not(millpond_loom))]
+pub(crate) use lease::Leases;
+pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
+pub(crate) use steer::Condemned;
+pub(crate) use tick::Alarm;
+
+use crate::config::{Limits, PoolConfig};
+use crate::error::RejectReason;
+use crate::gate::{Gate, Waiter};
+use crate::id::LaneId;
+use crate::job::{ClaimKey, Envelope};
+use crate::lane::{LaneState, Line};
+use crate::slot::{Cell, Counts, Held};
+use crate::snapshot::{Buckets, Ended, Scene};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp};
+
+/// What workers take from.
+pub(crate) struct Ready<J: ?Sized> {
+    lanes: Vec<Line<Arc<J>>>,
+    /// By lane, how many jobs were ever moved here from the inbox: what was pushed beyond that is still there.
+    moved: Vec<u64>,
+    /// The lane that was served last.
+    cursor: usize,
+    /// False while the gate is quiesced or closed.
+    dispatches: bool,
+    /// Somebody waits at the gate, so that whoever frees a place looks there.
+    waiters: bool,
+    /// There may be more workers than `max`: whoever asks for work looks.
+    in_debt: bool,
+}
+
+/// What submitters put into.
+pub(crate) struct Inbox<J: ?Sized> {
+    gate: Gate,
+    lanes: Vec<InboxLane<J>>,
+    /// Those that wait for work, the longest idle first.
+    idle: Vec<Arc<Cell>>,
+    /// Workers woken that have not looked yet. Jobs that could start and idle workers imply that this is above zero.
+    searching: usize,
+    next_id: u64,
+    /// Control was asked to start workers and has not looked yet.
+    demanded: bool,
+}
+
+struct InboxLane<J: ?Sized> {
+    jobs: Line<Arc<J>>,
+    waiters: Line<Arc<Waiter>>,
+    /// Places promised to waiters.
+    granted: usize,
+    /// How many jobs had left the queue when a submitter last looked: looking costs it a line that workers write.
+    gone_seen: u64,
+}
+
+/// Counters and histograms that several workers share a copy of.
+struct Shard {
+    ended: [AtomicU64; Ended::COUNT],
+    queue_wait: Box<[Buckets]>,
+    run_time: Box<[Buckets]>,
+}
+
+/// Jobs that never began, with the right to their payloads.
+type Unstarted<J> = Vec<(Arc<J>, ClaimKey)>;
+
+/// More copies than this buy nothing.
+const SHARDS: usize = 8;
+
+/// The data plane of one pool.
+pub(crate) struct Plane<J: ?Sized> {
+    pub(crate) config: PoolConfig,
+    pub(crate) clock: Clock,
+    pub(crate) lanes: Box<[LaneState]>,
+    pub(crate) counts: Padded<Counts>,
+    ready: Padded<Mutex<Ready<J>>>,
+    inbox: Padded<Mutex<Inbox<J>>>,
+    /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job.
+    reserves: bool,
+    /// The `max` in force; written under both locks.
+    max: AtomicUsize,
+    /// Slots that cool down, back off, or were refused by the system; written under both locks.
+    cooling: AtomicUsize,
+    limits: Mutex<Limits>,
+    shards: Box<[Padded<Shard>]>,
+    rejected: AtomicU64,
+    gone_at_gate: AtomicU64,
+    start_delay: Buckets,
+    cells: RwLock<Vec<Arc<Cell>>>,
+    due: tick::Due,
+    scene: Mutex<Option<Arc<Scene>>>,
+    /// Jobs that never began, if whoever ends the pool wants them back.
+    unstarted: Mutex<Option<Unstarted<J>>>,
+    /// One worker spins before it parks.
+    spinner: AtomicBool,
+    port: Box<dyn ControlPort>,
+}
+
+/// What has to be done once the locks are free: user code and system calls run under none of them.
+pub(crate) struct After<J: ?Sized> {
+    /// The job that ended: nobody's memory is given back under a lock. Its payload and output are gone by now.
+    ended: Option<Held>,
+    wake: Option<Arc<Cell>>,
+    demand: bool,
+    quiet: bool,
+    /// What a turnover or a submission seldom leaves behind.
+    rare: Option<Box<Rare<J>>>,
+}
+
+struct Rare<J: ?Sized> {
+    wake_more: Vec<Arc<Cell>>,
+    waiters: Vec<Arc<Waiter>>,
+    /// Found expired when a worker came for them.
+    expired: Vec<Arc<J>>,
+    swept: Vec<Arc<J>>,
+}
+
+impl<J: ?Sized> Default for After<J> {
+    fn default() -> Self {
+        Self { ended: None, wake: None, demand: false, quiet: false, rare: None }
+    }
+}
+
+impl<J: ?Sized> After<J> {
+    fn rare(&mut self) -> &mut Rare<J> {
+        self.rare.get_or_insert_with(|| {
+            Box::new(Rare { wake_more: Vec::new(), waiters: Vec::new(), expired: Vec::new(), swept: Vec::new() })
+        })
+    }
+
+    fn notify(&mut self, cell: Arc<Cell>) {
+        if self.wake.is_none() {
+            self.wake = Some(cell);
+        } else {
+            self.rare().wake_more.push(cell);
+        }
+    }
+}
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    pub(crate) fn new(config: PoolConfig, port: Box<dyn ControlPort>) -> Arc<Self> {
+        let lanes: Box<[_]> = config.lanes.iter().cloned().map(LaneState::new).collect();
+        let count = lanes.len();
+        let shards = config.limits.max.next_power_of_two().min(SHARDS);
+        let inbox_lanes = (0..count)
+            .map(|_| InboxLane { jobs: Line::default(), waiters: Line::default(), granted: 0, gone_seen: 0 })
+            .collect();
+        Arc::new(Self {
+            clock: config.clock.clone(),
+            counts: Padded(Counts::new(count)),
+            ready: Padded(Mutex::new(Ready {
+                lanes: (0..count).map(|_| Line::default()).collect(),
+                moved: vec![0; count],
+                cursor: 0,
+                dispatches: true,
+                waiters: false,
+                in_debt: false,
+            })),
+            inbox: Padded(Mutex::new(Inbox {
+                gate: Gate::Open,
+                lanes: inbox_lanes,
+                idle: Vec::new(),
+                searching: 0,
+                next_id: 0,
+                demanded: false,
+            })),
+            reserves: config.lanes.iter().any(|lane| lane.reserve > 0),
+            max: AtomicUsize::new(config.limits.max),
+            cooling: AtomicUsize::new(0),
+            limits: Mutex::new(config.limits),
+            shards: (0..shards).map(|_| Padded(Shard::new(count))).collect(),
+            rejected: AtomicU64::new(0),
+            gone_at_gate: AtomicU64::new(0),
+            start_delay: Buckets::default(),
+            cells: RwLock::new(Vec::new()),
+            due: tick::Due::default(),
+            scene: Mutex::new(None),
+            unstarted: Mutex::new(None),
+            spinner: AtomicBool::new(false),
+            lanes,
+            config,
+            port,
+        })
+    }
+
+    pub(crate) fn lane(&self, lane: LaneId) -> &LaneState {
+        &self.lanes[lane.index()]
+    }
+
+    /// Does what was put off until the locks were free.
+    fn after(&self, after: After<J>) {
+        let After { ended, wake, demand, quiet, rare } = after;
+        drop(ended);
+        if let Some(cell) = wake {
+            cell.parker.notify();
+        }
+        if let Some(rare) = rare {
+            self.after_all(*rare);
+        }
+        if demand {
+            self.port.signal(Signal::Demand);
+        }
+        if quiet {
+            self.port.signal(Signal::Quiet);
+        }
+    }
+
+    #[cold]
+    fn after_all(&self, rare: Rare<J>) {
+        let Rare { wake_more, waiters, expired, swept } = rare;
+        for cell in wake_more {
+            cell.parker.notify();
+        }
+        for waiter in waiters {
+            waiter.wake();
+        }
+        if !expired.is_empty() {
+            self.expire_found(expired);
+        }
+        drop(swept);
+    }
+
+    /// The copy that worker `slot` counts in.
+    fn shard(&self, slot: usize) -> &Shard {
+        // There are a power of two of them.
+        &self.shards[slot & (self.shards.len() - 1)]
+    }
+
+    /// Counts the end of a job. Always before its outcome is published, or who awaits it and reads the ledger is surprised.
+    fn count(&self, shard: usize, ended: Ended) {
+        self.shard(shard).ended[ended.index()].fetch_add(1, Ordering::Release);
+    }
+
+    /// Hands a payload that nobody ran to whoever may be blocked by its drop.
+    fn discard(&self, job: Arc<dyn Envelope>, key: Option<ClaimKey>) {
+        if let Some(key) = key {
+            self.port.discard(Garbage::new(job, key));
+        }
+    }
+
+    /// Who holds the workers now. One scene serves a whole tick, however many errors carry it.
+    pub(crate) fn scene(&self, now: Timestamp) -> Arc<Scene> {
+        if let Some(scene) = &*self.scene.lock()
+            && !self.clock.is_settable()
+            && now.since(scene.at) < tick::TICK
+        {
+            return scene.clone();
+        }
+        let scene = Arc::new(Scene::of(&self.inventory(now)));
+        *self.scene.lock() = Some(scene.clone());
+        scene
+    }
+
+    fn full(&self, lane: LaneId, now: Timestamp) -> RejectReason {
+        let scene = self.scene(now);
+        let name = self.lane(lane).spec.name.clone();
+        if self.is_lost_to_abandoned() {
+            return RejectReason::SaturatedByAbandoned { lane: name, cap: self.config.abandoned_cap, scene };
+        }
+        RejectReason::Full { lane: name, scene }
+    }
+}
+
+impl Shard {
+    fn new(lanes: usize) -> Self {
+        Self {
+            ended: std::array::from_fn(|_| AtomicU64::new(0)),
+            queue_wait: (0..lanes).map(|_| Buckets::default()).collect(),
+            run_time: (0..lanes).map(|_| Buckets::default()).collect(),
+        }
+    }
+}
+
+impl<J: ?Sized> std::fmt::Debug for Plane<J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plane").field("pool", &self.config.name).finish_non_exhaustive()
+    }
+}

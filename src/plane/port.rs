@@ -1,0 +1,60 @@
+//! What the plane tells control, without knowing who that is.
+
+use crate::id::{ClaimNo, WorkerId};
+use crate::job::{ClaimKey, Envelope};
+use crate::policy::Exit;
+use crate::sync::{Arc, Timestamp};
+
+/// Control, seen from the plane. None of these may block or run user code: they are called by workers and submitters.
+pub(crate) trait ControlPort: Send + Sync {
+    /// Something happened that control decides about.
+    fn signal(&self, signal: Signal);
+    /// Drops a payload where it can block nobody.
+    fn discard(&self, garbage: Garbage);
+    /// The plane wants its next tick at `at` or before.
+    fn alarm(&self, at: Timestamp);
+    /// True if waiting for this pool on the calling thread would block the only thread of a runtime.
+    fn would_block(&self) -> bool;
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// Jobs could start if there were more workers.
+    Demand,
+    /// A worker asked for work for the first time.
+    Ready(WorkerId),
+    /// An incarnation is gone.
+    Exited { worker: WorkerId, exit: Exit },
+    /// A running job passed its limit; its outcome is written.
+    Overrun(Overrun),
+    /// The gate drains and nothing is left to run.
+    Quiet,
+    /// A deadline of control's own has come.
+    Tick,
+}
+
+/// A job that overran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overrun {
+    pub(crate) worker: WorkerId,
+    pub(crate) claim: ClaimNo,
+}
+
+/// A payload that nobody will run; dropping it is user code.
+pub(crate) struct Garbage {
+    job: Arc<dyn Envelope>,
+    key: ClaimKey,
+}
+
+impl Garbage {
+    pub(crate) fn new(job: Arc<dyn Envelope>, key: ClaimKey) -> Self {
+        Self { job, key }
+    }
+
+    /// Drops the payload, here and now; its panic is swallowed.
+    pub(crate) fn dispose(self) {
+        let Self { job, key } = self;
+        job.sealed().0.discard(key);
+    }
+}

@@ -1,0 +1,158 @@
+//! What can be seen of the plane, without asking any worker.
+
+use super::Plane;
+use crate::config::Limits;
+use crate::error::CloseReason;
+use crate::gate::Gate;
+use crate::job::Envelope;
+use crate::slot::Cell;
+use crate::snapshot::{
+    Ended, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Saturation, Snapshot, WorkerRow, WorkerState,
+};
+use crate::sync::{Arc, Ordering, Timestamp};
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    /// Fixed counters: no lock, no allocation.
+    pub(crate) fn saturation(&self) -> Saturation {
+        let counts = &self.counts;
+        let (starting, idle, active) = (counts.starting(), counts.idle(), counts.busy());
+        let workers = starting + idle + active;
+        let limit = self.max();
+        let mut seen = Saturation {
+            limit,
+            debt: workers.saturating_sub(limit),
+            workers,
+            active,
+            idle,
+            starting,
+            abandoned: counts.abandoned(),
+            ..Saturation::default()
+        };
+        for lane in &self.lanes {
+            seen.queued += lane.queued();
+            seen.queue_capacity = seen.queue_capacity.saturating_add(lane.spec.capacity);
+            seen.waiting += lane.waiting.load(Ordering::Acquire);
+        }
+        seen
+    }
+
+    /// Every worker, read from the cells.
+    pub(crate) fn inventory(&self, now: Timestamp) -> Inventory {
+        let mut workers: Vec<_> = self.cells.read().iter().filter_map(|cell| self.row(cell, now)).collect();
+        workers.sort_by_key(|row| (row.state == WorkerState::Abandoned, row.worker));
+        Inventory { pool: self.config.name.clone(), taken_at: now, workers, saturation: self.saturation() }
+    }
+
+    fn row(&self, cell: &Cell, now: Timestamp) -> Option<WorkerRow> {
+        let state = cell.lock();
+        if state.state == WorkerState::Gone {
+            return None;
+        }
+        let job = state.held.as_ref().map(|held| {
+            let header = held.job.header();
+            JobRow {
+                id: header.id(),
+                claim: held.claim,
+                label: header.label().cloned(),
+                submitted_from: header.submitted_from(),
+                lane: self.lane(held.lane).spec.name.clone(),
+                queue_wait: held.since.since(header.accepted_at()),
+                running_for: now.since(held.since),
+                last_beat: cell.last_beat(held.claim),
+            }
+        });
+        Some(WorkerRow {
+            worker: cell.id,
+            state: state.state,
+            since: state.since,
+            in_state_for: now.since(state.since),
+            job,
+            jobs_done: cell.jobs_done(),
+            restarts: cell.restarts,
+            start_delay: cell.ready_at().map(|ready| ready.since(cell.started_at)),
+            facts: cell.facts(),
+        })
+    }
+
+    /// The ledger: ends are read before what was accepted, so that `pending` is what is left.
+    pub(crate) fn ledger(&self) -> Ledger {
+        let mut ends = [0; Ended::COUNT];
+        for shard in &self.shards {
+            for (sum, count) in ends.iter_mut().zip(&shard.ended) {
+                *sum += count.load(Ordering::Acquire);
+            }
+        }
+        let withdrawn = self.gone_at_gate.load(Ordering::Acquire);
+        let rejected = self.rejected.load(Ordering::Acquire);
+        let accepted = self.lanes.iter().map(crate::lane::LaneState::pushed).sum();
+        let waiting = self.lanes.iter().map(|lane| lane.waiting.load(Ordering::Acquire) as u64).sum();
+        Ledger::close(ends, accepted, rejected, withdrawn, waiting)
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = self.clock.now();
+        let inventory = self.inventory(now);
+        let gate = self.gate().word();
+        let mut start_delay = Histogram::default();
+        self.start_delay.add_to(&mut start_delay);
+        Snapshot {
+            pool: self.config.name.clone(),
+            taken_at: now,
+            saturation: inventory.saturation,
+            limits: self.limits(),
+            health: self.health(),
+            gate,
+            lanes: (0..self.lanes.len()).map(|index| self.lane_snapshot(index)).collect(),
+            ledger: self.ledger(),
+            longest_active_since: inventory.longest_active().and_then(|row| row.job.as_ref().map(|_| row.since)),
+            start_delay,
+        }
+    }
+
+    fn lane_snapshot(&self, index: usize) -> LaneSnapshot {
+        let lane = &self.lanes[index];
+        let (mut queue_wait, mut run_time) = (Histogram::default(), Histogram::default());
+        for shard in &self.shards {
+            shard.queue_wait[index].add_to(&mut queue_wait);
+            shard.run_time[index].add_to(&mut run_time);
+        }
+        LaneSnapshot {
+            name: lane.spec.name.clone(),
+            queued: lane.queued(),
+            capacity: lane.spec.capacity,
+            active: self.counts.busy_in(index),
+            reserve: lane.spec.reserve,
+            waiting: lane.waiting.load(Ordering::Acquire),
+            head_since: self.head_since(index),
+            queue_wait,
+            run_time,
+        }
+    }
+
+    fn head_since(&self, index: usize) -> Option<Timestamp> {
+        let oldest = |job: &Arc<J>| job.header().is_queued().then(|| job.header().accepted_at());
+        let ready = self.ready.lock().lanes[index].iter().find_map(oldest);
+        ready.or_else(|| self.inbox.lock().lanes[index].jobs.iter().find_map(oldest))
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        *self.limits.lock()
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let missing = self.max() - self.seats();
+        match missing {
+            0 => Health::Healthy,
+            _ if self.seats() == 0 => Health::Unavailable,
+            missing => Health::Degraded { missing },
+        }
+    }
+
+    pub(crate) fn gate(&self) -> Gate {
+        self.inbox.lock().gate.clone()
+    }
+
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        self.gate().refusal().unwrap_or(CloseReason::Shutdown)
+    }
+}

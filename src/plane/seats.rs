@@ -1,0 +1,152 @@
+//! How many seats there are, who may take one, and who is woken for it.
+
+use super::{After, Inbox, Plane, Ready};
+use crate::gate::{Left, Waiter};
+use crate::id::LaneId;
+use crate::job::Envelope;
+use crate::lane::{self, Seats};
+use crate::sync::{Arc, Ordering, Timestamp};
+use std::time::Duration;
+
+/// How long a granted place waits for its submitter before it is taken back.
+pub(super) const GRANT_PATIENCE: Duration = Duration::from_millis(200);
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    pub(crate) fn max(&self) -> usize {
+        self.max.load(Ordering::Acquire)
+    }
+
+    /// Workers that could still be started.
+    pub(crate) fn startable_workers(&self) -> usize {
+        self.max().saturating_sub(self.counts.live() + self.blocked())
+    }
+
+    /// Seats that cannot be filled: DESIGN.md, section 2. What is abandoned beyond the cap is counted in the same breath as it
+    /// gives up its seat, so that nobody is promised that seat in between.
+    fn blocked(&self) -> usize {
+        self.cooling.load(Ordering::Acquire) + self.counts.abandoned().saturating_sub(self.config.abandoned_cap)
+    }
+
+    /// Seats that exist: DESIGN.md, section 2.
+    pub(crate) fn seats(&self) -> usize {
+        self.max().min(self.counts.live() + self.startable_workers())
+    }
+
+    /// True if workers that cannot be made to die hold every seat.
+    pub(crate) fn is_lost_to_abandoned(&self) -> bool {
+        self.counts.abandoned() > self.config.abandoned_cap && self.seats() == 0
+    }
+
+    /// Seats owed back after a shrink.
+    pub(crate) fn debt(&self) -> usize {
+        self.counts.live().saturating_sub(self.max())
+    }
+
+    /// Every lane's numbers; `released` is a seat that its worker is about to give back.
+    pub(super) fn lane_seats(&self, inbox: Option<&Inbox<J>>, released: Option<LaneId>) -> Vec<Seats> {
+        let numbers = |(index, lane): (usize, &crate::lane::LaneState)| Seats {
+            busy: self.counts.busy_in(index) - usize::from(released.is_some_and(|lane| lane.index() == index)),
+            reserve: lane.spec.reserve,
+            queued: lane.queued(),
+            capacity: lane.spec.capacity,
+            granted: inbox.map_or(0, |inbox| inbox.lanes[index].granted),
+        };
+        self.lanes.iter().enumerate().map(numbers).collect()
+    }
+
+    /// How many more jobs of `lane` may start.
+    pub(super) fn startable(&self, lane: LaneId, released: Option<LaneId>) -> usize {
+        if self.lanes.len() == 1 {
+            let busy = self.counts.busy_in(0) - usize::from(released.is_some());
+            return self.seats().saturating_sub(busy);
+        }
+        lane::startable(&self.lane_seats(None, released), lane.index(), self.seats())
+    }
+
+    /// A lane with jobs that could start now. Looks at the lines, not at `queued`, which still counts a job that somebody is
+    /// just withdrawing: for that one, workers would be woken again and again, and find nothing.
+    fn lane_to_serve(&self, ready: &Ready<J>, inbox: &Inbox<J>) -> Option<LaneId> {
+        let has_jobs =
+            |lane: LaneId| !ready.lanes[lane.index()].is_empty() || !inbox.lanes[lane.index()].jobs.is_empty();
+        (0..self.lanes.len())
+            .filter_map(|index| u16::try_from(index).ok().map(LaneId))
+            .find(|&lane| has_jobs(lane) && self.startable(lane, None) > 0)
+    }
+
+    /// Sees to it that jobs which could start are looked for: the one place that upholds the rule of `searching`.
+    ///
+    /// Called under both locks by whoever changed what could start, other than by pushing a job.
+    pub(super) fn rouse(&self, ready: &mut Ready<J>, inbox: &mut Inbox<J>, after: &mut After<J>) {
+        if ready.waiters {
+            self.grant(ready, inbox, after);
+        }
+        if ready.dispatches && inbox.searching == 0 && self.lane_to_serve(ready, inbox).is_some() {
+            self.rouse_one(inbox, after);
+        }
+    }
+
+    /// Wakes an idle worker to look for work, or asks for a new one.
+    pub(super) fn rouse_one(&self, inbox: &mut Inbox<J>, after: &mut After<J>) {
+        // The one that idles shortest: its caches are warm, and those that idle longest get to leave.
+        match inbox.idle.pop() {
+            Some(cell) => {
+                inbox.searching += 1;
+                cell.searching.store(true, Ordering::Relaxed);
+                after.notify(cell);
+            }
+            None => self.demand(inbox, after),
+        }
+    }
+
+    /// Asks control for workers, once until it has looked.
+    pub(super) fn demand(&self, inbox: &mut Inbox<J>, after: &mut After<J>) {
+        if !inbox.demanded && self.startable_workers() > 0 {
+            inbox.demanded = true;
+            after.demand = true;
+        }
+    }
+
+    /// Promises free places to those who wait, in their order. Under both locks.
+    pub(super) fn grant(&self, ready: &mut Ready<J>, inbox: &mut Inbox<J>, after: &mut After<J>) {
+        let mut left = false;
+        for index in 0..self.lanes.len() {
+            let mut room = lane::room(&self.lane_seats(Some(inbox), None), index, self.seats());
+            let line = &mut inbox.lanes[index];
+            while room > 0 {
+                let Some(waiter) = line.waiters.pop() else { break };
+                if waiter.grant() {
+                    room -= 1;
+                    line.granted += 1;
+                    self.due.grant(&waiter, self.clock.now().after(GRANT_PATIENCE), &*self.port);
+                    after.rare().waiters.push(waiter);
+                }
+            }
+            left |= !line.waiters.is_empty();
+        }
+        ready.waiters = left;
+    }
+
+    /// A submitter that stood in line, or held a promise, is done waiting without a place.
+    pub(super) fn waiter_left(&self, waiter: &Arc<Waiter>, left: Left) {
+        let mut after = After::default();
+        match left {
+            Left::Told => return,
+            Left::Waiting => {
+                let swept = self.inbox.lock().lanes[waiter.lane.index()].waiters.died(|waiter| waiter.is_waiting());
+                drop(swept);
+            }
+            Left::Granted => {
+                let mut ready = self.ready.lock();
+                let mut inbox = self.inbox.lock();
+                inbox.lanes[waiter.lane.index()].granted -= 1;
+                self.grant(&mut ready, &mut inbox, &mut after);
+            }
+        }
+        self.after(after);
+    }
+
+    /// Until when a promise made now is kept.
+    pub(super) fn admission_deadline(&self, lane: LaneId, now: Timestamp, deadline: Timestamp) -> Timestamp {
+        self.lane(lane).spec.admission_limit.map_or(Timestamp::NEVER, |limit| now.after(limit)).min(deadline)
+    }
+}

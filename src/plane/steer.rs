@@ -1,0 +1,304 @@
+//! What control does to the plane: starts, resizes, gates, condemns, abandons, aborts. All of it under both locks, none of it slow.
+
+use super::{After, Plane};
+use crate::config::{ConfigError, Limits, check_limits};
+use crate::error::{CloseReason, JobError, KilledJob};
+use crate::gate::{Gate, Left};
+use crate::id::{ClaimNo, WorkerId};
+use crate::job::{Envelope, Owner};
+use crate::policy::Exit;
+use crate::slot::{Cell, transition};
+use crate::snapshot::WorkerState;
+use crate::sync::{Arc, Ordering, Timestamp};
+
+/// A worker that was condemned, with the job it had.
+pub(crate) struct Condemned {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) job: Option<(Arc<dyn Envelope>, ClaimNo)>,
+}
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    pub(crate) fn cell(&self, worker: WorkerId) -> Option<Arc<Cell>> {
+        self.cells.read().iter().find(|cell| cell.id == worker).cloned()
+    }
+
+    pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
+        self.cells.read().clone()
+    }
+
+    /// A new incarnation, `Starting` and seated.
+    pub(crate) fn seat_worker(&self, id: WorkerId, restarts: u32) -> Arc<Cell> {
+        let cell = Cell::new(id, restarts, self.clock.clone());
+        let _ready = self.ready.lock();
+        transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
+        self.cells.write().push(cell.clone());
+        cell
+    }
+
+    /// How many workers should be started now: for jobs that could start, and up to `min`. Clears the demand.
+    pub(crate) fn workers_wanted(&self) -> usize {
+        let _ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        inbox.demanded = false;
+        if inbox.gate.refusal().is_some_and(|reason| reason != CloseReason::Draining) {
+            return 0;
+        }
+        let startable: usize = (0..self.lanes.len())
+            .filter_map(|index| u16::try_from(index).ok().map(crate::id::LaneId))
+            .map(|lane| self.lane(lane).queued().min(self.startable(lane, None)))
+            .sum();
+        let spare = self.counts.idle() + self.counts.starting();
+        let for_jobs = if inbox.gate.dispatches() { startable.saturating_sub(spare) } else { 0 };
+        let min = self.limits.lock().min;
+        let for_min = min.saturating_sub(self.counts.live());
+        for_jobs.max(for_min).min(self.startable_workers())
+    }
+
+    /// Puts new limits in force. Growth cancels debt and lets waiters in at once; a shrink takes idle workers first.
+    pub(crate) fn resize(&self, limits: Limits) -> Result<usize, ConfigError> {
+        check_limits(&limits, &self.config.lanes)?;
+        let mut after = After::default();
+        {
+            let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            *self.limits.lock() = limits;
+            self.max.store(limits.max, Ordering::Release);
+            ready.in_debt = true;
+            while self.debt() > 0 && !inbox.idle.is_empty() {
+                let cell = inbox.idle.remove(0);
+                self.retire(&cell, Exit::Retired, &mut after);
+            }
+            self.rouse(&mut ready, &mut inbox, &mut after);
+        }
+        let debt = self.debt();
+        self.after(after);
+        Ok(debt)
+    }
+
+    /// An idle worker, already off the idle list, is told to leave; it gives its seat back now. Under both locks.
+    fn retire(&self, cell: &Arc<Cell>, exit: Exit, after: &mut After<J>) {
+        let mut state = cell.lock();
+        state.leave.get_or_insert(exit);
+        transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+        drop(state);
+        after.notify(cell.clone());
+    }
+
+    /// Retires workers above `min` that have idled for too long; says when to look again.
+    pub(crate) fn retire_idle(&self, now: Timestamp) -> Timestamp {
+        let mut after = After::default();
+        let mut next = Timestamp::NEVER;
+        {
+            let _ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            let limits = *self.limits.lock();
+            let Some(timeout) = limits.idle_timeout else { return next };
+            while self.counts.live() > limits.min
+                && let Some(cell) = inbox.idle.first()
+            {
+                let until = cell.lock().since.after(timeout);
+                if until > now {
+                    next = until;
+                    break;
+                }
+                let cell = inbox.idle.remove(0);
+                self.retire(&cell, Exit::IdleTimeout, &mut after);
+            }
+        }
+        self.after(after);
+        next
+    }
+
+    /// Slots that cannot be filled for now.
+    pub(crate) fn set_cooling(&self, slots: usize) {
+        let mut after = After::default();
+        {
+            let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            self.cooling.store(slots, Ordering::Release);
+            self.rouse(&mut ready, &mut inbox, &mut after);
+        }
+        self.after(after);
+    }
+
+    /// Moves the gate, unless it is past that; `Err` with why.
+    pub(crate) fn set_gate(&self, gate: Gate) -> Result<(), CloseReason> {
+        let mut after = After::default();
+        {
+            let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            match (&inbox.gate, &gate) {
+                (Gate::Closed(reason), _) => return Err(reason.clone()),
+                (Gate::Draining, Gate::Open | Gate::Quiesced) => return Err(CloseReason::Draining),
+                _ => {}
+            }
+            ready.dispatches = gate.dispatches();
+            inbox.gate = gate;
+            self.rouse(&mut ready, &mut inbox, &mut after);
+            if inbox.gate.refusal().is_some() {
+                for lane in &mut inbox.lanes {
+                    while let Some(waiter) = lane.waiters.pop() {
+                        // One that holds a promise already is let in or told when it comes to receive.
+                        if waiter.close() == Some(Left::Waiting) {
+                            after.rare().waiters.push(waiter);
+                        }
+                    }
+                }
+                ready.waiters = false;
+            }
+            self.note_quiet(&inbox, &mut after);
+        }
+        self.after(after);
+        Ok(())
+    }
+
+    /// Tells a worker to leave after its job; an idle one leaves now.
+    pub(crate) fn stop_worker(&self, cell: &Arc<Cell>, exit: Exit) {
+        let mut after = After::default();
+        {
+            let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            let was_idle = {
+                let mut state = cell.lock();
+                state.leave.get_or_insert_with(|| exit.clone());
+                state.state == WorkerState::Idle
+            };
+            if was_idle {
+                inbox.idle.retain(|idle| !Arc::ptr_eq(idle, cell));
+                self.stop_searching(&mut inbox, cell);
+                self.retire(cell, exit, &mut after);
+                self.rouse(&mut ready, &mut inbox, &mut after);
+            }
+        }
+        self.after(after);
+    }
+
+    /// Stops every worker at once.
+    pub(crate) fn stop_all(&self) {
+        let mut after = After::default();
+        {
+            let _ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            inbox.idle.clear();
+            for cell in self.cells.read().iter() {
+                let mut state = cell.lock();
+                state.leave.get_or_insert(Exit::Retired);
+                if state.state == WorkerState::Idle {
+                    transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+                    drop(state);
+                    self.stop_searching(&mut inbox, cell);
+                    after.notify(cell.clone());
+                }
+            }
+        }
+        self.after(after);
+    }
+
+    /// Condemns a worker with whatever it holds, or only if it still holds the job of `claim`. `None`: that is over.
+    pub(crate) fn condemn(&self, worker: WorkerId, claim: Option<ClaimNo>, by: &Arc<str>) -> Option<Condemned> {
+        let cell = self.cell(worker)?;
+        let exit = Exit::Killed(by.clone());
+        let job = match claim {
+            Some(claim) => Some((cell.condemn(claim, exit)?, claim)),
+            None => {
+                // In one look: between two, the worker could go on to its next job and be missed.
+                let job = cell.condemn_any(exit.clone())?;
+                if job.is_none() {
+                    self.stop_worker(&cell, exit);
+                }
+                job
+            }
+        };
+        Some(Condemned { cell, job })
+    }
+
+    /// A worker that cannot be made to die loses its seat, and its job gets its outcome now. True if the outcome was open.
+    pub(crate) fn abandon(&self, cell: &Arc<Cell>, by: &Arc<str>) -> bool {
+        let now = self.clock.now();
+        let settlement = {
+            let mut state = cell.lock();
+            if !state.seated() && state.state != WorkerState::Leaving {
+                return false;
+            }
+            state.leave = Some(Exit::Killed(by.clone()));
+            // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
+            state.held.as_ref().and_then(|held| {
+                let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, by, now, held.since)));
+                Some((held.job.settle_error(error, Some(Owner::Worker))?, held.job.clone()))
+            })
+        };
+        if let Some((settlement, _)) = &settlement {
+            self.count(cell.id.slot as usize, settlement.ended);
+        }
+        self.vacate(cell, WorkerState::Abandoned);
+        let Some((settlement, job)) = settlement else { return false };
+        job.sealed().0.publish(settlement);
+        true
+    }
+
+    /// The job in a condemned worker's hands gets its outcome now, although its worker has not ended yet.
+    pub(crate) fn settle_killed(&self, condemned: &Condemned, by: &Arc<str>) -> bool {
+        let Some((job, _)) = &condemned.job else { return false };
+        let now = self.clock.now();
+        let since = condemned.cell.lock().held.as_ref().map_or(now, |held| held.since);
+        let error = JobError::Killed(Box::new(self.killed_job(job, &condemned.cell, by, now, since)));
+        self.settle_for(job, &condemned.cell, error)
+    }
+
+    fn killed_job(
+        &self,
+        job: &Arc<dyn Envelope>,
+        cell: &Cell,
+        by: &Arc<str>,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> KilledJob {
+        KilledJob {
+            job: job.header().id(),
+            submitted_from: job.header().submitted_from(),
+            worker: cell.id,
+            by: by.clone(),
+            after: now.since(since),
+        }
+    }
+
+    /// Ends a queued job for an operator. True if no worker had it.
+    pub(crate) fn cancel_queued(&self, job: crate::id::JobId) -> bool {
+        let found = {
+            let ready = self.ready.lock();
+            let inbox = self.inbox.lock();
+            let is_it = |queued: &&Arc<J>| queued.header().id() == job && queued.header().is_queued();
+            let in_ready = ready.lanes.iter().find_map(|line| line.iter().find(is_it));
+            in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.iter().find(is_it))).cloned()
+        };
+        found.is_some_and(|found| self.withdraw(&found.erase(), JobError::Cancelled(job)))
+    }
+
+    /// True if there has been a job of this number.
+    pub(crate) fn was_admitted(&self, job: crate::id::JobId) -> bool {
+        (1..=self.inbox.lock().next_id).contains(&job.get())
+    }
+
+    /// Who has this job in hand.
+    pub(crate) fn holder_of(&self, job: crate::id::JobId) -> Option<(WorkerId, ClaimNo)> {
+        self.cells.read().iter().find_map(|cell| {
+            let state = cell.lock();
+            let held = state.held.as_ref().filter(|held| held.job.header().id() == job)?;
+            Some((cell.id, held.claim))
+        })
+    }
+
+    /// Asks every running job to stop; says which.
+    pub(crate) fn cancel_running(&self) -> Vec<Arc<dyn Envelope>> {
+        let jobs: Vec<_> = self
+            .cells
+            .read()
+            .iter()
+            .filter_map(|cell| cell.lock().held.as_ref().map(|held| held.job.clone()))
+            .collect();
+        for job in &jobs {
+            job.header().cancel();
+        }
+        jobs
+    }
+}

@@ -1,0 +1,302 @@
+//! Time: one heap of dated entries, and the tick that works off what is due.
+
+use std::cmp::{Ordering as Order, Reverse};
+use std::collections::BinaryHeap;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::seats::GRANT_PATIENCE;
+use super::{After, ControlPort, Overrun, Plane, Signal};
+use crate::error::LimitKind;
+use crate::gate::{Left, Waiter};
+use crate::id::ClaimNo;
+use crate::job::{Envelope, Owner};
+use crate::slot::Cell;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Ticks, Timestamp};
+
+/// Ticks of the real clock are at most this far apart while anything is queued.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// Something that is due at a moment.
+enum What {
+    /// A submitter's admission limit.
+    Waiting(Arc<Waiter>),
+    /// A promise that nobody came for.
+    Granted(Arc<Waiter>),
+    /// A queued job's queue limit or deadline.
+    Queued(Arc<dyn Envelope>),
+    /// A running job's run limit or deadline.
+    Running { job: Arc<dyn Envelope>, cell: Arc<Cell>, claim: ClaimNo, kind: LimitKind },
+    /// Somebody waits for a reply.
+    Reply(Arc<Alarm>),
+    /// A deadline of control's own.
+    Control,
+}
+
+impl What {
+    /// False once it can be forgotten.
+    fn matters(&self) -> bool {
+        match self {
+            Self::Waiting(waiter) => waiter.is_waiting(),
+            Self::Granted(waiter) => waiter.is_granted(),
+            Self::Queued(job) => job.header().is_queued(),
+            Self::Running { job, .. } => !job.header().is_done(),
+            Self::Reply(alarm) => Arc::strong_count(alarm) > 1,
+            Self::Control => true,
+        }
+    }
+}
+
+struct Entry {
+    at: Timestamp,
+    what: What,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Order {
+        self.at.cmp(&other.at)
+    }
+}
+
+/// Wakes one waiter at a moment: the limit of a control reply.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    rung: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Alarm {
+    pub(crate) fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let previous = self.waker.lock().replace(cx.waker().clone());
+        drop(previous);
+        if self.rung.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// What is due when. Entries that do not matter any more are swept when the heap has doubled since the last sweep, so it
+/// holds at most twice what matters, and a few.
+pub(super) struct Due {
+    heap: Mutex<Heap>,
+    /// When the next entry is due; `u64::MAX` for none.
+    next: AtomicU64,
+    /// When to see again whether what is queued moves; `u64::MAX` while nothing is queued.
+    watch_at: AtomicU64,
+    /// Jobs taken by the time of the last tick: whether work moves.
+    taken: AtomicU64,
+}
+
+impl Default for Due {
+    fn default() -> Self {
+        Self {
+            heap: Mutex::new(Heap::default()),
+            next: AtomicU64::new(u64::MAX),
+            watch_at: AtomicU64::new(u64::MAX),
+            taken: AtomicU64::new(0),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Heap {
+    entries: BinaryHeap<Reverse<Entry>>,
+    /// Sweep when this many are there.
+    sweep_at: usize,
+}
+
+const SWEEP_FROM: usize = 256;
+
+impl Due {
+    fn add(&self, at: Timestamp, what: What, port: &dyn ControlPort) {
+        if at == Timestamp::NEVER {
+            return;
+        }
+        let mut swept = BinaryHeap::new();
+        {
+            let mut heap = self.heap.lock();
+            heap.entries.push(Reverse(Entry { at, what }));
+            if heap.entries.len() >= heap.sweep_at.max(SWEEP_FROM) {
+                let (kept, dead) = heap.entries.drain().partition(|Reverse(entry)| entry.what.matters());
+                (heap.entries, swept) = (kept, dead);
+                heap.sweep_at = heap.entries.len() * 2;
+            }
+            let next = heap.entries.peek().map_or(u64::MAX, |Reverse(entry)| entry.at.as_nanos());
+            self.next.store(next, Ordering::Release);
+        }
+        drop(swept);
+        port.alarm(at);
+    }
+
+    pub(super) fn waiting(&self, waiter: &Arc<Waiter>, port: &dyn ControlPort) {
+        self.add(waiter.until, What::Waiting(waiter.clone()), port);
+    }
+
+    pub(super) fn grant(&self, waiter: &Arc<Waiter>, until: Timestamp, port: &dyn ControlPort) {
+        self.add(until, What::Granted(waiter.clone()), port);
+    }
+
+    pub(super) fn queued(&self, at: Timestamp, job: Arc<dyn Envelope>, port: &dyn ControlPort) {
+        self.add(at, What::Queued(job), port);
+    }
+
+    pub(super) fn running(
+        &self,
+        at: Timestamp,
+        job: Arc<dyn Envelope>,
+        cell: Arc<Cell>,
+        claim: ClaimNo,
+        kind: LimitKind,
+        port: &dyn ControlPort,
+    ) {
+        self.add(at, What::Running { job, cell, claim, kind }, port);
+    }
+
+    /// Something is queued: have a tick soon, to see that it moves. One load, unless it is the first after a calm.
+    pub(super) fn watch_queue(&self, now: Timestamp, clock: &Clock, port: &dyn ControlPort) {
+        if self.watch_at.load(Ordering::Relaxed) != u64::MAX || clock.is_settable() {
+            return;
+        }
+        let at = now.after(TICK);
+        self.watch_at.store(at.as_nanos(), Ordering::Release);
+        port.alarm(at);
+    }
+
+    fn pop(&self, now: Timestamp) -> Option<What> {
+        let mut heap = self.heap.lock();
+        let due = heap.entries.peek().is_some_and(|Reverse(entry)| entry.at <= now);
+        let popped = due.then(|| heap.entries.pop()).flatten();
+        let next = heap.entries.peek().map_or(u64::MAX, |Reverse(entry)| entry.at.as_nanos());
+        self.next.store(next, Ordering::Release);
+        popped.map(|Reverse(entry)| entry.what)
+    }
+}
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    /// Rings `alarm` at `at`.
+    pub(crate) fn alarm_at(&self, at: Timestamp) -> Arc<Alarm> {
+        let alarm = Arc::new(Alarm::default());
+        self.due.add(at, What::Reply(alarm.clone()), &*self.port);
+        alarm
+    }
+
+    /// Has control told at `at`.
+    pub(crate) fn remind_control(&self, at: Timestamp) {
+        self.due.add(at, What::Control, &*self.port);
+    }
+
+    /// When the next tick is wanted.
+    pub(crate) fn next_tick(&self) -> Timestamp {
+        let next = self.due.next.load(Ordering::Acquire);
+        Timestamp::from_nanos(next.min(self.due.watch_at.load(Ordering::Acquire)))
+    }
+
+    fn work_off(&self, what: What, now: Timestamp) {
+        match what {
+            What::Waiting(waiter) => {
+                if waiter.expire() {
+                    self.waiter_left(&waiter, Left::Waiting);
+                    waiter.wake();
+                }
+            }
+            What::Granted(waiter) => {
+                if waiter.revoke() {
+                    self.waiter_left(&waiter, Left::Granted);
+                    waiter.wake();
+                }
+            }
+            What::Queued(job) => {
+                if job.header().is_queued() {
+                    let error = self.timed_out_in_queue(&job, now);
+                    self.withdraw(&job, error);
+                }
+            }
+            What::Running { job, cell, claim, kind } => self.overrun(&job, &cell, claim, kind, now),
+            What::Reply(alarm) => alarm.ring(),
+            What::Control => self.port.signal(Signal::Tick),
+        }
+    }
+
+    /// A running job passed its limit: its outcome is written now, and its worker goes down the ladder.
+    fn overrun(&self, job: &Arc<dyn Envelope>, cell: &Arc<Cell>, claim: ClaimNo, kind: LimitKind, now: Timestamp) {
+        let Some(since) = cell.lock().held.as_ref().filter(|held| held.claim == claim).map(|held| held.since) else {
+            return;
+        };
+        let error = self.timed_out(job, kind, now.since(since), Some(cell.id), now);
+        let settlement = {
+            // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
+            let state = cell.lock();
+            if state.held.as_ref().is_none_or(|held| held.claim != claim) {
+                return;
+            }
+            job.settle_error(error, Some(Owner::Worker))
+        };
+        let Some(settlement) = settlement else { return };
+        self.count(cell.id.slot as usize, settlement.ended);
+        job.header().cancel();
+        job.sealed().0.publish(settlement);
+        self.port.signal(Signal::Overrun(Overrun { worker: cell.id, claim }));
+    }
+
+    /// Work waits, workers idle, one was woken and nothing was taken since the last tick: the caller's runtime may hold the
+    /// woken one where nobody can take it from. Another is woken, from outside.
+    fn see_that_work_moves(&self, now: Timestamp) {
+        let queued: usize = self.lanes.iter().map(crate::lane::LaneState::queued).sum();
+        if queued == 0 {
+            self.due.watch_at.store(u64::MAX, Ordering::Release);
+            // A job that came in between saw the flag still set: look again.
+            if self.lanes.iter().any(|lane| lane.queued() > 0) {
+                self.due.watch_queue(now, &self.clock, &*self.port);
+            }
+            return;
+        }
+        self.due.watch_at.store(now.after(TICK).as_nanos(), Ordering::Release);
+        let taken: u64 = self.lanes.iter().map(crate::lane::LaneState::taken).sum();
+        if self.due.taken.swap(taken, Ordering::AcqRel) != taken {
+            return;
+        }
+        let mut after = After::default();
+        {
+            let _ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            let stuck = inbox.searching > 0 && inbox.gate.dispatches();
+            if stuck && !inbox.idle.is_empty() {
+                self.rouse_one(&mut inbox, &mut after);
+            }
+        }
+        self.after(after);
+    }
+}
+
+impl<J: ?Sized + Envelope> Ticks for Plane<J> {
+    fn tick(&self, now: Timestamp) {
+        while let Some(what) = self.due.pop(now) {
+            self.work_off(what, now);
+        }
+        if !self.clock.is_settable() {
+            self.see_that_work_moves(now);
+        }
+    }
+}
+
+const _: () = assert!(GRANT_PATIENCE.as_millis() > TICK.as_millis());

@@ -1,0 +1,223 @@
+//! The turnover: a worker gives back the seat of one job and takes the next, in one hold of the ready lock.
+
+use super::{After, Inbox, Plane, Ready};
+use crate::gate::Gate;
+use crate::id::{ClaimNo, LaneId};
+use crate::job::Envelope;
+use crate::policy::Exit;
+use crate::slot::{Cell, CellState, Held, transition};
+use crate::snapshot::WorkerState;
+use crate::sync::{Arc, MutexGuard, Ordering, Timestamp};
+
+/// What a worker does next.
+pub(super) enum Turn<J: ?Sized> {
+    /// Runs this job, which is claimed and seated.
+    Run(Arc<J>, ClaimNo),
+    /// Waits for a notice: it is among the idle.
+    Wait,
+    /// Ends: it holds no seat any more.
+    Leave,
+}
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    /// Gives back what `cell` holds, if anything, and finds its next job. `now` ends the one and begins the other.
+    ///
+    /// True if it called another worker.
+    pub(super) fn turnover(&self, cell: &Arc<Cell>, now: Timestamp) -> (Turn<J>, bool) {
+        let mut after = After::default();
+        let mut ready = self.ready.lock();
+        let mut state = cell.lock();
+        let turn = if !state.seated() {
+            Turn::Leave
+        } else if state.departs() || ready.in_debt && self.owes(&mut ready) {
+            // Debt is paid here, by whoever next asks for work.
+            state.leave.get_or_insert(Exit::Retired);
+            after.ended = transition(&self.counts, &mut state, WorkerState::Leaving, None, now);
+            drop(state);
+            let mut inbox = self.inbox.lock();
+            self.stop_searching(&mut inbox, cell);
+            self.rouse(&mut ready, &mut inbox, &mut after);
+            self.note_quiet(&inbox, &mut after);
+            Turn::Leave
+        } else {
+            self.serve(&mut ready, state, cell, now, &mut after)
+        };
+        drop(ready);
+        let called = after.wake.is_some();
+        self.after(after);
+        (turn, called)
+    }
+
+    /// True if there are more workers than seats.
+    fn owes(&self, ready: &mut Ready<J>) -> bool {
+        ready.in_debt = self.debt() > 0;
+        ready.in_debt
+    }
+
+    fn serve(
+        &self,
+        ready: &mut Ready<J>,
+        mut state: MutexGuard<'_, CellState>,
+        cell: &Arc<Cell>,
+        now: Timestamp,
+        after: &mut After<J>,
+    ) -> Turn<J> {
+        let released = state.held.as_ref().map(|held| held.lane);
+        let mut inbox = None;
+        let mut job = self.pick(ready, released, now, after);
+        if job.is_none() && ready.dispatches {
+            let inbox = inbox.get_or_insert_with(|| self.inbox.lock());
+            if self.move_in(ready, inbox) {
+                job = self.pick(ready, released, now, after);
+            }
+        }
+        // A place came free, a search ends, or the worker is to idle: the inbox has to be seen to.
+        if job.is_none() || ready.waiters || cell.searching.load(Ordering::Relaxed) {
+            inbox.get_or_insert_with(|| self.inbox.lock());
+        }
+        let turn = match job {
+            Some(job) => self.seat(&mut state, job, now, after),
+            None => {
+                after.ended = transition(&self.counts, &mut state, WorkerState::Idle, None, now);
+                Turn::Wait
+            }
+        };
+        drop(state);
+        if let Some(mut inbox) = inbox {
+            if matches!(turn, Turn::Wait) {
+                inbox.idle.push(cell.clone());
+            }
+            self.stop_searching(&mut inbox, cell);
+            self.rouse(ready, &mut inbox, after);
+            self.note_quiet(&inbox, after);
+        }
+        turn
+    }
+
+    fn seat(&self, state: &mut CellState, job: Arc<J>, now: Timestamp, after: &mut After<J>) -> Turn<J> {
+        let lane = job.header().lane();
+        let claim = state.next_claim();
+        let held = Held { job: job.clone().erase(), lane, claim, since: now };
+        after.ended = transition(&self.counts, state, WorkerState::Busy, Some(held), now);
+        Turn::Run(job, claim)
+    }
+
+    /// Takes the next job that may start, lanes in turn. What expired on the way is put aside.
+    fn pick(
+        &self,
+        ready: &mut Ready<J>,
+        released: Option<LaneId>,
+        now: Timestamp,
+        after: &mut After<J>,
+    ) -> Option<Arc<J>> {
+        if !ready.dispatches {
+            return None;
+        }
+        if self.lanes.len() == 1 {
+            return self.pick_from(ready, LaneId::DEFAULT, released, now, after);
+        }
+        self.move_in_fresh(ready);
+        let lanes = self.lanes.len();
+        for step in 1..=lanes {
+            let index = (ready.cursor + step) % lanes;
+            let lane = LaneId(u16::try_from(index).ok()?);
+            let mut job = self.pick_from(ready, lane, released, now, after);
+            if job.is_none() && self.move_in_fresh(ready) {
+                // Nothing but dead ones stood there, and hid what had come after them.
+                job = self.pick_from(ready, lane, released, now, after);
+            }
+            if job.is_some() {
+                ready.cursor = index;
+                return job;
+            }
+        }
+        None
+    }
+
+    /// The next job of one lane, if one may start.
+    fn pick_from(
+        &self,
+        ready: &mut Ready<J>,
+        lane: LaneId,
+        released: Option<LaneId>,
+        now: Timestamp,
+        after: &mut After<J>,
+    ) -> Option<Arc<J>> {
+        let line = &mut ready.lanes[lane.index()];
+        // A worker that asks holds a seat; only another lane's reserve can keep it from this lane's jobs.
+        if line.is_empty() || self.reserves && self.startable(lane, released) == 0 {
+            return None;
+        }
+        let state = self.lane(lane);
+        loop {
+            // In turn, unless the oldest has little left of its deadline: then more work comes than fits, and to serve those
+            // that will not make it would leave no time for those that can. The newest goes first while that lasts
+            // ("adaptive LIFO": Maurer, "Fail at Scale", ACM Queue 13/8, 2015); the oldest leave when their time is over.
+            // One that is dead does not count, it only stands there still.
+            let is_pressed = |job: &Arc<J>| job.header().is_queued() && job.header().is_pressed(now);
+            let pressed = line.front().is_some_and(is_pressed);
+            let Some(job) = (if pressed { line.pop_back() } else { line.pop() }) else { break };
+            let header = job.header();
+            if header.expires_at(state.spec.queue_limit) <= now {
+                after.rare().expired.push(job);
+            } else if header.claim() {
+                state.take();
+                return Some(job);
+            }
+            // Otherwise it is dead: cancelled or expired where it stood, and counted by whoever did that.
+        }
+        None
+    }
+
+    /// With several lanes, one lane's long ready queue must not hide what came for another: those are moved in early.
+    /// True if anything came.
+    fn move_in_fresh(&self, ready: &mut Ready<J>) -> bool {
+        let fresh = |(index, lane): (usize, &crate::lane::LaneState)| {
+            ready.lanes[index].is_empty() && lane.pushed() != ready.moved[index]
+        };
+        self.lanes.iter().enumerate().any(fresh) && {
+            let mut inbox = self.inbox.lock();
+            self.move_in(ready, &mut inbox)
+        }
+    }
+
+    /// Swaps in the inbox of every lane whose ready queue is empty. True if anything came.
+    pub(super) fn move_in(&self, ready: &mut Ready<J>, inbox: &mut Inbox<J>) -> bool {
+        let mut moved = false;
+        for (index, line) in ready.lanes.iter_mut().enumerate() {
+            let jobs = &mut inbox.lanes[index].jobs;
+            if line.is_empty() && !jobs.is_empty() {
+                std::mem::swap(line, jobs);
+                // All that was pushed is here now.
+                ready.moved[index] = self.lanes[index].pushed();
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// The worker has looked, or is gone: its search is over.
+    pub(super) fn stop_searching(&self, inbox: &mut Inbox<J>, cell: &Cell) {
+        if cell.searching.swap(false, Ordering::Relaxed) {
+            inbox.searching -= 1;
+        }
+    }
+
+    /// A draining pool in which nothing is left to run says so.
+    pub(super) fn note_quiet(&self, inbox: &Inbox<J>, after: &mut After<J>) {
+        after.quiet |= inbox.gate == Gate::Draining && self.has_nothing_left();
+    }
+
+    /// Nothing runs and nothing waits for a worker.
+    pub(crate) fn is_quiet(&self) -> bool {
+        // Without them, a job on its way from the queue to its worker could be seen in neither.
+        let _ready = self.ready.lock();
+        let _inbox = self.inbox.lock();
+        self.has_nothing_left()
+    }
+
+    /// The same, under both locks.
+    fn has_nothing_left(&self) -> bool {
+        self.counts.busy() == 0 && self.lanes.iter().all(|lane| lane.queued() == 0)
+    }
+}

@@ -1,0 +1,233 @@
+//! What leaves: jobs from the queue without a worker, workers from their seats; and the bookkeeping of a job's life.
+
+use super::claim::Taken;
+use super::{After, Plane, Signal};
+use crate::error::{JobError, LimitKind, StartError, TimedOut};
+use crate::id::{ClaimNo, WorkerId};
+use crate::job::{ClaimKey, Envelope, Owner, Recalls, Settlement};
+use crate::policy::Exit;
+use crate::slot::{Cell, transition};
+use crate::snapshot::WorkerState;
+use crate::sync::{Arc, Timestamp};
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    /// A worker asks for work for the first time.
+    pub(super) fn note_ready(&self, cell: &Cell, now: Timestamp) {
+        cell.set_ready(now);
+        self.start_delay.record(now.nanos_since(cell.started_at));
+        self.port.signal(Signal::Ready(cell.id));
+    }
+
+    /// A worker has a job; it begins now.
+    pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Arc<J>, claim: ClaimNo, now: Timestamp) {
+        let header = job.header();
+        let lane = header.lane();
+        let shard = self.shard(cell.id.slot as usize);
+        shard.queue_wait[lane.index()].record(now.nanos_since(header.accepted_at()));
+        let (until, deadline) = header.run_until(now, self.lane(lane).spec.run_limit);
+        if until != Timestamp::NEVER {
+            let kind = if deadline { LimitKind::Deadline } else { LimitKind::Run };
+            self.due.running(until, job.clone().erase(), cell.clone(), claim, kind, &*self.port);
+        }
+    }
+
+    /// A worker's job ended. `settled` if its outcome is this worker's to publish, and so to count.
+    pub(super) fn note_ended(&self, cell: &Cell, taken: &Taken<J>, settled: Option<&Settlement>, now: Timestamp) {
+        cell.count_job();
+        let shard = cell.id.slot as usize;
+        if let Some(settled) = settled {
+            self.count(shard, settled.ended);
+        }
+        let lane = taken.job.header().lane();
+        self.shard(shard).run_time[lane.index()].record(now.nanos_since(taken.since));
+    }
+
+    /// A worker that ends had taken a job and not begun it: back to the front of its lane. False: it has its outcome by now, or
+    /// is to go with its worker.
+    pub(super) fn put_back(&self, cell: &Cell, job: &Arc<J>, claim: ClaimNo) -> bool {
+        let mut after = After::default();
+        let mut ready = self.ready.lock();
+        let mut state = cell.lock();
+        let held = state.held.as_ref().is_some_and(|held| held.claim == claim);
+        // Condemned, it was hit by a kill together with its worker.
+        if !held || state.state == WorkerState::Condemned || !job.header().put_back() {
+            return false;
+        }
+        let lane = job.header().lane();
+        let before = transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+        drop(state);
+        self.lane(lane).put_back();
+        ready.lanes[lane.index()].push_front(job.clone());
+        {
+            let mut inbox = self.inbox.lock();
+            // What submitters saw leave is back.
+            inbox.lanes[lane.index()].gone_seen = 0;
+            self.rouse(&mut ready, &mut inbox, &mut after);
+        }
+        drop(ready);
+        drop(before);
+        self.after(after);
+        self.limit_again(job);
+        true
+    }
+
+    /// The entry of a job's queue limit may be gone by now: it did not matter while a worker had the job.
+    fn limit_again(&self, job: &Arc<J>) {
+        let expires = job.header().expires_at(self.lane(job.header().lane()).spec.queue_limit);
+        if expires <= self.clock.now() {
+            self.expire_found(vec![job.clone()]);
+        } else if expires != Timestamp::NEVER {
+            self.due.queued(expires, job.clone().erase(), &*self.port);
+        }
+    }
+
+    /// A worker's seat comes free without its having asked for work.
+    pub(super) fn release(&self, cell: &Arc<Cell>) {
+        self.vacate(cell, WorkerState::Leaving);
+    }
+
+    /// Moves `cell` to a state without a seat, and has the seat's next use looked after.
+    pub(super) fn vacate(&self, cell: &Arc<Cell>, to: WorkerState) {
+        let mut after = After::default();
+        {
+            let mut ready = self.ready.lock();
+            let mut state = cell.lock();
+            if state.state == to || state.state == WorkerState::Gone {
+                return;
+            }
+            let was_idle = state.state == WorkerState::Idle;
+            // An abandoned worker still has its job, and inventory shows it.
+            let keeps = state.held.clone().filter(|_| to == WorkerState::Abandoned);
+            let held = transition(&self.counts, &mut state, to, keeps, self.clock.now());
+            drop(state);
+            let mut inbox = self.inbox.lock();
+            self.stop_searching(&mut inbox, cell);
+            if was_idle {
+                // It leaves no entry behind that could be woken in vain.
+                inbox.idle.retain(|idle| !Arc::ptr_eq(idle, cell));
+                // Parked, it could end, and would never learn that it is to.
+                after.notify(cell.clone());
+            }
+            self.rouse(&mut ready, &mut inbox, &mut after);
+            if to == WorkerState::Gone && std::mem::take(&mut after.demand) {
+                // Control is about to be told of the exit, and starts workers then: knowing whether this one's slot may have one.
+                inbox.demanded = false;
+            }
+            self.note_quiet(&inbox, &mut after);
+            drop((inbox, ready));
+            drop(held);
+        }
+        self.after(after);
+    }
+
+    /// The incarnation ends, whatever way: the one place where that is reported.
+    pub(super) fn depart(&self, cell: &Arc<Cell>, exit: Option<Exit>) {
+        let leave = cell.lock().leave.clone();
+        self.vacate(cell, WorkerState::Gone);
+        self.cells.write().retain(|other| !Arc::ptr_eq(other, cell));
+        let exit = match cell.take_failure() {
+            Some(error) => Exit::FailedToStart(Arc::new(error)),
+            None if exit.is_none() && leave.is_none() && cell.ready_at().is_none() => {
+                Exit::FailedToStart(Arc::new(StartError::Gone))
+            }
+            None => exit.or(leave).unwrap_or(Exit::Lost),
+        };
+        self.port.signal(Signal::Exited { worker: cell.id, exit });
+    }
+
+    /// Ends a queued job with `error`, if no worker has it. True if it did.
+    pub(super) fn withdraw(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
+        let key = self.withdraw_payload(job, error);
+        let withdrawn = key.is_some();
+        self.discard(job.clone(), key);
+        withdrawn
+    }
+
+    /// The same, with the right to the payload for the caller.
+    pub(super) fn withdraw_payload(&self, job: &Arc<dyn Envelope>, error: JobError) -> Option<ClaimKey> {
+        let mut settlement = job.settle_error(error, Some(Owner::Queue))?;
+        let key = settlement.key.take();
+        let lane = job.header().lane();
+        self.lane(lane).withdraw();
+        self.count(lane.index(), settlement.ended);
+        self.place_freed(lane.index());
+        job.sealed().0.publish(settlement);
+        key
+    }
+
+    /// A job died where it stood in the queue: its place is free.
+    fn place_freed(&self, lane: usize) {
+        let mut after = After::default();
+        {
+            let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            let alive = |job: &Arc<J>| job.header().is_queued();
+            // Which of the two lines it stood in is not known; each is swept when half of it may be dead.
+            let mut swept = ready.lanes[lane].died(alive);
+            swept.extend(inbox.lanes[lane].jobs.died(alive));
+            if !swept.is_empty() {
+                after.rare().swept = swept;
+            }
+            if ready.waiters {
+                self.grant(&mut ready, &mut inbox, &mut after);
+            }
+            self.note_quiet(&inbox, &mut after);
+        }
+        self.after(after);
+    }
+
+    /// Jobs that a worker found expired when it came for them: they are out of the line already.
+    pub(super) fn expire_found(&self, jobs: Vec<Arc<J>>) {
+        let now = self.clock.now();
+        for job in jobs {
+            let job = job.erase();
+            let error = self.timed_out_in_queue(&job, now);
+            self.withdraw(&job, error);
+        }
+    }
+
+    pub(super) fn timed_out_in_queue(&self, job: &Arc<dyn Envelope>, now: Timestamp) -> JobError {
+        let header = job.header();
+        let expires = header.expires_at(self.lane(header.lane()).spec.queue_limit);
+        let limit = if expires == header.deadline() { LimitKind::Deadline } else { LimitKind::Queue };
+        let after = expires.since(header.accepted_at());
+        self.timed_out(job, limit, after, None, now)
+    }
+
+    pub(super) fn timed_out(
+        &self,
+        job: &Arc<dyn Envelope>,
+        limit: LimitKind,
+        after: std::time::Duration,
+        worker: Option<WorkerId>,
+        now: Timestamp,
+    ) -> JobError {
+        JobError::TimedOut(Box::new(TimedOut {
+            pool: self.config.name.clone(),
+            lane: self.lane(job.header().lane()).spec.name.clone(),
+            job: job.header().id(),
+            limit,
+            after,
+            worker,
+            scene: self.scene(now),
+        }))
+    }
+
+    /// Ends the job in hand of a worker that does not end it itself. True if the outcome was still open.
+    pub(crate) fn settle_for(&self, job: &Arc<dyn Envelope>, cell: &Cell, error: JobError) -> bool {
+        let Some(settlement) = job.settle_error(error, Some(Owner::Worker)) else { return false };
+        self.count(cell.id.slot as usize, settlement.ended);
+        job.sealed().0.publish(settlement);
+        true
+    }
+}
+
+impl<J: ?Sized + Envelope> Recalls for Plane<J> {
+    fn recall(&self, job: &Arc<dyn Envelope>) {
+        self.withdraw(job, JobError::Cancelled(job.header().id()));
+    }
+
+    fn would_block(&self) -> bool {
+        self.port.would_block()
+    }
+}

@@ -1,0 +1,209 @@
+//! The pool: one mechanism, whatever the backend.
+
+mod kinds;
+mod submit;
+
+pub use submit::Submitter;
+
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+
+use crate::backend::{Actors, Backend, Capabilities, Tasks, Threads};
+use crate::control::{Attached, Command, EventStream, PoolMessage, Shared, alarm_after};
+use crate::error::{AttachError, ControlError};
+use crate::executor::{Blocking, Limit, PoolExecutor, TimeLimit, Unanswered, answer};
+use crate::snapshot::{Inventory, Saturation, Snapshot};
+use crate::sync::{Arc, Mutex, Weak};
+
+/// A supervised pool of workers. `B` is all that varies.
+///
+/// Clones are handles of one pool. One that was made by [`build`](crate::PoolBuilder::build) belongs to its handles: when the last is
+/// dropped it drains, bounded by its shutdown limit, and ends. One spawned under a parent belongs to the parent.
+pub struct Pool<B: Backend> {
+    shared: Arc<Shared<B>>,
+    owner: Option<Arc<Owner>>,
+}
+
+/// Closures on OS threads.
+pub type ThreadPool = Pool<Threads>;
+/// Futures on the caller's runtime.
+pub type TaskPool = Pool<Tasks>;
+/// Messages to worker actors with a state of their own, on the caller's runtime.
+pub type ActorPool<W> = Pool<Actors<W>>;
+
+/// Dropped with the last owning handle.
+struct Owner(ActorRef<PoolMessage>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // A pool that has ended already needs no word.
+        let _ = self.0.cast(Command::Disowned.into());
+    }
+}
+
+static POOLS: Mutex<Vec<Weak<dyn PoolExecutor>>> = parking_lot::const_mutex(Vec::new());
+
+/// Every pool of this process: the one that hurts is the one that nobody knew of. These handles own nothing.
+pub fn pools() -> Vec<Arc<dyn PoolExecutor>> {
+    let mut pools = POOLS.lock();
+    pools.retain(|pool| pool.strong_count() > 0);
+    let alive = |pool: &Arc<dyn PoolExecutor>| pool.actor().get_status() < ractor::ActorStatus::Stopping;
+    pools.iter().filter_map(Weak::upgrade).filter(alive).collect()
+}
+
+impl<B: Backend> Pool<B> {
+    pub(crate) fn new(shared: Arc<Shared<B>>, actor: &ActorRef<PoolMessage>, owned: bool) -> Self {
+        // The actor itself sets it as well: the same reference.
+        let _ = shared.actor.set(actor.clone());
+        let listed: Arc<dyn PoolExecutor> = shared.clone();
+        POOLS.lock().push(Arc::downgrade(&listed));
+        Self { shared, owner: owned.then(|| Arc::new(Owner(actor.clone()))) }
+    }
+
+    /// The pool that `actor` is, typed again. The handle owns nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it is a pool of another kind, or does not answer within five seconds.
+    pub async fn from_actor(actor: ActorRef<PoolMessage>) -> Result<Self, AttachError> {
+        let name = actor.get_name().unwrap_or_else(|| format!("{:?}", actor.get_id()));
+        if actor.get_cell().is_message_type_of::<PoolMessage>() == Some(false) {
+            return Err(AttachError::NotAPool(name));
+        }
+        let pool: Arc<str> = Arc::from(name);
+        let closed = || ControlError::Closed { pool: pool.clone(), operation: "attach" };
+        let (reply, attached) = oneshot::channel();
+        actor.cast(Command::Attach(reply).into()).map_err(|_| closed())?;
+        let TimeLimit(limit) = TimeLimit::default();
+        // Without the control thread there is no pool either.
+        let alarm = alarm_after(limit).map_err(|_| closed())?;
+        let Attached { pool, kind, shared } =
+            answer(attached, &alarm).await.map_err(|unanswered| match unanswered {
+                Unanswered::Closed => closed(),
+                Unanswered::TimedOut => ControlError::TimedOut { pool: pool.clone(), operation: "attach", limit },
+            })?;
+        match shared.downcast::<Arc<Shared<B>>>() {
+            Ok(shared) => Ok(Self { shared: *shared, owner: None }),
+            Err(_) => Err(AttachError::OtherKind { pool, found: kind, wanted: std::any::type_name::<Self>() }),
+        }
+    }
+
+    /// The pool that is registered under this name in ractor's registry.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or [`from_actor`](Self::from_actor) fails.
+    pub async fn from_registry(name: &str) -> Result<Self, AttachError> {
+        let cell = ractor::registry::where_is(name).ok_or_else(|| AttachError::NotRegistered(name.to_owned()))?;
+        Self::from_actor(cell.into()).await
+    }
+
+    /// The backend, for what only this kind of pool can be asked.
+    pub fn backend(&self) -> &B {
+        &self.shared.backend
+    }
+
+    /// The control operations for synchronous callers.
+    pub fn blocking(&self) -> Blocking<'_> {
+        Blocking(self)
+    }
+}
+
+impl<B: Backend> PoolExecutor for Shared<B> {
+    fn name(&self) -> &str {
+        &self.plane.config.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    fn saturation(&self) -> Saturation {
+        self.plane.saturation()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.plane.snapshot()
+    }
+
+    fn inventory_now(&self) -> Inventory {
+        self.plane.inventory(self.plane.clock.now())
+    }
+
+    fn actor(&self) -> ActorRef<PoolMessage> {
+        self.actor.get().expect("handles are made from a pool's actor").clone()
+    }
+
+    fn events(&self) -> EventStream {
+        self.events.subscribe()
+    }
+
+    fn limit(&self, limit: TimeLimit) -> Limit {
+        Limit(self.plane.alarm_at(self.plane.clock.now().after(limit.0)))
+    }
+
+    fn abort(&self) {
+        self.end_now();
+    }
+
+    fn lanes(&self) -> Vec<Arc<str>> {
+        self.plane.lanes.iter().map(|lane| lane.spec.name.clone()).collect()
+    }
+}
+
+impl<B: Backend> PoolExecutor for Pool<B> {
+    fn name(&self) -> &str {
+        self.shared.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.shared.capabilities()
+    }
+
+    fn saturation(&self) -> Saturation {
+        self.shared.saturation()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    fn inventory_now(&self) -> Inventory {
+        self.shared.inventory_now()
+    }
+
+    fn actor(&self) -> ActorRef<PoolMessage> {
+        self.shared.actor()
+    }
+
+    fn events(&self) -> EventStream {
+        self.shared.events()
+    }
+
+    fn limit(&self, limit: TimeLimit) -> Limit {
+        self.shared.limit(limit)
+    }
+
+    fn abort(&self) {
+        self.shared.abort();
+    }
+
+    fn lanes(&self) -> Vec<Arc<str>> {
+        self.shared.lanes()
+    }
+}
+
+impl<B: Backend> Clone for Pool<B> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), owner: self.owner.clone() }
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.shared.name())
+            .field("saturation", &self.shared.saturation())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,245 @@
+//! How a job gets in: checked against its pool, wrapped into its cell, admitted.
+
+use std::future::Future;
+use std::panic::Location;
+
+use super::Pool;
+use crate::backend::{Backend, Hosts, Threads};
+use crate::config::MAX_NAME;
+use crate::error::{RejectReason, Rejected};
+use crate::executor::Executor;
+use crate::id::LaneId;
+use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Submission, Terms};
+use crate::plane::Admission;
+use crate::sync::{Arc, Timestamp, block_on};
+
+impl<B: Backend> Pool<B> {
+    /// The same pool, with options for the jobs that are submitted through this.
+    ///
+    /// ```
+    /// # use millpond::*; use std::time::Duration;
+    /// # let pool = ThreadPool::builder("with").limits(Limits::fixed(1)).build()?;
+    /// let options = JobOptions::new().label("resize").deadline_in(Duration::from_secs(1));
+    /// let four = pool.with(options).submit_blocking(|| 2 + 2)?.join()?;
+    /// # assert_eq!(four, 4);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn with(&self, options: JobOptions) -> Submitter<'_, B> {
+        Submitter { pool: self, options }
+    }
+
+    fn check<J>(
+        &self,
+        job: J,
+        options: &JobOptions,
+        site: &'static Location<'static>,
+    ) -> Result<(J, Submission), Rejected<J>> {
+        match self.submission(options, site) {
+            Ok(submission) => Ok((job, submission)),
+            Err(reason) => {
+                self.shared.plane.count_rejected();
+                Err(Rejected::new(job, reason))
+            }
+        }
+    }
+
+    fn submission(&self, options: &JobOptions, site: &'static Location<'static>) -> Result<Submission, RejectReason> {
+        let plane = &self.shared.plane;
+        let pool = || plane.config.name.clone();
+        let lane = match &options.lane {
+            None => LaneId::DEFAULT,
+            Some(name) => plane.config.lane_named(name).ok_or_else(|| {
+                let known: Vec<_> = plane.lanes.iter().map(|lane| format!("`{}`", lane.spec.name)).collect();
+                RejectReason::UnknownLane { pool: pool(), lane: name.clone(), known: known.join(", ") }
+            })?,
+        };
+        let JobOptions { label, queue_limit, run_limit, deadline, .. } = options;
+        if let Some(bytes) = label.as_ref().map(|label| label.len()).filter(|&bytes| bytes > MAX_NAME) {
+            return Err(RejectReason::LabelTooLong { pool: pool(), bytes });
+        }
+        for (limit, what) in [(queue_limit, "queue limit"), (run_limit, "run limit")] {
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return Err(RejectReason::AlreadyExpired { pool: pool(), what });
+            }
+        }
+        let plain = label.is_none() && queue_limit.is_none() && run_limit.is_none() && deadline.is_none();
+        let terms = (!plain).then(|| {
+            let deadline = match deadline {
+                None => Timestamp::NEVER,
+                Some(Deadline::At(moment)) => *moment,
+                Some(Deadline::In(span)) => plane.clock.now().after(*span),
+            };
+            Box::new(Terms { label: label.clone(), queue_limit: *queue_limit, run_limit: *run_limit, deadline })
+        });
+        Ok(Submission { lane, site, terms })
+    }
+
+    pub(super) fn try_submit_at<J>(
+        &self,
+        job: J,
+        options: &JobOptions,
+        site: &'static Location<'static>,
+    ) -> Result<JobHandle<B::Output>, Rejected<J>>
+    where
+        B: Hosts<J>,
+    {
+        let (job, submission) = self.check(job, options, site)?;
+        let cell = Arc::new(JobCell::new(B::wrap(job), submission));
+        match self.shared.plane.try_admit(B::erase(cell.clone())) {
+            Ok(()) => Ok(self.handle(cell)),
+            Err((queued, reason)) => Err(taken_back::<B, J>(cell, queued, reason)),
+        }
+    }
+
+    pub(super) async fn submit_at<J>(
+        &self,
+        job: J,
+        options: JobOptions,
+        site: &'static Location<'static>,
+    ) -> Result<JobHandle<B::Output>, Rejected<J>>
+    where
+        B: Hosts<J>,
+    {
+        let (job, submission) = self.check(job, &options, site)?;
+        let cell = Arc::new(JobCell::new(B::wrap(job), submission));
+        match Admission::new(&self.shared.plane, B::erase(cell.clone())).await {
+            Ok(()) => Ok(self.handle(cell)),
+            Err((queued, reason)) => Err(taken_back::<B, J>(cell, queued, reason)),
+        }
+    }
+
+    pub(super) fn submit_blocking_at<J>(
+        &self,
+        job: J,
+        options: JobOptions,
+        site: &'static Location<'static>,
+    ) -> Result<JobHandle<B::Output>, Rejected<J>>
+    where
+        B: Hosts<J>,
+    {
+        if !self.shared.backend.would_block() {
+            return block_on(self.submit_at(job, options, site));
+        }
+        // Here nobody may wait; but a place that is free needs no wait.
+        let rejected = match self.try_submit_at(job, &options, site) {
+            Err(rejected) if matches!(rejected.reason(), RejectReason::Full { .. }) => rejected,
+            done => return done,
+        };
+        let pool = self.shared.plane.config.name.clone();
+        Err(Rejected::new(rejected.into_job(), RejectReason::WouldBlock { pool }))
+    }
+
+    fn handle<P, T>(&self, cell: Arc<JobCell<P, T>>) -> JobHandle<T>
+    where
+        P: Send + 'static,
+        T: Send + 'static,
+    {
+        JobHandle::new(cell, self.shared.leases.lend())
+    }
+}
+
+/// A job that was refused, out of its cell again.
+fn taken_back<B: Hosts<J>, J>(
+    cell: Arc<JobCell<B::Payload, B::Output>>,
+    queued: Arc<B::Job>,
+    reason: RejectReason,
+) -> Rejected<J> {
+    drop(queued);
+    let payload = cell.into_payload().expect("a job that was refused is in nobody else's hands");
+    Rejected::new(B::unwrap(payload), reason)
+}
+
+/// A pool with options for the jobs that are submitted through it; see [`Pool::with`].
+#[derive(Debug)]
+pub struct Submitter<'a, B: Backend> {
+    pool: &'a Pool<B>,
+    options: JobOptions,
+}
+
+impl<'a, B: Backend> Submitter<'a, B> {
+    /// See [`Executor::submit`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn submit<J>(
+        self,
+        job: J,
+    ) -> impl Future<Output = Result<JobHandle<B::Output>, Rejected<J>>> + Send + use<'a, B, J>
+    where
+        B: Hosts<J>,
+        J: Send,
+    {
+        self.pool.submit_at(job, self.options, Location::caller())
+    }
+
+    /// See [`Executor::try_submit`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn try_submit<J>(self, job: J) -> Result<JobHandle<B::Output>, Rejected<J>>
+    where
+        B: Hosts<J>,
+    {
+        self.pool.try_submit_at(job, &self.options, Location::caller())
+    }
+
+    /// See [`Executor::submit_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn submit_blocking<J>(self, job: J) -> Result<JobHandle<B::Output>, Rejected<J>>
+    where
+        B: Hosts<J>,
+    {
+        self.pool.submit_blocking_at(job, self.options, Location::caller())
+    }
+}
+
+impl<'a> Submitter<'a, Threads> {
+    /// See [`Pool::submit_with`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn submit_with<F, S, T>(
+        self,
+        job: F,
+    ) -> impl Future<Output = Result<JobHandle<T>, Rejected<F>>> + Send + use<'a, F, S, T>
+    where
+        F: FnOnce(&mut S) -> T + Send + 'static,
+        S: 'static,
+        T: Send + 'static,
+    {
+        self.pool.submit_with_at(job, self.options, Location::caller())
+    }
+}
+
+impl<B, J> Executor<J> for Pool<B>
+where
+    B: Hosts<J>,
+    J: Send,
+{
+    type Output = B::Output;
+
+    #[track_caller]
+    fn try_submit(&self, job: J) -> Result<JobHandle<B::Output>, Rejected<J>> {
+        self.try_submit_at(job, &JobOptions::default(), Location::caller())
+    }
+
+    #[track_caller]
+    fn submit(&self, job: J) -> impl Future<Output = Result<JobHandle<B::Output>, Rejected<J>>> + Send {
+        self.submit_at(job, JobOptions::default(), Location::caller())
+    }
+
+    #[track_caller]
+    fn submit_blocking(&self, job: J) -> Result<JobHandle<B::Output>, Rejected<J>> {
+        self.submit_blocking_at(job, JobOptions::default(), Location::caller())
+    }
+}

@@ -1,0 +1,279 @@
+//! An incarnation's published cell: what inventory reads without asking the worker.
+//!
+//! States and exits: [`WorkerState`]. [`transition`] is the only place where counts change; every change that gives or takes a
+//! seat is made under the plane's ready lock, so that lock makes the counts exact and plain stores enough.
+
+use crate::config::MAX_LANES;
+use crate::error::StartError;
+use crate::id::{ClaimNo, LaneId, WorkerId};
+use crate::job::{Envelope, InHand};
+use crate::policy::Exit;
+use crate::snapshot::{Facts, WorkerState};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, MutexGuard, OnceLock, Ordering, Parker, Timestamp,
+};
+
+/// How many workers are in which state. Written under the ready lock, read by anyone.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    starting: AtomicUsize,
+    idle: AtomicUsize,
+    abandoned: AtomicUsize,
+    /// By lane.
+    busy: Box<[AtomicUsize]>,
+}
+
+fn add(count: &AtomicUsize, by: isize) {
+    // A plain store: the ready lock makes this the only writer. Release pairs with the readers' loads.
+    count.store(count.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Release);
+}
+
+impl Counts {
+    pub(crate) fn new(lanes: usize) -> Self {
+        assert!(lanes <= MAX_LANES, "validated with the configuration");
+        Self {
+            starting: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
+            busy: (0..lanes).map(|_| AtomicUsize::new(0)).collect(),
+        }
+    }
+
+    pub(crate) fn starting(&self) -> usize {
+        self.starting.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn abandoned(&self) -> usize {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn busy_in(&self, lane: usize) -> usize {
+        self.busy[lane].load(Ordering::Acquire)
+    }
+
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.iter().map(|lane| lane.load(Ordering::Acquire)).sum()
+    }
+
+    /// Workers that hold a seat.
+    pub(crate) fn live(&self) -> usize {
+        self.starting() + self.idle() + self.busy()
+    }
+
+    fn of(&self, state: WorkerState, lane: Option<LaneId>) -> Option<&AtomicUsize> {
+        match state {
+            WorkerState::Starting => Some(&self.starting),
+            WorkerState::Idle => Some(&self.idle),
+            WorkerState::Abandoned => Some(&self.abandoned),
+            WorkerState::Busy | WorkerState::Condemned => lane.map(|lane| &self.busy[lane.index()]),
+            WorkerState::Leaving | WorkerState::Gone => None,
+        }
+    }
+}
+
+/// What is in a worker's hands.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) job: Arc<dyn Envelope>,
+    pub(crate) lane: LaneId,
+    pub(crate) claim: ClaimNo,
+    /// When it was claimed: the end of the job before, or the moment after a wake.
+    pub(crate) since: Timestamp,
+}
+
+/// The part of a cell that changes.
+pub(crate) struct CellState {
+    pub(crate) state: WorkerState,
+    pub(crate) since: Timestamp,
+    pub(crate) held: Option<Held>,
+    /// Claims so far.
+    claims: u64,
+    /// Told to leave after the job in hand, and what to call it.
+    pub(crate) leave: Option<Exit>,
+}
+
+impl CellState {
+    /// The number of the next claim.
+    pub(crate) fn next_claim(&mut self) -> ClaimNo {
+        self.claims += 1;
+        ClaimNo(self.claims)
+    }
+
+    /// True if the incarnation holds a seat.
+    pub(crate) fn seated(&self) -> bool {
+        use WorkerState::{Busy, Condemned, Idle, Starting};
+        matches!(self.state, Starting | Idle | Busy | Condemned)
+    }
+
+    /// The job that a kill would hit, while the worker has a seat.
+    fn condemnable(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {
+        let held = self.held.as_ref().filter(|_| self.seated())?;
+        Some((held.job.clone(), held.claim))
+    }
+
+    /// True if it will take no more jobs.
+    pub(crate) fn departs(&self) -> bool {
+        self.leave.is_some() || !matches!(self.state, WorkerState::Starting | WorkerState::Idle | WorkerState::Busy)
+    }
+}
+
+/// Moves a worker from one state to the next, with what it holds then. The only place where counts change.
+pub(crate) fn transition(
+    counts: &Counts,
+    cell: &mut CellState,
+    to: WorkerState,
+    held: Option<Held>,
+    now: Timestamp,
+) -> Option<Held> {
+    let before = counts.of(cell.state, cell.held.as_ref().map(|held| held.lane));
+    let after = counts.of(to, held.as_ref().map(|held| held.lane));
+    // From one job of a lane to the next nothing is counted, so that readers see no dip.
+    let same = matches!((before, after), (Some(a), Some(b)) if std::ptr::eq(a, b));
+    if !same {
+        if let Some(count) = after {
+            add(count, 1);
+        }
+        if let Some(count) = before {
+            add(count, -1);
+        }
+    }
+    if cell.state != to || held.is_some() {
+        cell.since = now;
+    }
+    cell.state = to;
+    std::mem::replace(&mut cell.held, held)
+}
+
+/// One incarnation, as everybody sees it.
+pub(crate) struct Cell {
+    pub(crate) id: WorkerId,
+    pub(crate) restarts: u32,
+    pub(crate) started_at: Timestamp,
+    pub(crate) parker: Parker,
+    /// True from being woken for work until it has looked for some. Written under the inbox lock.
+    pub(crate) searching: AtomicBool,
+    state: Mutex<CellState>,
+    ready_at: AtomicU64,
+    jobs_done: AtomicU64,
+    beat_at: AtomicU64,
+    beat_claim: AtomicU64,
+    facts: OnceLock<Facts>,
+    failure: Mutex<Option<StartError>>,
+    clock: Clock,
+}
+
+impl Cell {
+    pub(crate) fn new(id: WorkerId, restarts: u32, clock: Clock) -> Arc<Self> {
+        let started_at = clock.now();
+        Arc::new(Self {
+            id,
+            restarts,
+            started_at,
+            parker: Parker::default(),
+            searching: AtomicBool::new(false),
+            state: Mutex::new(CellState {
+                state: WorkerState::Gone,
+                since: started_at,
+                held: None,
+                claims: 0,
+                leave: None,
+            }),
+            ready_at: AtomicU64::new(u64::MAX),
+            jobs_done: AtomicU64::new(0),
+            beat_at: AtomicU64::new(0),
+            beat_claim: AtomicU64::new(0),
+            facts: OnceLock::new(),
+            failure: Mutex::new(None),
+            clock,
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, CellState> {
+        self.state.lock()
+    }
+
+    /// When it first asked for work, if it has.
+    pub(crate) fn ready_at(&self) -> Option<Timestamp> {
+        let at = self.ready_at.load(Ordering::Acquire);
+        (at != u64::MAX).then(|| Timestamp::from_nanos(at))
+    }
+
+    pub(crate) fn set_ready(&self, now: Timestamp) {
+        self.ready_at.store(now.as_nanos(), Ordering::Release);
+    }
+
+    pub(crate) fn jobs_done(&self) -> u64 {
+        self.jobs_done.load(Ordering::Relaxed)
+    }
+
+    /// Called by the worker alone.
+    pub(crate) fn count_job(&self) {
+        self.jobs_done.store(self.jobs_done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// When the job of this claim last said that it progresses.
+    pub(crate) fn last_beat(&self, claim: ClaimNo) -> Option<Timestamp> {
+        // Acquire pairs with `beat`'s Release: a claim number that matches comes with its own time.
+        let same = self.beat_claim.load(Ordering::Acquire) == claim.0;
+        same.then(|| Timestamp::from_nanos(self.beat_at.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn set_facts(&self, facts: Facts) {
+        // A backend that says it twice is told apart by nobody: the first stands.
+        let _ = self.facts.set(facts);
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        self.facts.get().cloned().unwrap_or_default()
+    }
+
+    /// Notes why it did not come up.
+    pub(crate) fn fail(&self, error: StartError) {
+        self.failure.lock().get_or_insert(error);
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<StartError> {
+        self.failure.lock().take()
+    }
+
+    /// Moves `Busy(claim)` to `Condemned(claim)`: the fence of every message about a job. `None`: another claim, or none, is in hand.
+    pub(crate) fn condemn(&self, claim: ClaimNo, exit: Exit) -> Option<Arc<dyn Envelope>> {
+        let mut cell = self.lock();
+        let job = cell.condemnable().filter(|(_, held)| *held == claim)?.0;
+        (cell.state, cell.leave) = (WorkerState::Condemned, Some(exit));
+        Some(job)
+    }
+
+    /// The same with whatever is in hand now, which may be nothing. `None`: the incarnation has no seat any more.
+    pub(crate) fn condemn_any(&self, exit: Exit) -> Option<Option<(Arc<dyn Envelope>, ClaimNo)>> {
+        let mut cell = self.lock();
+        if !cell.seated() {
+            return None;
+        }
+        let job = cell.condemnable();
+        if job.is_some() {
+            cell.state = WorkerState::Condemned;
+        }
+        cell.leave = Some(exit);
+        Some(job)
+    }
+}
+
+impl InHand for Cell {
+    fn worker(&self) -> WorkerId {
+        self.id
+    }
+
+    fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {
+        self.lock().held.as_ref().map(|held| (held.job.clone(), held.claim))
+    }
+
+    fn beat(&self, claim: ClaimNo) {
+        self.beat_at.store(self.clock.now().as_nanos(), Ordering::Relaxed);
+        self.beat_claim.store(claim.0, Ordering::Release);
+    }
+}

@@ -1,0 +1,15 @@
+//! What can be seen of a pool: saturation, inventory, ledger, histograms, and the scene inside an error.
+
+mod histogram;
+mod inventory;
+mod ledger;
+mod saturation;
+mod scene;
+
+pub(crate) use histogram::Buckets;
+pub use histogram::Histogram;
+pub(crate) use inventory::Seconds;
+pub use inventory::{Facts, Inventory, JobRow, WorkerRow, WorkerState};
+pub use ledger::{Ended, Ledger};
+pub use saturation::{Health, LaneSnapshot, Saturation, Snapshot};
+pub use scene::{Longest, Scene};

@@ -1,0 +1,116 @@
+//! How full a pool is: fixed counters in one cheap read, and the wider snapshot.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Histogram, Ledger};
+use crate::config::Limits;
+use crate::sync::{Arc, Timestamp};
+
+/// How full a pool is. Read without a lock, so the counters are of nearly, not exactly, one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Saturation {
+    /// The `max` in force.
+    pub limit: usize,
+    /// Seats owed back after a shrink.
+    pub debt: usize,
+    /// Workers that hold a seat: starting, idle and active.
+    pub workers: usize,
+    /// Workers with a job in hand.
+    pub active: usize,
+    /// Workers that wait for a job.
+    pub idle: usize,
+    /// Workers that are coming up.
+    pub starting: usize,
+    /// Workers told to die that cannot be made to. They hold no seat.
+    pub abandoned: usize,
+    /// Jobs that wait for a worker, over all lanes.
+    pub queued: usize,
+    /// Jobs that may wait for a worker, over all lanes.
+    pub queue_capacity: usize,
+    /// Submitters that wait at the gate.
+    pub waiting: usize,
+}
+
+impl fmt::Display for Saturation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} busy, {} queued, {} waiting", self.active, self.limit, self.queued, self.waiting)?;
+        for (count, word) in [(self.starting, "starting"), (self.debt, "owed"), (self.abandoned, "abandoned")] {
+            if count > 0 {
+                write!(f, ", {count} {word}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a pool can do its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Health {
+    /// Every slot can have a worker.
+    #[default]
+    Healthy,
+    /// Some slots cannot: they cool down after failures, were refused by the system, or are lost to abandoned workers.
+    Degraded {
+        /// How many seats are missing.
+        missing: usize,
+    },
+    /// No worker is up and none can be started.
+    Unavailable,
+}
+
+/// One lane at one moment.
+#[derive(Clone, Debug)]
+pub struct LaneSnapshot {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Jobs that wait for a worker.
+    pub queued: usize,
+    /// The bound of the queue.
+    pub capacity: usize,
+    /// Jobs that run.
+    pub active: usize,
+    /// Seats that no other lane takes.
+    pub reserve: usize,
+    /// Submitters at the gate.
+    pub waiting: usize,
+    /// When the job that waits longest was admitted.
+    pub head_since: Option<Timestamp>,
+    /// From admission to claim.
+    pub queue_wait: Histogram,
+    /// From claim to end.
+    pub run_time: Histogram,
+}
+
+/// A pool at one moment, in full. Costs about as much as an inventory.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The pool's name.
+    pub pool: Arc<str>,
+    /// When this was read, on the pool's clock.
+    pub taken_at: Timestamp,
+    /// The fixed counters.
+    pub saturation: Saturation,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Whether the pool can do its work.
+    pub health: Health,
+    /// The state of the gate, as a word: open, quiesced, draining or closed.
+    pub gate: &'static str,
+    /// Each lane, the unnamed one first.
+    pub lanes: Vec<LaneSnapshot>,
+    /// What became of every job ever offered.
+    pub ledger: Ledger,
+    /// Since when the job that has run longest has run.
+    pub longest_active_since: Option<Timestamp>,
+    /// From a worker's start to its readiness.
+    pub start_delay: Histogram,
+}
+
+impl Snapshot {
+    /// How long the job that has run longest has run.
+    pub fn longest_active(&self) -> Option<Duration> {
+        self.longest_active_since.map(|since| self.taken_at.since(since))
+    }
+}

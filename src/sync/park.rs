@@ -1,0 +1,95 @@
+//! Parking: one mechanism for threads and tasks. A thread is a task whose waker unparks it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use super::{Arc, AtomicBool, Mutex, Ordering};
+
+/// Where an idle worker waits. `notify` is remembered until `take` sees it, so none is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Parker {
+    notified: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Parker {
+    /// Wakes the worker, or has its next wait end at once.
+    pub(crate) fn notify(&self) {
+        // AcqRel: what the notifier wrote before is seen by whoever takes the notice.
+        if self.notified.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes the notice, if there is one.
+    pub(crate) fn take(&self) -> bool {
+        // A plain load first: a spinning worker must not own the line that the notifier wants.
+        self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::AcqRel)
+    }
+
+    /// True if there is a notice to take.
+    #[cfg(not(millpond_loom))]
+    pub(crate) fn is_notified(&self) -> bool {
+        self.notified.load(Ordering::Relaxed)
+    }
+
+    /// Ready when notified.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.take() {
+            return Poll::Ready(());
+        }
+        let previous = {
+            let mut waker = self.waker.lock();
+            match &*waker {
+                Some(known) if known.will_wake(cx.waker()) => None,
+                _ => waker.replace(cx.waker().clone()),
+            }
+        };
+        drop(previous);
+        // A notifier that came before the lock found no waker: its notice is seen here, by the lock's ordering.
+        if self.take() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+struct Unpark {
+    thread: Thread,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.thread.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.thread.unpark();
+    }
+}
+
+/// A waker that unparks the calling thread.
+pub(crate) fn thread_waker() -> Waker {
+    thread_local! {
+        static WAKER: Waker = Waker::from(Arc::new(Unpark { thread: std::thread::current() }));
+    }
+    // A thread that is being torn down has lost its local: make one for this call.
+    WAKER.try_with(Waker::clone).unwrap_or_else(|_| Waker::from(Arc::new(Unpark { thread: std::thread::current() })))
+}
+
+/// Runs `future` on the calling thread, parking between polls.
+#[cfg(not(millpond_loom))]
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = thread_waker();
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        std::thread::park();
+    }
+}

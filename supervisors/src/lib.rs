@@ -1,0 +1,30 @@
+//! Ready-made policies for millpond's pools. This crate knows millpond, never the reverse.
+//!
+//! A policy decides and touches nothing: it is handed `now` and what a slot has been through, and answers. None reads a clock, so
+//! each is tested on simulated time.
+//!
+//! | restart policy | a worker that fails | gives the pool up |
+//! |---|---|---|
+//! | [`Never`] | leaves its slot empty | never |
+//! | [`OneForOne`] | is restarted at once | past so many failures of the whole pool within a period |
+//! | [`Backoff`] | is restarted after a delay that grows with its slot's streak of failures | never |
+//!
+//! Without one, a pool backs off and keeps a budget for each slot on its own, which suits most.
+//!
+//! ```
+//! use millpond::{Limits, ThreadPool};
+//! use millpond_supervisors::OneForOne;
+//! use std::time::Duration;
+//!
+//! let pool = ThreadPool::builder("parsers")
+//!     .limits(Limits::fixed(2))
+//!     .restart_after_panic()
+//!     .restart_policy(OneForOne::new(3, Duration::from_secs(5)))
+//!     .build()?;
+//! assert_eq!(pool.submit_blocking(|| 6 * 7)?.join()?, 42);
+//! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! ```
+
+mod restart;
+
+pub use restart::{Backoff, Never, OneForOne};

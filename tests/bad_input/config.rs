@@ -1,0 +1,134 @@
+//! What a pool is told before it starts, or by a resize.
+
+use std::time::Duration;
+
+use millpond::{
+    BuildError, ConfigError, ControlError, JobOptions, Lane, Limits, PoolBuilder, PoolExecutor, RejectReason,
+    ThreadPool, Threads, TimeLimit,
+};
+
+use crate::{LIMIT, builder, goes_on, pool};
+
+#[track_caller]
+fn refused_config(builder: PoolBuilder<Threads>, parts: &[&str]) -> ConfigError {
+    let error = builder.build().expect_err("it contradicts itself");
+    let text = error.to_string();
+    parts.iter().for_each(|part| assert!(text.contains(part), "`{part}` is not in: {text}"));
+    match error {
+        BuildError::Config(conflict) => conflict,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn zero_and_absurd_limits() {
+    let of = |limits| ThreadPool::builder("bad-limits").limits(limits);
+    assert_eq!(refused_config(of(Limits::fixed(0)), &["max = 0", "quiesce"]), ConfigError::NoWorkers);
+    let conflict = refused_config(of(Limits::new(3, 2)), &["min = 3", "max = 2"]);
+    assert_eq!(conflict, ConfigError::MinAboveMax { min: 3, max: 2 });
+    let conflict = refused_config(of(Limits::fixed(usize::MAX)), &[&usize::MAX.to_string()]);
+    assert_eq!(conflict, ConfigError::TooManyWorkers { max: usize::MAX });
+    let zero = of(Limits::fixed(1).idle_timeout(Duration::ZERO));
+    assert_eq!(refused_config(zero, &["idle timeout", "zero"]), ConfigError::ZeroLimit("idle timeout"));
+}
+
+#[test]
+fn zero_and_absurd_limits_in_a_resize_change_nothing() {
+    let pool = pool("bad-resize");
+    for (limits, part) in [
+        (Limits::fixed(0), "max = 0"),
+        (Limits::new(2, 1), "min = 2"),
+        (Limits::fixed(usize::MAX), "the most that a pool can have"),
+        (Limits::fixed(1).idle_timeout(Duration::ZERO), "idle timeout"),
+    ] {
+        let error = pool.blocking().resize(limits, LIMIT).expect_err("it is refused");
+        assert!(matches!(error, ControlError::Config(_)) && error.to_string().contains(part), "{error}");
+        assert_eq!(pool.snapshot().limits, Limits::fixed(1));
+    }
+    goes_on(&pool);
+}
+
+#[test]
+fn zero_time_limits() {
+    let lane = || Lane::new("slow");
+    for (lane, what) in [
+        (lane().queue_limit(Duration::ZERO), "queue limit"),
+        (lane().run_limit(Duration::ZERO), "run limit"),
+        (lane().admission_limit(Duration::ZERO), "admission limit"),
+    ] {
+        assert_eq!(refused_config(builder("bad-lane").lane(lane), &[what, "zero"]), ConfigError::ZeroLimit(what));
+    }
+    let conflict = refused_config(builder("bad-start").start_limit(Duration::ZERO), &["start limit"]);
+    assert_eq!(conflict, ConfigError::ZeroLimit("start limit"));
+    let pool = pool("bad-job-limits");
+    for (options, limit) in [
+        (JobOptions::new().queue_limit(Duration::ZERO), "queue limit"),
+        (JobOptions::new().run_limit(Duration::ZERO), "run limit"),
+    ] {
+        let refused = pool.with(options).try_submit(|| 3).expect_err("it has passed already");
+        assert!(matches!(refused.reason(), RejectReason::AlreadyExpired { what, .. } if *what == limit), "{refused}");
+        assert_eq!(refused.into_job()(), 3);
+    }
+    goes_on(&pool);
+}
+
+#[test]
+fn absurdly_long_time_limits_never_pass() {
+    let lane = Lane::new("default").queue_limit(Duration::MAX).run_limit(Duration::MAX).admission_limit(Duration::MAX);
+    let limits = Limits::fixed(1).idle_timeout(Duration::MAX);
+    let pool = ThreadPool::builder("for-ever")
+        .limits(limits)
+        .default_lane(lane)
+        .start_limit(Duration::MAX)
+        .kill_grace(Duration::MAX)
+        .shutdown_limit(Duration::MAX)
+        .build()
+        .expect("long is not wrong");
+    let options = JobOptions::new().deadline_in(Duration::MAX).queue_limit(Duration::MAX).run_limit(Duration::MAX);
+    assert_eq!(pool.with(options).submit_blocking(|| 4).expect("a place").join().expect("it runs"), 4);
+    assert!(pool.blocking().inventory(TimeLimit(Duration::MAX)).is_ok());
+    assert!(pool.blocking().shutdown(TimeLimit(Duration::MAX)).is_ok());
+}
+
+#[test]
+fn reserves_that_do_not_fit() {
+    let reserving = |reserve| Lane::new("dns").reserve(reserve);
+    let many = ThreadPool::builder("bad-reserve").limits(Limits::new(1, 4)).lane(reserving(2));
+    let conflict = refused_config(many, &["reserve 2 seats", "`dns` 2", "min = 1"]);
+    assert!(matches!(conflict, ConfigError::ReservesAboveMin { reserved: 2, min: 1, .. }));
+    let all = ThreadPool::builder("bad-reserve").limits(Limits::fixed(2)).lane(reserving(2));
+    let conflict = refused_config(all, &["reserve all 2 seats", "`default`"]);
+    assert!(matches!(conflict, ConfigError::ReservesStarve { max: 2, .. }));
+    let overflow = builder("bad-reserve").lane(reserving(usize::MAX)).lane(Lane::new("b").reserve(usize::MAX));
+    assert!(matches!(refused_config(overflow, &["min = 1"]), ConfigError::ReservesAboveMin { .. }));
+}
+
+#[test]
+fn duplicate_nameless_and_countless_lanes() {
+    let twice = builder("bad-lanes").lane(Lane::new("a")).lane(Lane::new("a"));
+    assert_eq!(refused_config(twice, &["two lanes", "`a`"]), ConfigError::DuplicateLane("a".to_owned()));
+    let default = builder("bad-lanes").lane(Lane::new("default"));
+    assert_eq!(refused_config(default, &["`default`"]), ConfigError::DuplicateLane("default".to_owned()));
+    let nameless = refused_config(builder("bad-lanes").lane(Lane::new("")), &["lane's name", "0"]);
+    assert_eq!(nameless, ConfigError::BadName { what: "lane", bytes: 0 });
+    let many = (0..100).fold(builder("bad-lanes"), |builder, n| builder.lane(Lane::new(format!("lane {n}"))));
+    assert!(matches!(refused_config(many, &["101 lanes"]), ConfigError::TooManyLanes(101)));
+}
+
+#[test]
+fn names_of_pools() {
+    assert_eq!(refused_config(builder(""), &["pool's name"]), ConfigError::BadName { what: "pool", bytes: 0 });
+    let megabyte = "x".repeat(1 << 20);
+    let error = refused_config(builder(&megabyte), &["1048576"]);
+    assert_eq!(error, ConfigError::BadName { what: "pool", bytes: 1 << 20 });
+}
+
+#[test]
+fn a_name_that_is_taken() {
+    let first = pool("taken");
+    let error = builder("taken").build().expect_err("the name is taken");
+    assert!(matches!(&error, BuildError::NameTaken(name) if &**name == "taken"), "{error}");
+    assert!(error.to_string().contains("`taken`"), "{error}");
+    goes_on(&first);
+    assert_eq!(millpond::pools().iter().filter(|pool| pool.name() == "taken").count(), 1);
+}

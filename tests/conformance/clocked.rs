@@ -1,0 +1,140 @@
+//! What depends on time and is no limit of a job, on a clock that the test moves: ages, idle workers, the shutdown's last quarter.
+
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{Fate, JobOptions, Ladder, Limits, PoolExecutor, Rung, Select, TimeLimit};
+use tokio_test::{assert_pending, task::spawn};
+
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, put, put_with, soon, until, worker_of};
+use crate::subject::Subject;
+use crate::task::{ASKED, Gate, Task};
+
+conform! {
+    ages_are_read_off_the_pools_clock,
+    active_longer_than_takes_the_old_and_leaves_the_young,
+    idle_workers_above_min_leave_after_the_idle_timeout,
+    shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over,
+    the_real_clock_does_not_move_a_settable_one,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn clocked<S: Subject>(what: &str, limits: Limits) -> (PoolOf<S>, SettableClock) {
+    let clock = SettableClock::new();
+    let pool = build::<S>(what, |builder| builder.limits(limits).clock(clock.clock()));
+    (pool, clock)
+}
+
+/// House 6: "queue wait, running for .. last beat".
+fn ages_are_read_off_the_pools_clock<S: Subject>() {
+    let (pool, clock) = clocked::<S>("ages", Limits::fixed(1));
+    let (first, second) = (Gate::new(), Gate::new());
+    let held = hold::<S>(&pool, &first, 1).pop().expect("one");
+    let queued = put::<S>(&pool, Task::deaf(&second));
+    clock.advance(SECOND * 3);
+    let seen = pool.snapshot();
+    let head = seen.lanes[0].head_since.expect("one waits");
+    assert_eq!((seen.taken_at.since(head), seen.longest_active()), (SECOND * 3, Some(SECOND * 3)));
+    first.open();
+    soon(held).unwrap();
+    until("the next one runs", || second.entered() == 1);
+    clock.advance(SECOND * 2);
+    let inventory = pool.inventory_now();
+    let (row, now) = (&inventory.workers[0], clock.now());
+    let job = row.job.as_ref().expect("it runs");
+    assert_eq!((job.queue_wait, job.running_for), (SECOND * 3, SECOND * 2));
+    assert_eq!((inventory.taken_at, now.since(row.since), row.in_state_for), (now, SECOND * 2, SECOND * 2));
+    assert!(inventory.to_string().contains("2.0 s"), "{inventory}");
+    second.open();
+    soon(queued).unwrap();
+    at_rest(&pool);
+}
+
+/// House 6: selector "active for longer than".
+fn active_longer_than_takes_the_old_and_leaves_the_young<S: Subject>() {
+    let (pool, clock) = clocked::<S>("older", Limits::fixed(2));
+    // A worker that comes up while the clock is moved may have read it before.
+    until("both are up", || pool.saturation().idle == 2);
+    let gate = Gate::new();
+    let old = put_with::<S>(&pool, JobOptions::new().label("old"), Task::polite(&gate));
+    until("it runs", || gate.entered() == 1);
+    clock.advance(SECOND * 10);
+    let young = put_with::<S>(&pool, JobOptions::new().label("young"), Task::polite(&gate));
+    until("both run", || gate.entered() == 2);
+    clock.advance(SECOND);
+    let select = Select::active_longer_than(SECOND * 5);
+    assert_eq!(pool.select(&select).expect("it is sound").len(), 1);
+    let ladder = Ladder::new().then(Rung::Stop, SECOND).then(Rung::Cancel, SECOND);
+    let worker = worker_of(&pool, &old);
+    let mut reply = spawn(pool.terminate(select, ladder, LIMIT));
+    assert_pending!(reply.poll());
+    after_control(&pool);
+    clock.advance(SECOND);
+    assert_eq!(soon(old).unwrap(), ASKED);
+    let report = soon(reply).expect("it answers");
+    // By the time of the second rung the worker had been told to leave, and did when its job ended.
+    assert_eq!((report.targets.len(), report.targets[0].fate), (1, Fate::Finished));
+    assert!(pool.inventory_now().workers.iter().all(|row| row.worker != worker));
+    gate.open();
+    assert_eq!(soon(young).unwrap(), 0, "the young one did not notice");
+    at_rest(&pool);
+}
+
+/// House 6: "leave after `idle_timeout` down to `min`; the longest idle leaves first".
+fn idle_workers_above_min_leave_after_the_idle_timeout<S: Subject>() {
+    let (pool, clock) = clocked::<S>("idle-out", Limits::new(1, 4).idle_timeout(SECOND * 8));
+    let (early, late) = (Gate::new(), Gate::new());
+    let first = hold::<S>(&pool, &early, 3);
+    let second = hold::<S>(&pool, &late, 1).pop().expect("one");
+    let stays = worker_of(&pool, &second);
+    early.open();
+    first.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+    until("three idle", || pool.saturation().idle == 3);
+    clock.advance(SECOND * 4);
+    late.open();
+    soon(second).unwrap();
+    until("all idle", || pool.saturation().idle == 4);
+    after_control(&pool);
+    assert_eq!(pool.saturation().workers, 4, "nobody has idled for long enough");
+    // Control looks often enough to be late by a quarter at most.
+    for _ in 0..3 {
+        clock.advance(SECOND * 2);
+        after_control(&pool);
+    }
+    until("down to min", || pool.inventory_now().workers.len() == 1);
+    assert_eq!(pool.inventory_now().workers[0].worker, stays, "the longest idle left first");
+    clock.advance(SECOND * 60);
+    after_control(&pool);
+    assert_eq!(pool.saturation().workers, 1, "min stays");
+    at_rest(&pool);
+}
+
+/// `PoolExecutor::shutdown`: "asks running jobs to stop when three quarters of `limit` are over".
+fn shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over<S: Subject>() {
+    let (pool, clock) = clocked::<S>("three-quarters", Limits::fixed(2));
+    let gate = Gate::new();
+    let polite: Vec<_> = (0..2).map(|_| put::<S>(&pool, Task::polite(&gate))).collect();
+    until("both run", || gate.entered() == 2);
+    let mut end = spawn(pool.shutdown(TimeLimit::secs(8)));
+    assert_pending!(end.poll());
+    after_control(&pool);
+    clock.advance(SECOND * 5);
+    after_control(&pool);
+    assert_eq!(pool.saturation().active, 2, "not yet");
+    clock.advance(SECOND);
+    polite.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), ASKED));
+    let report = soon(end).expect("it answers before its deadline");
+    assert_eq!((report.cancelled, report.completed, report.killed, report.abandoned), (2, 0, 0, 0));
+    assert_eq!(report.took, SECOND * 6);
+}
+
+/// House 12.3: "tests in one process do not move each other's time".
+fn the_real_clock_does_not_move_a_settable_one<S: Subject>() {
+    let (pool, clock) = clocked::<S>("standstill", Limits::fixed(1));
+    let (other, other_clock) = clocked::<S>("other-clock", Limits::fixed(1));
+    soon(put::<S>(&pool, Task::value(1))).unwrap();
+    other_clock.advance(SECOND);
+    assert_eq!((pool.snapshot().taken_at, clock.now()), (clock.now(), millpond::Timestamp::from_nanos(0)));
+    assert_eq!(other.snapshot().taken_at, other_clock.now());
+}

@@ -1,0 +1,44 @@
+//! One suite, every kind of pool: the bodies are generic over what hosts the jobs, and run against each of them.
+//!
+//! Capabilities differ and are declared; semantics do not differ. A comment at each body names the clause of the design that it
+//! guards: `house n` is a section of the design brief, `invariant n` one of the numbered invariants of `DESIGN.md`.
+
+#![allow(missing_docs, reason = "the names of tests say what they guard")]
+
+/// Runs each body against every subject, as tests named after both.
+macro_rules! conform {
+    ($($body:ident),* $(,)?) => {
+        mod on_threads { $( #[test] fn $body() { super::$body::<crate::subject::OnThreads>(); } )* }
+        mod on_tasks { $( #[test] fn $body() { super::$body::<crate::subject::OnTasks>(); } )* }
+        mod on_actors { $( #[test] fn $body() { super::$body::<crate::subject::OnActors>(); } )* }
+        mod on_desks { $( #[test] fn $body() { super::$body::<crate::subject::OnDesks>(); } )* }
+    };
+}
+
+mod rig;
+mod subject;
+mod task;
+mod third_party;
+
+mod admission;
+mod attach;
+mod events;
+mod extension;
+mod ladder;
+mod lanes;
+mod ledger;
+mod lifecycle;
+mod outcomes;
+mod ownership;
+mod resize;
+mod selectors;
+mod visibility;
+
+#[cfg(feature = "testing")]
+mod clocked;
+#[cfg(feature = "testing")]
+mod gate_order;
+#[cfg(feature = "testing")]
+mod scripted;
+#[cfg(feature = "testing")]
+mod time_limits;

@@ -1,0 +1,188 @@
+//! Outcomes (house 6; invariant 1: every accepted job ends in exactly one).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use millpond::{JobError, JobOptions, JobStatus, JoinError, PoolExecutor};
+
+use crate::rig::{at_rest, fixed, hold, put, put_with, soon, status_becomes, until, worker_of};
+use crate::subject::Subject;
+use crate::task::{ASKED, Gate, Task};
+
+conform! {
+    a_panic_comes_back_with_message_place_and_submitter,
+    a_panic_ends_a_stateful_worker_and_no_other,
+    a_queued_job_that_is_cancelled_never_runs,
+    a_running_job_that_is_cancelled_ends_as_it_sees_fit,
+    a_job_that_has_ended_is_not_cancelled_any_more,
+    a_handle_that_cancels_on_drop_cancels,
+    a_handle_that_is_dropped_detaches,
+    a_handle_says_where_its_job_is,
+    join_gives_output_and_failure,
+    what_a_job_leaves_behind_is_dropped_once,
+}
+
+/// House 6: "`JobError::Panicked` with message, location and job".
+fn a_panic_comes_back_with_message_place_and_submitter<S: Subject>() {
+    let pool = fixed::<S>("panic", 1);
+    let (task, panicked_at) = (Task::call(|| panic!("no {} today", "luck")), line!());
+    let (handle, submitted_at) = (put::<S>(&pool, task), line!());
+    let id = handle.id();
+    let error = soon(handle).expect_err("it panicked");
+    let JobError::Panicked(report) = &error else { panic!("{error}") };
+    assert_eq!((report.job, &*report.message), (id, "no luck today"));
+    assert_eq!((report.submitted_from.file(), report.submitted_from.line()), (file!(), submitted_at));
+    let place = report.location.as_deref().expect("the place is known");
+    assert!(place.starts_with(&format!("{}:{panicked_at}:", file!())), "{place}");
+    let text = error.to_string();
+    assert!(text.contains("no luck today") && text.contains(place), "{text}");
+    assert_eq!(soon(put::<S>(&pool, Task::value(1))).unwrap(), 1, "the pool goes on");
+    at_rest(&pool);
+    let ledger = pool.snapshot().ledger;
+    assert_eq!((ledger.panicked, ledger.completed), (1, 1));
+}
+
+/// House 6: "an actor worker is restarted after a panic (its state is suspect); a thread is kept".
+fn a_panic_ends_a_stateful_worker_and_no_other<S: Subject>() {
+    let pool = fixed::<S>("suspect", 1);
+    let gate = Gate::new();
+    let before = hold::<S>(&pool, &gate, 1).pop().expect("one");
+    let worker = worker_of(&pool, &before);
+    gate.open();
+    soon(before).unwrap();
+    assert!(soon(put::<S>(&pool, Task::panics("as told"))).is_err());
+    let next = Gate::new();
+    let after = hold::<S>(&pool, &next, 1).pop().expect("one");
+    let restarted = u32::from(S::ENDS_AFTER_PANIC);
+    assert_eq!(worker_of(&pool, &after).generation, worker.generation + restarted);
+    assert_eq!(pool.inventory_now().workers[0].restarts, restarted);
+    next.open();
+    soon(after).unwrap();
+    at_rest(&pool);
+}
+
+/// House 2: "cancel asks a *job*"; one that no worker has is over at once.
+fn a_queued_job_that_is_cancelled_never_runs<S: Subject>() {
+    let pool = fixed::<S>("cancel-queued", 1);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let (task, ran) = counting();
+    let queued = put::<S>(&pool, task);
+    queued.cancel();
+    assert_eq!((queued.status(), pool.saturation().queued), (JobStatus::Done, 0));
+    let id = queued.id();
+    assert!(matches!(soon(queued), Err(JobError::Cancelled(job)) if job == id));
+    gate.open();
+    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+    at_rest(&pool);
+    assert_eq!((ran.load(Ordering::Acquire), pool.snapshot().ledger.cancelled), (0, 1));
+}
+
+fn a_running_job_that_is_cancelled_ends_as_it_sees_fit<S: Subject>() {
+    let pool = fixed::<S>("cancel-running", 2);
+    let gate = Gate::new();
+    let polite = put::<S>(&pool, Task::polite(&gate));
+    let deaf = put::<S>(&pool, Task::deaf(&gate));
+    until("both run", || gate.entered() == 2);
+    polite.cancel();
+    deaf.cancel();
+    assert_eq!(soon(polite).unwrap(), ASKED);
+    assert_eq!(deaf.status(), JobStatus::Running);
+    gate.open();
+    assert_eq!(soon(deaf).unwrap(), 0);
+    at_rest(&pool);
+    assert_eq!(pool.snapshot().ledger.completed, 2);
+}
+
+fn a_job_that_has_ended_is_not_cancelled_any_more<S: Subject>() {
+    let pool = fixed::<S>("cancel-late", 1);
+    let handle = put::<S>(&pool, Task::value(8));
+    status_becomes(&handle, JobStatus::Done);
+    handle.cancel();
+    assert_eq!(soon(handle).unwrap(), 8);
+    at_rest(&pool);
+}
+
+/// House 5: "`cancel_on_drop()` is there for who wants it"; invariant 7.
+fn a_handle_that_cancels_on_drop_cancels<S: Subject>() {
+    let pool = fixed::<S>("cancel-on-drop", 1);
+    let gate = Gate::new();
+    let running = put::<S>(&pool, Task::polite(&gate)).cancel_on_drop();
+    until("it runs", || gate.entered() == 1);
+    let (task, ran) = counting();
+    drop(put::<S>(&pool, task).cancel_on_drop());
+    assert_eq!(pool.snapshot().ledger.cancelled, 1);
+    drop(running);
+    at_rest(&pool);
+    assert_eq!((ran.load(Ordering::Acquire), pool.snapshot().ledger.completed), (0, 1));
+}
+
+/// House 5: "dropping it detaches, as in tokio and Python".
+fn a_handle_that_is_dropped_detaches<S: Subject>() {
+    let pool = fixed::<S>("detach", 1);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let (task, ran) = counting();
+    drop(put::<S>(&pool, task));
+    drop(held);
+    gate.open();
+    at_rest(&pool);
+    assert_eq!((ran.load(Ordering::Acquire), pool.snapshot().ledger.completed), (1, 2));
+}
+
+fn a_handle_says_where_its_job_is<S: Subject>() {
+    let pool = fixed::<S>("status", 1);
+    let gate = Gate::new();
+    let running = hold::<S>(&pool, &gate, 1).pop().expect("one");
+    let queued = put::<S>(&pool, Task::value(1));
+    assert_eq!((running.status(), queued.status()), (JobStatus::Running, JobStatus::Queued));
+    gate.open();
+    assert_eq!(soon(queued).unwrap(), 1);
+    assert_eq!(running.status(), JobStatus::Done);
+    assert_eq!(soon(running).unwrap(), 0);
+    at_rest(&pool);
+}
+
+/// House 5: "`join()` for synchronous callers".
+fn join_gives_output_and_failure<S: Subject>() {
+    let pool = fixed::<S>("join", 1);
+    assert_eq!(put::<S>(&pool, Task::value(4)).join().unwrap(), 4);
+    let failed = put_with::<S>(&pool, JobOptions::new().label("bad"), Task::panics("as told")).join();
+    assert!(matches!(failed, Err(JoinError::Job(JobError::Panicked(_)))), "{failed:?}");
+    at_rest(&pool);
+}
+
+/// Invariant 7: no leak; whatever way a job goes, what it captured is dropped, once.
+fn what_a_job_leaves_behind_is_dropped_once<S: Subject>() {
+    let pool = fixed::<S>("leaks", 1);
+    let kept = Arc::new(());
+    let gate = Gate::new();
+    let carrying = |kept: &Arc<()>| {
+        let kept = kept.clone();
+        Task::call(move || Arc::strong_count(&kept) as u64)
+    };
+    let held = hold::<S>(&pool, &gate, 1);
+    let completed = put::<S>(&pool, carrying(&kept));
+    let cancelled = put::<S>(&pool, carrying(&kept));
+    drop(put::<S>(&pool, carrying(&kept)));
+    let panicked = put::<S>(&pool, carry_and_panic(&kept));
+    cancelled.cancel();
+    gate.open();
+    assert!(soon(completed).unwrap() >= 2);
+    assert!(soon(cancelled).is_err() && soon(panicked).is_err());
+    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+    at_rest(&pool);
+    until("all copies are dropped", || Arc::strong_count(&kept) == 1);
+}
+
+fn carry_and_panic(kept: &Arc<()>) -> Task {
+    let kept = kept.clone();
+    Task::call(move || panic!("with {} in hand", Arc::strong_count(&kept)))
+}
+
+/// A task that counts its runs.
+fn counting() -> (Task, Arc<AtomicUsize>) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = runs.clone();
+    (Task::call(move || count.fetch_add(1, Ordering::AcqRel) as u64), runs)
+}

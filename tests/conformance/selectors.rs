@@ -1,0 +1,226 @@
+//! Selective termination (house 6): each selector finds whom it names and nobody else, and every target is fenced (invariant 4).
+
+use std::time::Duration;
+
+use millpond::{
+    ControlError, Ended, Executor, Fate, JobError, JobHandle, JobOptions, KillReach, Ladder, Lane, Limits,
+    PoolExecutor, Rung, Select, Target, TerminationReport, WorkerId,
+};
+
+use crate::rig::{LIMIT, PoolOf, at_rest, build, fixed, hold, put, put_with, soon, until, worker_of};
+use crate::subject::Subject;
+use crate::task::{Gate, Task};
+
+conform! {
+    by_worker, by_job, by_label, by_lane, by_predicate, by_targets_resolved_before,
+    all_takes_every_worker_the_idle_ones_too,
+    a_queued_job_is_withdrawn,
+    a_claim_that_has_ended_is_finished_and_the_next_job_is_not_hit,
+    a_worker_of_an_earlier_generation_is_stale,
+    what_does_not_exist_is_named,
+    a_selector_that_finds_nobody_answers_with_nothing,
+}
+
+/// Takes the worker, and waits for its end for as long as that may take.
+fn kill() -> Ladder {
+    Ladder::new().then(Rung::Kill, Duration::from_secs(60))
+}
+
+/// House 6: the fate by capability.
+fn fate_of_a_kill(pool: &dyn PoolExecutor) -> Fate {
+    if pool.capabilities().kill == KillReach::None { Fate::Abandoned } else { Fate::Killed }
+}
+
+fn terminate(pool: &dyn PoolExecutor, select: Select, ladder: Ladder) -> TerminationReport {
+    soon(pool.terminate(select, ladder, LIMIT)).expect("it answers")
+}
+
+/// Two victims' worth of jobs that differ in everything, of which `select` names the first; the second must not notice.
+fn takes_the_first_of_two<S: Subject>(
+    what: &str,
+    select: impl FnOnce(&PoolOf<S>, &JobHandle<u64>, WorkerId) -> Select,
+) {
+    let pool = build::<S>(what, |builder| builder.limits(Limits::fixed(2)).lane(Lane::new("img")));
+    let gate = Gate::new();
+    let victim = put_with::<S>(&pool, JobOptions::new().lane("img").label("victim"), Task::deaf(&gate));
+    let other = put_with::<S>(&pool, JobOptions::new().label("other"), Task::deaf(&gate));
+    until("both run", || gate.entered() == 2);
+    let (worker, other_worker) = (worker_of(&pool, &victim), worker_of(&pool, &other));
+    let report = terminate(&pool, select(&pool, &victim, worker), kill());
+    assert_eq!(report.targets.len(), 1, "{report:?}");
+    let row = &report.targets[0];
+    assert_eq!((row.fate, row.rung), (fate_of_a_kill(&pool), Some(Rung::Kill)));
+    match soon(victim).expect_err("it was taken") {
+        JobError::Killed(why) | JobError::Abandoned(why) => {
+            assert_eq!((why.worker, why.submitted_from.file()), (worker, file!()));
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(worker_of(&pool, &other), other_worker, "the rest of the pool does not notice");
+    assert_eq!(soon(put::<S>(&pool, Task::value(3))).unwrap(), 3, "another worker has the seat");
+    gate.open();
+    assert_eq!(soon(other).unwrap(), 0);
+    until("nobody is abandoned", || pool.saturation().abandoned == 0);
+    at_rest(&pool);
+}
+
+/// House 6: "a worker is fenced by its generation and goes with whatever claim it holds".
+fn by_worker<S: Subject>() {
+    takes_the_first_of_two::<S>("by-worker", |_, _, worker| Select::worker(worker));
+}
+
+/// House 6, here and below: "everything else becomes targets fenced by (worker, claim)".
+fn by_job<S: Subject>() {
+    takes_the_first_of_two::<S>("by-job", |_, victim, _| Select::job(victim.id()));
+}
+
+fn by_label<S: Subject>() {
+    takes_the_first_of_two::<S>("by-label", |_, _, _| Select::label("victim"));
+}
+
+fn by_lane<S: Subject>() {
+    takes_the_first_of_two::<S>("by-lane", |_, _, _| Select::lane("img"));
+}
+
+/// House 3, rule 4: a predicate runs in the caller.
+fn by_predicate<S: Subject>() {
+    takes_the_first_of_two::<S>("by-predicate", |_, _, worker| {
+        let caller = std::thread::current().id();
+        Select::matching(move |row| {
+            assert_eq!(std::thread::current().id(), caller);
+            row.worker == worker
+        })
+    });
+}
+
+fn by_targets_resolved_before<S: Subject>() {
+    takes_the_first_of_two::<S>("by-targets", |pool, _, worker| {
+        let targets = pool.select(&Select::label("victim")).expect("there is one");
+        assert!(matches!(targets[..], [Target::Claim { worker: w, .. }] if w == worker), "{targets:?}");
+        targets.into()
+    });
+}
+
+/// House 6: "all"; the pool staffs itself again.
+fn all_takes_every_worker_the_idle_ones_too<S: Subject>() {
+    let pool = fixed::<S>("all", 3);
+    until("all are up", || pool.saturation().idle == 3);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let busy = worker_of(&pool, &held[0]);
+    let before: Vec<_> = pool.inventory_now().workers.iter().map(|row| row.worker).collect();
+    let report = terminate(&pool, Select::all(), kill());
+    let hit: Vec<_> = report.targets.iter().map(|row| row.target).collect();
+    assert_eq!(hit, before.iter().map(|&worker| Target::Worker(worker)).collect::<Vec<_>>());
+    for row in &report.targets {
+        let fate = if row.target == Target::Worker(busy) { fate_of_a_kill(&pool) } else { Fate::Killed };
+        assert_eq!(row.fate, fate, "{row:?}");
+    }
+    held.into_iter().for_each(|handle| assert!(soon(handle).is_err()));
+    gate.open();
+    until("a new staff is up", || pool.saturation().idle == 3 && pool.saturation().abandoned == 0);
+    assert!(pool.inventory_now().workers.iter().all(|row| !before.contains(&row.worker)));
+    at_rest(&pool);
+}
+
+/// House 6: `Withdrawn`; no worker is touched for it.
+fn a_queued_job_is_withdrawn<S: Subject>() {
+    let pool = fixed::<S>("withdrawn", 1);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let queued = put::<S>(&pool, Task::value(1));
+    let report = terminate(&pool, Select::job(queued.id()), kill());
+    let row = &report.targets[0];
+    assert_eq!((row.fate, row.job, row.outcome), (Fate::Withdrawn, Some(queued.id()), Some(Ended::Cancelled)));
+    assert!(matches!(soon(queued), Err(JobError::Cancelled(_))));
+    gate.open();
+    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+    at_rest(&pool);
+    assert_eq!(pool.snapshot().ledger.cancelled, 1);
+}
+
+/// Invariant 4: a message about claim n never affects n+1, on the same worker.
+fn a_claim_that_has_ended_is_finished_and_the_next_job_is_not_hit<S: Subject>() {
+    let pool = fixed::<S>("claim-fence", 1);
+    let (first, second) = (Gate::new(), Gate::new());
+    let one = hold::<S>(&pool, &first, 1).pop().expect("one");
+    let targets = pool.select(&Select::job(one.id())).expect("it runs");
+    first.open();
+    soon(one).unwrap();
+    let two = hold::<S>(&pool, &second, 1).pop().expect("one");
+    let worker = worker_of(&pool, &two);
+    assert!(matches!(targets[..], [Target::Claim { worker: w, .. }] if w == worker), "the same worker");
+    for ladder in [kill(), Ladder::cooperative(Duration::ZERO), Ladder::new().then(Rung::Stop, Duration::ZERO)] {
+        let report = terminate(&pool, targets.clone().into(), ladder);
+        assert_eq!((report.targets[0].fate, report.targets[0].rung), (Fate::Finished, None));
+    }
+    second.open();
+    assert_eq!(soon(two).unwrap(), 0);
+    at_rest(&pool);
+    assert_eq!(worker_of_idle(&pool), worker);
+}
+
+fn worker_of_idle(pool: &dyn PoolExecutor) -> WorkerId {
+    pool.inventory_now().workers[0].worker
+}
+
+/// Invariant 4: a message about generation g never affects g+1.
+fn a_worker_of_an_earlier_generation_is_stale<S: Subject>() {
+    let pool = fixed::<S>("generation-fence", 1);
+    let gate = Gate::new();
+    let first = hold::<S>(&pool, &gate, 1).pop().expect("one");
+    let (old, claim) = (worker_of(&pool, &first), pool.select(&Select::job(first.id())).expect("it runs"));
+    terminate(&pool, Select::worker(old), kill());
+    assert!(soon(first).is_err());
+    let second = Gate::new();
+    let next = hold::<S>(&pool, &second, 1).pop().expect("one");
+    let new = worker_of(&pool, &next);
+    assert_eq!((new.slot, new.generation), (old.slot, old.generation + 1));
+    gate.open();
+    until("the old one is gone", || pool.inventory_now().workers.iter().all(|row| row.worker != old));
+    for select in [Select::worker(old), claim.into()] {
+        let report = terminate(&pool, select, kill());
+        assert_eq!((report.targets[0].fate, report.targets[0].rung), (Fate::Stale, None));
+    }
+    second.open();
+    assert_eq!(soon(next).unwrap(), 0);
+    at_rest(&pool);
+}
+
+/// The issue: unknown lane, worker or job get a clear typed error, or a fate that says so.
+fn what_does_not_exist_is_named<S: Subject>() {
+    let pool = fixed::<S>("unknown", 1);
+    soon(put::<S>(&pool, Task::value(0))).unwrap();
+    for (select, word) in [
+        (Select::worker(WorkerId { slot: 9, generation: 1 }), "worker 9.1"),
+        (Select::lane("nowhere"), "lane `nowhere`"),
+    ] {
+        let error = soon(pool.terminate(select, kill(), LIMIT)).expect_err("there is no such thing");
+        assert!(matches!(error, ControlError::Unknown { .. }), "{error}");
+        assert!(error.to_string().contains(word) && error.to_string().contains(pool.name()), "{error}");
+    }
+    let other = fixed::<S>("elsewhere", 1);
+    let mut foreign = put::<S>(&other, Task::value(0));
+    for _ in 0..3 {
+        soon(foreign).unwrap();
+        foreign = soon(other.submit(S::job(Task::value(0)))).unwrap();
+    }
+    let report = terminate(&pool, Select::job(foreign.id()), kill());
+    assert_eq!(report.targets[0].fate, Fate::Stale, "no such job was ever here");
+    soon(foreign).unwrap();
+    at_rest(&pool);
+}
+
+fn a_selector_that_finds_nobody_answers_with_nothing<S: Subject>() {
+    let pool = fixed::<S>("nobody", 1);
+    for select in [
+        Select::label("no such label"),
+        Select::lane("default"),
+        Select::active_longer_than(Duration::ZERO),
+        Select::matching(|_| false),
+        Select::from(Vec::new()),
+    ] {
+        assert_eq!(terminate(&pool, select, kill()), TerminationReport::default());
+    }
+    at_rest(&pool);
+}

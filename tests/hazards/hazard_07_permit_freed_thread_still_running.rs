@@ -1,0 +1,65 @@
+//! 7. Permit freed, thread still running: limit 2, jobs that ignore cancellation for 5 s, a run limit of 50 ms, 20 submits.
+//!
+//! Live job bodies never exceed 2 + the abandoned cap; past it admission says `SaturatedByAbandoned`.
+
+use std::time::Duration;
+
+use millpond::{Executor, Health, JobError, Lane, LimitKind, Limits, PoolExecutor, RejectReason, TimeLimit};
+
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind};
+use crate::latch::Meter;
+use crate::patience::{at_rest, eventually, scaled};
+
+const LIMIT: usize = 2;
+const CAP: usize = 2;
+const RUN_LIMIT: Duration = Duration::from_millis(50);
+
+on_every_kind!(bodies_never_exceed_the_limit_and_the_cap);
+
+fn bodies_never_exceed_the_limit_and_the_cap<K: Kind>() {
+    let ground = Ground::new();
+    let (stuck, bodies) = (ground.latch(), Meter::default());
+    let pool = K::builder("h07", &ground)
+        .limits(Limits::fixed(LIMIT))
+        .abandoned_cap(CAP)
+        .kill_grace(scaled(RUN_LIMIT))
+        .default_lane(Lane::new("default").run_limit(scaled(RUN_LIMIT)))
+        .build()
+        .expect("the configuration is sound");
+    let work = || K::job(Work::value(1).counted(&bodies).block(&stuck));
+    let jobs: Vec<_> = (0..20).filter_map(|_| pool.try_submit(work()).ok()).collect();
+    assert!(jobs.len() >= LIMIT + CAP, "there is a queue");
+
+    eventually("the cap is passed", || pool.snapshot().health == Health::Unavailable);
+    assert_eq!(pool.saturation().abandoned, LIMIT + CAP);
+    let refused = pool.try_submit(work()).expect_err("no seat is left");
+    assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: CAP, .. }), "{refused}");
+    let waited = pool.submit_blocking(work()).expect_err("nor is there anything to wait for");
+    assert!(matches!(waited.reason(), RejectReason::SaturatedByAbandoned { .. }), "{waited}");
+    // Twenty more looks of the supervisor start nobody.
+    for _ in 0..20 {
+        let seen = pool.blocking().inventory(TimeLimit::default()).expect("it answers").saturation;
+        assert_eq!((seen.workers, seen.abandoned), (0, LIMIT + CAP));
+    }
+    assert_eq!(bodies.inside(), LIMIT + CAP);
+
+    stuck.open();
+    let outcomes: Vec<_> = jobs.into_iter().map(|job| job.join().map(|output| output.value)).collect();
+    let expired = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+    assert!(expired >= LIMIT + CAP, "those that overran are told so: {expired}");
+    at_rest(&pool);
+    assert!(bodies.most() <= LIMIT + CAP, "{} bodies at once", bodies.most());
+    a_late_result_is_dropped::<K>(&pool, &ground);
+}
+
+/// The permit comes back with the thread, and what it brings along is nobody's.
+fn a_late_result_is_dropped<K: Kind>(pool: &millpond::Pool<K::Backend>, ground: &Ground) {
+    let stuck = ground.latch();
+    let job = pool.try_submit(K::job(Work::value(9).block(&stuck))).expect("there is a place");
+    let JobError::TimedOut(error) = failure(job) else { panic!("not a time limit") };
+    assert_eq!(error.limit, LimitKind::Run);
+    assert!(error.worker.is_some());
+    stuck.open();
+    at_rest(pool);
+    assert_eq!(pool.saturation().workers, LIMIT);
+}

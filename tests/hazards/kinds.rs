@@ -1,0 +1,183 @@
+//! The kinds of pool under one face: a [`Work`] is what a closure, a future or a message of each kind does.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use millpond::{
+    ActorPool, Actors, Executor, Hosts, JobContext, JobError, JobHandle, JobOptions, Limits, Pool, PoolBuilder,
+    StartContext, StartError, TaskPool, Tasks, ThreadPool, Threads, Worker,
+};
+
+pub use crate::ground::Ground;
+use crate::latch::Latch;
+pub use crate::work::{Output, Work};
+
+/// How a worker's start goes.
+pub type Start = Arc<dyn Fn(&StartContext) -> Option<Latch> + Send + Sync>;
+
+/// A kind of pool.
+pub trait Kind: Sized + 'static {
+    type Backend: Hosts<Self::Job, Output = Output>;
+    type Job: Send + 'static;
+    /// True if a kill reaches a job that waits as its kind does.
+    const KILLABLE: bool;
+
+    fn builder(name: &str, ground: &Ground) -> PoolBuilder<Self::Backend>;
+    fn job(work: Work) -> Self::Job;
+
+    /// A pool of `workers`, with all else by default.
+    fn pool(name: &str, ground: &Ground, workers: usize) -> Pool<Self::Backend> {
+        Self::builder(name, ground).limits(Limits::fixed(workers)).build().expect("the configuration is sound")
+    }
+}
+
+/// Submits where there has to be a place.
+#[track_caller]
+pub fn put<K: Kind>(pool: &Pool<K::Backend>, work: Work) -> JobHandle<Output> {
+    pool.try_submit(K::job(work)).expect("there is a place")
+}
+
+/// The same with a label.
+#[track_caller]
+pub fn put_labelled<K: Kind>(pool: &Pool<K::Backend>, label: &str, work: Work) -> JobHandle<Output> {
+    pool.with(JobOptions::new().label(label)).try_submit(K::job(work)).expect("there is a place")
+}
+
+/// The value of a job that has to succeed.
+#[track_caller]
+pub fn value(handle: JobHandle<Output>) -> u64 {
+    handle.join().expect("the job succeeds").value
+}
+
+/// A job that has to succeed, whatever it gives.
+#[track_caller]
+pub fn completes(handle: JobHandle<Output>) {
+    drop(handle.join().expect("the job succeeds"));
+}
+
+/// The error of a job that has to fail.
+#[track_caller]
+pub fn failure(handle: JobHandle<Output>) -> JobError {
+    match handle.join() {
+        Err(millpond::JoinError::Job(error)) => error,
+        Err(other) => panic!("{other}"),
+        Ok(output) => panic!("the job gave {}", output.value),
+    }
+}
+
+pub struct OnThreads;
+pub struct OnTasks;
+pub struct OnActors;
+
+impl Kind for OnThreads {
+    type Backend = Threads;
+    type Job = Box<dyn FnOnce() -> Output + Send>;
+    const KILLABLE: bool = false;
+
+    fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Threads> {
+        ThreadPool::builder(format!("{name}-threads"))
+    }
+
+    fn job(work: Work) -> Self::Job {
+        Box::new(move || work.run())
+    }
+}
+
+impl Kind for OnTasks {
+    type Backend = Tasks;
+    type Job = Pin<Box<dyn Future<Output = Output> + Send>>;
+    const KILLABLE: bool = true;
+
+    fn builder(name: &str, ground: &Ground) -> PoolBuilder<Tasks> {
+        TaskPool::builder(format!("{name}-tasks")).runtime(ground.handle())
+    }
+
+    fn job(work: Work) -> Self::Job {
+        Box::pin(work.run_async())
+    }
+}
+
+/// A worker actor without a state, whose start may hang.
+pub struct Hand {
+    start: Option<Start>,
+    block: bool,
+}
+
+impl Worker for Hand {
+    type Job = Work;
+    type Output = Output;
+    type State = ();
+
+    async fn start(&self, cx: &StartContext) -> Result<(), StartError> {
+        match self.start.as_ref().and_then(|start| start(cx)) {
+            None => {}
+            Some(latch) if self.block => latch.block(),
+            Some(latch) => latch.wait().await,
+        }
+        Ok(())
+    }
+
+    async fn handle(&self, work: Work, _state: &mut (), _cx: &JobContext) -> Output {
+        work.run_async().await
+    }
+}
+
+impl Kind for OnActors {
+    type Backend = Actors<Hand>;
+    type Job = Work;
+    const KILLABLE: bool = true;
+
+    fn builder(name: &str, ground: &Ground) -> PoolBuilder<Actors<Hand>> {
+        let hand = Hand { start: None, block: false };
+        ActorPool::builder(format!("{name}-actors"), hand).runtime(ground.handle())
+    }
+
+    fn job(work: Work) -> Work {
+        work
+    }
+}
+
+/// A kind whose workers have a start that can hang.
+pub trait Starts: Kind {
+    /// The start waits for the latch that `start` gives, if it gives one; with `block` it blocks its thread meanwhile.
+    fn starting(name: &str, ground: &Ground, block: bool, start: Start) -> PoolBuilder<Self::Backend>;
+}
+
+impl Starts for OnThreads {
+    fn starting(name: &str, ground: &Ground, _block: bool, start: Start) -> PoolBuilder<Threads> {
+        Self::builder(name, ground).initializer(move |cx| {
+            if let Some(latch) = start(cx) {
+                latch.block();
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Starts for OnActors {
+    fn starting(name: &str, ground: &Ground, block: bool, start: Start) -> PoolBuilder<Actors<Hand>> {
+        let hand = Hand { start: Some(start), block };
+        ActorPool::builder(format!("{name}-actors"), hand).runtime(ground.handle())
+    }
+}
+
+/// Runs each body on every kind of pool.
+macro_rules! on_every_kind {
+    ($($body:ident),+ $(,)?) => { $(
+        mod $body {
+            #[test]
+            fn threads() {
+                super::$body::<crate::kinds::OnThreads>();
+            }
+            #[test]
+            fn tasks() {
+                super::$body::<crate::kinds::OnTasks>();
+            }
+            #[test]
+            fn actors() {
+                super::$body::<crate::kinds::OnActors>();
+            }
+        }
+    )+ };
+}
+pub(crate) use on_every_kind;

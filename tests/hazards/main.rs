@@ -1,0 +1,41 @@
+//! How worker pools fail in production, each as a test against every backend to which it applies.
+//!
+//! Each module is named after its hazard and states the scenario. Jobs that "take long" are held by a latch that the test opens,
+//! so that no test passes by waiting; where a duration is part of the scenario it is the full one divided by
+//! `MILLPOND_HAZARD_SCALE` (default 25), ratios kept. The full durations:
+//!
+//! ```text
+//! MILLPOND_HAZARD_SCALE=1 cargo test --release --all-features --test hazards -- --test-threads=1
+//! ```
+//!
+//! Times are asserted as generous multiples of the goal; the benchmark reports the figures themselves.
+
+#![allow(missing_docs, reason = "nobody outside calls a test")]
+#![allow(unreachable_pub, reason = "a test crate has no outside")]
+#![allow(missing_debug_implementations, reason = "nobody prints what a test is made of")]
+#![allow(clippy::disallowed_methods, reason = "tests measure, spawn and pause between two looks at a condition")]
+
+mod ground;
+mod kinds;
+mod latch;
+mod patience;
+mod work;
+
+mod hazard_01_blocked_runtime;
+mod hazard_01_control_starvation;
+mod hazard_01_start_and_drop;
+mod hazard_04_head_of_line;
+#[cfg(feature = "testing")]
+mod hazard_05_executing_the_dead;
+mod hazard_06_leak_on_a_cancelled_caller;
+mod hazard_07_permit_freed_thread_still_running;
+mod hazard_08_the_kill_hits_the_successor;
+mod hazard_10_mailbox_overflow;
+mod hazard_15_drain_hang_or_silent_loss;
+mod hazard_15_killed_by_a_busy_parent;
+mod hazard_16_resize_loses_count;
+mod hazard_16_resize_storm;
+mod hazard_17_user_code_under_a_lock;
+mod hazard_17_wakers_under_a_lock;
+#[cfg(feature = "testing")]
+mod hazard_18_acceptance_that_does_not_bind;

@@ -1,0 +1,123 @@
+//! A job of any kind: what a closure, a future and a message do alike.
+
+use std::any::Any;
+use std::time::Duration;
+
+use millpond::JobContext;
+
+use crate::latch::{Latch, Meter};
+
+/// Something that is dropped with what holds it.
+pub type Cargo = Box<dyn Any + Send>;
+
+/// What a job gives.
+pub struct Output {
+    pub value: u64,
+    pub cargo: Option<Cargo>,
+}
+
+/// How a job waits.
+enum Hold {
+    No,
+    /// As its kind does: a thread blocks, a task awaits.
+    Until(Latch),
+    /// Blocks its thread on every kind: no kill reaches it.
+    Block(Latch),
+    /// Until it is asked to stop.
+    Cancelled,
+}
+
+/// A job of any kind.
+pub struct Work {
+    begin: Box<dyn FnOnce() -> Option<Cargo> + Send>,
+    hold: Hold,
+    output: Output,
+    cargo: Option<Cargo>,
+    panics: bool,
+}
+
+impl Work {
+    /// Ends at once, with this value.
+    pub fn value(value: u64) -> Self {
+        let output = Output { value, cargo: None };
+        Self { begin: Box::new(|| None), hold: Hold::No, output, cargo: None, panics: false }
+    }
+
+    /// Runs `begin` first, and keeps what it gives until the job ends.
+    pub fn begin<G: Send + 'static>(mut self, begin: impl FnOnce() -> G + Send + 'static) -> Self {
+        self.begin = Box::new(move || Some(Box::new(begin())));
+        self
+    }
+
+    /// Counted by `meter` while it runs.
+    pub fn counted(self, meter: &Meter) -> Self {
+        let meter = meter.clone();
+        self.begin(move || meter.enter())
+    }
+
+    pub fn until(mut self, latch: &Latch) -> Self {
+        self.hold = Hold::Until(latch.clone());
+        self
+    }
+
+    pub fn block(mut self, latch: &Latch) -> Self {
+        self.hold = Hold::Block(latch.clone());
+        self
+    }
+
+    pub fn until_cancelled(mut self) -> Self {
+        self.hold = Hold::Cancelled;
+        self
+    }
+
+    /// Is dropped with the job's payload: when it ends, or when it is discarded unrun.
+    pub fn cargo(mut self, cargo: impl Any + Send) -> Self {
+        self.cargo = Some(Box::new(cargo));
+        self
+    }
+
+    /// Is part of the output.
+    pub fn output_cargo(mut self, cargo: impl Any + Send) -> Self {
+        self.output.cargo = Some(Box::new(cargo));
+        self
+    }
+
+    /// Panics when it would end.
+    pub fn panics(mut self) -> Self {
+        self.panics = true;
+        self
+    }
+
+    pub fn run(self) -> Output {
+        let Self { begin, hold, output, cargo, panics } = self;
+        let (_inside, _cargo) = (begin(), cargo);
+        match hold {
+            Hold::No => {}
+            Hold::Until(latch) | Hold::Block(latch) => latch.block(),
+            Hold::Cancelled => {
+                let me = JobContext::current().expect("inside a job");
+                while !me.is_cancelled() {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+        }
+        assert!(!panics, "as it was told");
+        output
+    }
+
+    pub async fn run_async(self) -> Output {
+        let Self { begin, hold, output, cargo, panics } = self;
+        let (_inside, _cargo) = (begin(), cargo);
+        match hold {
+            Hold::No => {}
+            Hold::Until(latch) => latch.wait().await,
+            Hold::Block(latch) => latch.block(),
+            Hold::Cancelled => {
+                let me = JobContext::current().expect("inside a job").cancellation();
+                me.cancelled().await;
+            }
+        }
+        assert!(!panics, "as it was told");
+        output
+    }
+}

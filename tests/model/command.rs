@@ -1,0 +1,151 @@
+//! What can be done to a pool, and which of it makes sense when.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::reference::{Model, Setup};
+
+/// A job, by the number that it carries.
+pub(crate) type No = u64;
+
+/// Lanes: the unnamed one, and one that may have a reserve.
+pub(crate) const LANES: [&str; 2] = ["default", "dns"];
+
+/// Limits of a job, in milliseconds from its submission; the run limit from its claim.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) queue: Option<u64>,
+    pub(crate) run: Option<u64>,
+    pub(crate) deadline: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    Submit {
+        lane: usize,
+        terms: Terms,
+    },
+    /// Submits and, if there is no place, waits at the gate.
+    Wait {
+        lane: usize,
+    },
+    /// One that waits goes away.
+    LeaveGate(No),
+    Cancel(No),
+    /// A job that its worker has claimed is begun.
+    Begin(No),
+    Finish(No),
+    Panic(No),
+    /// The worker of this job crashes.
+    Die(No),
+    DieIdle,
+    /// By job, wherever it is.
+    Kill(No),
+    /// By worker, whatever it holds then.
+    KillWorkerOf(No),
+    KillIdle,
+    /// A message about a claim that is over.
+    KillStale,
+    /// The worker leaves after this job.
+    Stop(No),
+    /// The code of an abandoned worker returns.
+    Return(No),
+    Resize {
+        min: usize,
+        max: usize,
+    },
+    FailNextStart,
+    Quiesce,
+    Resume,
+    /// Milliseconds.
+    Advance(u64),
+}
+
+pub(crate) fn setups() -> BoxedStrategy<Setup> {
+    let limits = (0..=3usize, 1..=4usize);
+    (limits, [0..=3usize, 0..=2usize], 0..=1usize, 0..=2usize, any::<bool>())
+        .prop_map(|((min, max), capacity, reserve, abandoned_cap, killable)| {
+            let (min, max) = fit(min, max, reserve);
+            Setup { min, max, capacity, reserve, abandoned_cap, killable }
+        })
+        .boxed()
+}
+
+/// Limits that the reserve fits into.
+fn fit(min: usize, max: usize, reserve: usize) -> (usize, usize) {
+    let max = max.max(reserve + 1);
+    (min.clamp(reserve, max), max)
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let limit = || prop_oneof![3 => Just(None), 1 => select(vec![50, 300]).prop_map(Some)];
+    // So short that no moment lies in its last quarter, from when on the newest goes first.
+    let deadline = prop_oneof![5 => Just(None), 1 => Just(Some(20))];
+    (limit(), limit(), deadline).prop_map(|(queue, run, deadline)| Terms { queue, run, deadline })
+}
+
+/// What may be done now.
+pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
+    let reserve = model.setup.reserve;
+    let mut choices: Vec<(u32, BoxedStrategy<Command>)> = vec![
+        (20, (0..LANES.len(), terms()).prop_map(|(lane, terms)| Command::Submit { lane, terms }).boxed()),
+        (4, (0..LANES.len()).prop_map(|lane| Command::Wait { lane }).boxed()),
+        (8, select(vec![10, 60, 400, 1000]).prop_map(Command::Advance).boxed()),
+        (1, Just(Command::KillStale).boxed()),
+        (if reserve == 0 { 2 } else { 0 }, Just(Command::FailNextStart).boxed()),
+        (1, Just(if model.quiesced { Command::Resume } else { Command::Quiesce }).boxed()),
+        (if model.quiesced { 3 } else { 0 }, Just(Command::Resume).boxed()),
+        (2, Just(Command::DieIdle).boxed()),
+        (2, Just(Command::KillIdle).boxed()),
+    ];
+    let resize = (0..=4usize, 1..=4usize).prop_map(move |(min, max)| {
+        let (min, max) = fit(min, max, reserve);
+        Command::Resize { min, max }
+    });
+    choices.push((3, resize.boxed()));
+    let mut among = |weight, jobs: Vec<No>, command: fn(No) -> Command| {
+        if !jobs.is_empty() {
+            choices.push((weight, select(jobs).prop_map(command).boxed()));
+        }
+    };
+    let running = model.running();
+    among(12, running.clone(), Command::Finish);
+    among(2, running.clone(), Command::Panic);
+    among(3, running.clone(), Command::Die);
+    among(2, running.clone(), Command::KillWorkerOf);
+    among(2, running.clone(), Command::Stop);
+    among(4, running.into_iter().filter(|no| model.is_unbegun(*no)).collect(), Command::Begin);
+    among(4, model.open_jobs(), Command::Kill);
+    among(3, model.open_jobs(), Command::Cancel);
+    among(2, model.at_gate(), Command::LeaveGate);
+    among(3, model.abandoned.clone(), Command::Return);
+    choices.retain(|(weight, _)| *weight > 0);
+    proptest::strategy::Union::new_weighted(choices).boxed()
+}
+
+/// True if `command` makes sense now: shrinking takes away what came before.
+pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
+    match command {
+        Command::Submit { .. } | Command::KillStale => true,
+        // A place that was promised for a start to come is kept, although the start fails: who was quicker is a matter of threads.
+        Command::Wait { .. } => model.refusals == 0,
+        // What a tick does by itself and what control does on its word have no order among each other.
+        Command::Advance(span) => !(model.limits_pass(*span) && model.control_is_due(*span)),
+        Command::LeaveGate(no) => model.at_gate().contains(no),
+        Command::Cancel(no) | Command::Kill(no) => model.open_jobs().contains(no),
+        Command::Begin(no) => model.is_unbegun(*no),
+        Command::Finish(no) | Command::Panic(no) | Command::Die(no) | Command::KillWorkerOf(no) | Command::Stop(no) => {
+            model.running().contains(no)
+        }
+        Command::Return(no) => model.abandoned.contains(no),
+        Command::DieIdle | Command::KillIdle => model.idle > 0,
+        // Which slots cool down decides what a shrink cuts off; which worker came up in which slot is a matter of threads.
+        Command::Resize { min, max } => model.all_starts_work() && model.setup.reserve <= *min && min <= max,
+        // With a reserve it matters whether a worker that was woken looks before or after a start has failed.
+        Command::FailNextStart => {
+            model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && model.at_gate().is_empty()
+        }
+        Command::Quiesce => !model.quiesced && model.all_starts_work(),
+        Command::Resume => model.quiesced,
+    }
+}

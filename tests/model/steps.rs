@@ -1,0 +1,202 @@
+//! What each command does to the reference.
+
+use crate::command::{Command, LANES, No, Terms};
+use crate::reference::{Fate, Model, Run};
+use crate::{ADMISSION_LIMIT, GRACE};
+
+impl Model {
+    pub(crate) fn step(&mut self, command: &Command) {
+        match *command {
+            Command::Submit { lane, terms } => self.submit(lane, terms),
+            Command::Wait { lane } => self.wait(lane),
+            Command::LeaveGate(no) => self.leave_gate(no),
+            Command::Cancel(no) => self.withdraw(no, Fate::Cancelled),
+            Command::Begin(no) => self.run_mut(no).begun = true,
+            Command::Finish(no) => self.finish(no, Fate::Completed),
+            Command::Panic(no) => self.finish(no, Fate::Panicked),
+            Command::Die(no) => self.die(no),
+            Command::DieIdle | Command::KillIdle => self.idle -= 1,
+            Command::Kill(no) => {
+                self.withdraw(no, Fate::Cancelled);
+                if self.running().contains(&no) {
+                    self.kill(no);
+                }
+            }
+            Command::KillWorkerOf(no) => self.kill(no),
+            Command::KillStale => {}
+            Command::Stop(no) => self.run_mut(no).condemned = true,
+            Command::Return(no) => self.abandoned.retain(|other| *other != no),
+            Command::Resize { min, max } => self.resize(min, max),
+            Command::FailNextStart => self.refusals += 1,
+            Command::Quiesce => self.quiesced = true,
+            Command::Resume => self.quiesced = false,
+            Command::Advance(span) => self.advance(span),
+        }
+        self.settle();
+    }
+
+    fn next_no(&self) -> No {
+        self.fates.len() as No
+    }
+
+    fn submit(&mut self, lane: usize, terms: Terms) {
+        let no = self.next_no();
+        if self.is_lost() {
+            self.fates.insert(no, Fate::SaturatedByAbandoned);
+        } else if self.gate[lane].is_empty() && self.room(lane) > 0 {
+            self.enter(no, lane, terms);
+        } else {
+            self.fates.insert(no, Fate::Full);
+        }
+    }
+
+    fn wait(&mut self, lane: usize) {
+        let no = self.next_no();
+        self.submit(lane, Terms::default());
+        if self.fates[&no] == Fate::Full {
+            self.fates.insert(no, Fate::Waiting);
+            self.gate[lane].push_back((no, self.now + ADMISSION_LIMIT));
+        }
+    }
+
+    fn leave_gate(&mut self, no: No) {
+        self.gate.iter_mut().for_each(|line| line.retain(|(other, _)| *other != no));
+        self.fates.insert(no, Fate::Left);
+    }
+
+    /// Ends it if it is queued.
+    fn withdraw(&mut self, no: No, fate: Fate) {
+        for queue in &mut self.queues {
+            let before = queue.len();
+            queue.retain(|job| job.no != no);
+            if queue.len() < before {
+                self.fates.insert(no, fate);
+            }
+        }
+    }
+
+    fn run_mut(&mut self, no: No) -> &mut Run {
+        self.runs.iter_mut().find(|run| run.job.no == no).expect("it runs")
+    }
+
+    /// The worker has no job any more, and no seat.
+    fn unseat(&mut self, no: No) -> Run {
+        let index = self.runs.iter().position(|run| run.job.no == no).expect("it runs");
+        self.runs.remove(index)
+    }
+
+    /// Writes an outcome, unless there is one.
+    fn end(&mut self, no: No, fate: Fate) {
+        if self.fates[&no] == Fate::Open {
+            self.fates.insert(no, fate);
+        }
+    }
+
+    /// The job ends by itself; its worker pays a debt, leaves if it was told to, or goes on.
+    fn finish(&mut self, no: No, fate: Fate) {
+        self.end(no, fate);
+        let owed = self.live() > self.max;
+        let run = self.unseat(no);
+        if !run.condemned && !owed && !self.take(false) {
+            self.idle += 1;
+        }
+    }
+
+    fn die(&mut self, no: No) {
+        let run = self.unseat(no);
+        if run.begun || run.condemned || self.fates[&no] != Fate::Open {
+            self.end(no, Fate::Killed);
+        } else if run.job.expires <= self.now {
+            self.end(no, Fate::Expired);
+        } else {
+            self.queues[run.job.lane].push_front(run.job);
+        }
+    }
+
+    fn kill(&mut self, no: No) {
+        let run = self.unseat(no);
+        if self.setup.killable {
+            self.end(run.job.no, Fate::Killed);
+        } else {
+            self.end(run.job.no, Fate::Abandoned);
+            self.abandoned.push(no);
+        }
+    }
+
+    fn resize(&mut self, min: usize, max: usize) {
+        (self.min, self.max) = (min, max);
+        while self.live() > self.max && self.idle > 0 {
+            self.idle -= 1;
+        }
+    }
+
+    fn advance(&mut self, span: u64) {
+        self.now += span;
+        while let Some(due) = self.next_due() {
+            self.work_off(due);
+        }
+        let late: Vec<No> =
+            self.runs.iter().filter(|run| run.kill_at <= Some(self.now)).map(|run| run.job.no).collect();
+        for no in late {
+            if self.runs.iter().any(|run| run.job.no == no && run.kill_at.is_some()) {
+                self.kill(no);
+            }
+        }
+        self.cooling.retain(|until| *until > self.now);
+        // Those who overran now have their grace from now on.
+        for run in &mut self.runs {
+            if run.until <= self.now && run.kill_at.is_none() {
+                run.kill_at = Some(self.now + GRACE);
+            }
+        }
+    }
+
+    /// True if, so much later, somebody has waited or queued for too long.
+    pub(crate) fn limits_pass(&self, span: u64) -> bool {
+        let waiting = self.gate.iter().flatten().map(|(_, until)| *until);
+        let queued = self.queues.iter().flatten().map(|job| job.expires);
+        waiting.chain(queued).any(|at| at <= self.now + span)
+    }
+
+    /// True if, so much later, control takes a worker or fills a slot.
+    pub(crate) fn control_is_due(&self, span: u64) -> bool {
+        let kills = self.runs.iter().filter_map(|run| run.kill_at);
+        kills.chain(self.cooling.iter().copied()).any(|at| at <= self.now + span)
+    }
+
+    /// The earliest limit that has passed.
+    fn next_due(&self) -> Option<Due> {
+        let waiting = self.gate.iter().flatten().map(|&(no, until)| (until, Due::Waiting(no)));
+        let queued = self.queues.iter().flatten().map(|job| (job.expires, Due::Queued(job.no)));
+        let open = self.runs.iter().filter(|run| self.fates[&run.job.no] == Fate::Open);
+        let running = open.map(|run| (run.until, Due::Running(run.job.no)));
+        let due = waiting.chain(queued).chain(running).min_by_key(|(at, _)| *at)?;
+        (due.0 <= self.now).then_some(due.1)
+    }
+
+    fn work_off(&mut self, due: Due) {
+        match due {
+            Due::Waiting(no) => {
+                self.leave_gate(no);
+                self.fates.insert(no, Fate::GateTimedOut);
+            }
+            Due::Queued(no) => {
+                self.withdraw(no, Fate::Expired);
+                self.grant();
+            }
+            Due::Running(no) => self.end(no, Fate::Expired),
+        }
+    }
+
+    /// The sum of `queued` over all lanes.
+    pub(crate) fn queued(&self) -> usize {
+        (0..LANES.len()).map(|lane| self.queues[lane].len()).sum()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Due {
+    Waiting(No),
+    Queued(No),
+    Running(No),
+}
