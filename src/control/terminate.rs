@@ -150,7 +150,7 @@ impl<B: Backend> Supervision<B> {
         let cell = self.plane().cell(worker);
         let Some(cell) = cell.filter(|cell| cell.lock().state != WorkerState::Gone) else {
             return Some(match climb.last_rung() {
-                None if claim.is_some() && self.employed.contains_key(&worker) => Fate::Finished,
+                // Gone before anything was done to it: whether control has heard of that yet makes no difference.
                 None => Fate::Stale,
                 Some(Rung::Cancel) => Fate::Finished,
                 Some(Rung::Stop) => Fate::Stopped,
