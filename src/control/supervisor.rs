@@ -19,7 +19,7 @@ use crate::error::{CloseReason, ControlError};
 use crate::gate::Gate;
 use crate::id::WorkerId;
 use crate::job::Envelope;
-use crate::plane::{Leases, Plane, Signal};
+use crate::plane::{Plane, Signal};
 use crate::policy::{RestartPolicy, SlotBackoff};
 use crate::snapshot::{Health, WorkerState};
 use crate::sync::{Arc, OnceLock, Ticks, Timestamp};
@@ -27,7 +27,6 @@ use crate::sync::{Arc, OnceLock, Ticks, Timestamp};
 /// What a pool's handles and its actor share.
 pub(crate) struct Shared<B: Backend> {
     pub(crate) plane: Arc<Plane<B::Job>>,
-    pub(crate) leases: Leases<B::Job>,
     pub(crate) backend: B,
     pub(crate) events: Events,
     pub(crate) actor: OnceLock<ActorRef<PoolMessage>>,
@@ -67,8 +66,7 @@ impl<B: Backend> PoolSupervisor<B> {
             let weak = weak.clone();
             let port = Port::new(move || weak.upgrade().is_some_and(|shared| shared.backend.would_block()));
             let plane = Plane::new(config, Box::new(port.clone()));
-            let leases = Leases::new(&plane);
-            Shared { plane, leases, backend, events: Events::default(), actor: OnceLock::new(), port }
+            Shared { plane, backend, events: Events::default(), actor: OnceLock::new(), port }
         });
         let _guard = AbortGuard(shared.clone());
         Self { shared, policy: policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())), _guard }

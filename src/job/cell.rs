@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::options::{Header, Submission};
-use super::outcome::{Owed, Owner};
+use super::outcome::{Owner, Unread};
 use super::panics::{Caught, catch};
 use crate::error::{JobError, PanicReport};
 use crate::snapshot::Ended;
@@ -327,14 +327,11 @@ impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
 
     fn publish(&self, settlement: Settlement) {
         assert!(settlement.cell == self.identity(), "the settlement belongs to another job");
-        let Owed { wake, discard } = self.header.word.publish(settlement.ended);
-        if wake {
-            let waker = self.header.cold.lock().waker.take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        let (waker, unread) = self.header.word.publish(settlement.ended);
+        if let Some(waker) = waker {
+            waker.wake();
         }
-        if discard {
+        if unread == Unread::Mine {
             // SAFETY: the word is DONE and the handle was gone before: the publisher alone is left to touch the outcome.
             let outcome = self.outcome.with_mut(|outcome| unsafe { (*outcome).take() });
             let _ = catch(|| drop(outcome));
@@ -368,7 +365,7 @@ pub(crate) trait Settles<T>: Envelope {
     /// # Safety
     ///
     /// Only the job's one handle may call this, and not after it has detached, except once as its last act when
-    /// [`Word::detach`](super::outcome::Word::detach) gave it the outcome.
+    /// [`Word::detach`](super::outcome::Word::detach) said that it is the handle's to drop.
     unsafe fn take(&self) -> Option<Result<T, JobError>>;
 }
 

@@ -4,21 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{Asked, Envelope, Settles};
+use super::outcome::Unread;
+use super::{Asked, PoolNo, Settles};
 use crate::error::JobError;
 #[cfg(not(millpond_loom))]
 use crate::error::JoinError;
 use crate::id::JobId;
 use crate::sync::Arc;
-
-/// Takes a queued job back: the plane, seen from a handle.
-pub(crate) trait Recalls: Send + Sync {
-    /// Ends `job` as cancelled if no worker has it yet.
-    fn recall(&self, job: &Arc<dyn Envelope>);
-
-    /// True if waiting for this pool's jobs would block the only thread of the runtime that the caller runs on.
-    fn would_block(&self) -> bool;
-}
 
 /// Where a job is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -43,13 +35,13 @@ pub enum JobStatus {
 #[must_use = "a handle that is dropped detaches its job; say so with `drop(handle)` or await it"]
 pub struct JobHandle<T: 'static> {
     job: Arc<dyn Settles<T>>,
-    pool: Arc<dyn Recalls>,
+    pool: PoolNo,
     cancel_on_drop: bool,
     taken: bool,
 }
 
 impl<T: 'static> JobHandle<T> {
-    pub(crate) fn new(job: Arc<dyn Settles<T>>, pool: Arc<dyn Recalls>) -> Self {
+    pub(crate) fn new(job: Arc<dyn Settles<T>>, pool: PoolNo) -> Self {
         Self { job, pool, cancel_on_drop: false, taken: false }
     }
 
@@ -73,8 +65,10 @@ impl<T: 'static> JobHandle<T> {
     /// Cancels: a job that no worker has yet ends as [`JobError::Cancelled`]; one that runs is asked to stop, by its
     /// [`JobContext`](crate::JobContext), and ends as it sees fit. To take its worker away from it, terminate the job.
     pub fn cancel(&self) {
-        if self.job.header().cancel() == Asked::First {
-            self.pool.recall(&self.job.clone().erase());
+        if self.job.header().cancel() == Asked::First
+            && let Some(pool) = self.pool.find()
+        {
+            pool.recall(&self.job.clone().erase());
         }
     }
 
@@ -92,16 +86,10 @@ impl<T: 'static> JobHandle<T> {
     /// on and detaches. Otherwise the job's own failure.
     #[cfg(not(millpond_loom))]
     pub fn join(self) -> Result<T, JoinError> {
-        if !self.job.header().is_done() && self.pool.would_block() {
+        if !self.job.header().is_done() && self.pool.find().is_some_and(|pool| pool.would_block()) {
             return Err(JoinError::WouldBlock);
         }
         Ok(crate::sync::block_on(self)?)
-    }
-
-    /// A waker's drop is the executor's code: it runs here, and not when the job's memory is given back.
-    fn forget_waker(&self) {
-        let waker = self.job.header().cold.lock().waker.take();
-        drop(waker);
     }
 
     fn try_take(&mut self) -> Option<Result<T, JobError>> {
@@ -120,21 +108,10 @@ impl<T: 'static> Future for JobHandle<T> {
         if let Some(outcome) = self.try_take() {
             return Poll::Ready(outcome);
         }
-        let header = self.job.header();
-        let previous = {
-            let mut cold = header.cold.lock();
-            match &cold.waker {
-                Some(known) if known.will_wake(cx.waker()) => None,
-                _ => cold.waker.replace(cx.waker().clone()),
-            }
-        };
-        // A waker's drop is the executor's code: not under our lock.
-        drop(previous);
-        if header.word.await_outcome() {
+        // SAFETY: this is the job's one handle, and it has not detached: that is done by its drop alone.
+        if unsafe { self.job.header().word.await_outcome(cx.waker()) } {
             return Poll::Pending;
         }
-        // Published between the look and the registration: the publisher did not see the waker.
-        self.forget_waker();
         self.try_take().map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -144,15 +121,13 @@ impl<T: 'static> Drop for JobHandle<T> {
         if self.taken {
             return;
         }
-        if self.cancel_on_drop && self.job.header().cancel() == Asked::First {
-            self.pool.recall(&self.job.clone().erase());
+        if self.cancel_on_drop {
+            self.cancel();
         }
-        let leaves = self.job.header().word.detach();
-        if leaves.waker {
-            self.forget_waker();
-        }
-        if leaves.outcome {
-            // SAFETY: this is the job's one handle, and `detach` just gave it the outcome as its last act.
+        // SAFETY: this is the job's one handle, and its last act.
+        let unread = unsafe { self.job.header().word.detach() };
+        if unread == Unread::Mine {
+            // SAFETY: `detach` just said so.
             drop(unsafe { self.job.take() });
         }
     }

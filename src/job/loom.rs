@@ -9,9 +9,8 @@ use loom::future::block_on;
 use loom::thread;
 
 use super::cell::Inner;
-use super::handle::Recalls;
 use super::outcome::Owner;
-use super::{Envelope, JobCell, JobHandle, Submission};
+use super::{Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
 use crate::error::JobError;
 use crate::id::LaneId;
 use crate::sync::{Arc, Ordering};
@@ -20,13 +19,7 @@ use crate::sync::{Arc, Ordering};
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(3);
-    let n = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let m = n.clone();
-    builder.check(move || {
-        m.fetch_add(1, Ordering::Relaxed);
-        model()
-    });
-    eprintln!("EXECUTIONS {n:?}");
+    builder.check(model);
 }
 
 /// Counts its drops, outside of the model.
@@ -46,8 +39,44 @@ struct Job {
     payloads_dropped: Arc<Count>,
     outputs_made: Arc<Count>,
     outputs_dropped: Arc<Count>,
+    ends: Arc<Ends>,
+    /// Where its handle finds `ends`, in the place of a pool.
+    registered: Arc<Registered>,
+}
+
+/// What ends the job from outside.
+struct Ends {
+    cell: Arc<JobCell<Counted, Counted>>,
     /// Outcomes won.
     won: Arc<Count>,
+}
+
+impl Ends {
+    fn win(&self) {
+        self.won.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What a tick, a cancel or a shutdown does: an outcome for a job that is still `owner`'s.
+    fn end(&self, owner: Owner) {
+        let error = JobError::Cancelled(self.cell.header().id());
+        let Some(mut settlement) = self.cell.settle_error(error, Some(owner)) else { return };
+        self.win();
+        let key = settlement.key.take();
+        self.cell.publish(settlement);
+        if let Some(key) = key {
+            self.cell.discard(key);
+        }
+    }
+}
+
+impl Recalls for Ends {
+    fn recall(&self, _job: &Arc<dyn Envelope>) {
+        self.end(Owner::Queue);
+    }
+
+    fn would_block(&self) -> bool {
+        false
+    }
 }
 
 impl Job {
@@ -56,16 +85,15 @@ impl Job {
         let submission = Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms: None };
         let cell = Arc::new(JobCell::new(Counted(payloads_dropped.clone()), submission));
         let [outputs_made, outputs_dropped, won] = std::array::from_fn(|_| Arc::new(Count::new(0)));
-        Self { cell, payloads_dropped, outputs_made, outputs_dropped, won }
+        let ends = Arc::new(Ends { cell: cell.clone(), won });
+        let pool: Arc<dyn Recalls> = ends.clone();
+        let registered = Arc::new(Registered::new(Arc::downgrade(&pool)));
+        Self { cell, payloads_dropped, outputs_made, outputs_dropped, ends, registered }
     }
 
     /// The job's one handle.
     fn handle(&self) -> JobHandle<Counted> {
-        JobHandle::new(self.cell.clone(), Arc::new(self.clone()))
-    }
-
-    fn win(&self) {
-        self.won.fetch_add(1, Ordering::Relaxed);
+        JobHandle::new(self.cell.clone(), self.registered.number())
     }
 
     /// What a worker does with a job that it has claimed.
@@ -77,7 +105,7 @@ impl Job {
             Counted(self.outputs_dropped.clone())
         });
         if let Some(settlement) = ran.settled {
-            self.win();
+            self.ends.win();
             self.cell.publish(settlement);
         }
     }
@@ -88,40 +116,18 @@ impl Job {
         }
     }
 
-    /// What a tick, a cancel or a shutdown does: an outcome from outside, for a job that is still `owner`'s.
-    fn end(&self, owner: Owner) {
-        let error = JobError::Cancelled(self.cell.header().id());
-        let Some(mut settlement) = self.cell.settle_error(error, Some(owner)) else { return };
-        self.win();
-        let key = settlement.key.take();
-        self.cell.publish(settlement);
-        if let Some(key) = key {
-            self.cell.discard(key);
-        }
-    }
-
     /// Whatever happened: one outcome, and each value that was made was dropped once.
     fn assert_over(self) {
         assert!(self.cell.header().is_done(), "no outcome");
-        assert_eq!(self.won.load(Ordering::Relaxed), 1, "outcomes");
+        assert_eq!(self.ends.won.load(Ordering::Relaxed), 1, "outcomes");
         let made = self.outputs_made.load(Ordering::Relaxed);
-        let Self { cell, payloads_dropped, outputs_dropped, .. } = self;
+        let Self { cell, payloads_dropped, outputs_dropped, ends, .. } = self;
         // Whose drop they are is settled: none is left to whoever happens to let go of the cell last.
         assert_eq!(payloads_dropped.load(Ordering::Relaxed), 1, "payload drops");
         assert_eq!(outputs_dropped.load(Ordering::Relaxed), made, "output drops");
-        drop(cell);
+        drop((cell, ends));
         assert_eq!(payloads_dropped.load(Ordering::Relaxed), 1, "payload drops with the cell");
         assert_eq!(outputs_dropped.load(Ordering::Relaxed), made, "output drops with the cell");
-    }
-}
-
-impl Recalls for Job {
-    fn recall(&self, _job: &Arc<dyn Envelope>) {
-        self.end(Owner::Queue);
-    }
-
-    fn would_block(&self) -> bool {
-        false
     }
 }
 
@@ -142,7 +148,7 @@ fn of_claim_cancel_and_expiry_one_wins() {
         let job = Job::new();
         let handle = job.handle();
         let worker = on_thread(&job, |job| job.claim_and_run());
-        let tick = on_thread(&job, |job| job.end(Owner::Queue));
+        let tick = on_thread(&job, |job| job.ends.end(Owner::Queue));
         handle.cancel();
         let outcome = block_on(handle);
         let completed = outcome.is_ok();
@@ -226,7 +232,7 @@ fn a_result_that_comes_after_the_time_limit_is_dropped_by_its_worker() {
         let handle = job.handle();
         assert!(job.cell.header().claim());
         let worker = on_thread(&job, |job| job.run());
-        let tick = on_thread(&job, |job| job.end(Owner::Worker));
+        let tick = on_thread(&job, |job| job.ends.end(Owner::Worker));
         drop(block_on(handle));
         join([worker, tick]);
         assert_eq!(job.outputs_made.load(Ordering::Relaxed), 1, "the payload ran, whoever won");
@@ -246,7 +252,7 @@ fn a_job_that_is_put_back_and_ended_runs_at_most_once() {
                 job.cell.discard(job.cell.key());
             }
         });
-        let tick = on_thread(&job, |job| job.end(Owner::Worker));
+        let tick = on_thread(&job, |job| job.ends.end(Owner::Worker));
         let other = on_thread(&job, |job| job.claim_and_run());
         join([dying, tick, other]);
         // Nobody may have wanted it at the right moment: then it is still in the queue.

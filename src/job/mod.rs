@@ -8,6 +8,7 @@ mod loom;
 mod options;
 mod outcome;
 mod panics;
+mod recall;
 
 pub use cell::{ClaimKey, Envelope, JobCell, Ran};
 pub use context::JobContext;
@@ -16,7 +17,7 @@ pub use options::{Header, JobOptions};
 
 pub(crate) use cell::{Settlement, Settles};
 pub(crate) use context::{InHand, enter, settle_in};
-pub(crate) use handle::Recalls;
 pub(crate) use options::{Deadline, Submission, Terms};
 pub(crate) use outcome::{Asked, Owner};
 pub(crate) use panics::catch;
+pub(crate) use recall::{PoolNo, Recalls, Registered};

@@ -92,18 +92,12 @@ pub(crate) struct Submission {
     pub(crate) terms: Option<Box<Terms>>,
 }
 
-/// What is rarely touched: who waits for the outcome, and the token, allocated when asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Cold {
-    pub(crate) waker: Option<std::task::Waker>,
-    pub(crate) token: Option<CancellationToken>,
-}
-
 /// The part of a job that is the same for every payload.
 #[derive(Debug)]
 pub struct Header {
     pub(super) word: Word,
-    pub(super) cold: Mutex<Cold>,
+    /// Allocated when asked for.
+    token: Mutex<Option<CancellationToken>>,
     lane: LaneId,
     site: &'static Location<'static>,
     terms: Option<Box<Terms>>,
@@ -116,7 +110,7 @@ impl Header {
         let Submission { lane, site, terms } = submission;
         Self {
             word: Word::new(),
-            cold: Mutex::new(Cold::default()),
+            token: Mutex::new(None),
             lane,
             site,
             terms,
@@ -209,7 +203,7 @@ impl Header {
     /// Asks the job to stop: the flag, and the token if one was asked for.
     pub(crate) fn cancel(&self) -> super::Asked {
         let asked = self.word.cancel();
-        let token = self.cold.lock().token.clone();
+        let token = self.token.lock().clone();
         if let Some(token) = token {
             token.cancel();
         }
@@ -218,7 +212,7 @@ impl Header {
 
     /// The job's cancellation token, made when first asked for.
     pub(crate) fn token(&self) -> CancellationToken {
-        let token = self.cold.lock().token.get_or_insert_with(CancellationToken::new).clone();
+        let token = self.token.lock().get_or_insert_with(CancellationToken::new).clone();
         // A cancel that came before the token was there found none: its flag, set before it took the lock, is seen here.
         if self.is_cancelled() {
             token.cancel();

@@ -1,9 +1,18 @@
 //! The job's one atomic word: who owns the payload, who writes the outcome, and who has to be told.
 //!
 //! States, transitions and the argument are in DESIGN.md, section 1; `loom.rs` beside this file checks the races.
+//!
+//! # Safety argument of the waker
+//!
+//! There is one handle. While `WAKER` is clear, the waker's place is the handle's; it sets the flag when a waker lies there, and
+//! takes the place back by clearing it again. Whoever publishes finds the flag set or not in the same step that makes the word
+//! `DONE`: set, the place is the publisher's from then on, unless `DETACHED` says that the handle has left and taken its waker along.
+//! A handle whose step comes after `DONE` leaves the place alone. This is the protocol of tokio's `JoinHandle`.
+
+use std::task::Waker;
 
 use crate::snapshot::Ended;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, UnsafeCell};
 
 const PHASE: u32 = 0b11;
 const QUEUED: u32 = 0;
@@ -11,6 +20,7 @@ const CLAIMED: u32 = 1;
 const SETTLING: u32 = 2;
 const DONE: u32 = 3;
 
+/// A waker lies in its place, for whoever publishes.
 const WAKER: u32 = 1 << 2;
 const DETACHED: u32 = 1 << 3;
 const CANCEL: u32 = 1 << 4;
@@ -33,36 +43,40 @@ pub(crate) enum Asked {
     Before,
 }
 
-/// What the publisher of an outcome owes.
+/// Who is left to drop an output that nobody will read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Owed {
-    /// Somebody polls: wake it.
-    pub(crate) wake: bool,
-    /// The handle is gone: the publisher drops the output.
-    pub(crate) discard: bool,
+pub(crate) enum Unread {
+    /// Whoever asks: the handle and the outcome have met.
+    Mine,
+    /// The other side: it comes later, or has read it.
+    Theirs,
 }
 
-/// What a handle leaves behind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Leaves {
-    pub(crate) outcome: bool,
-    pub(crate) waker: bool,
-}
-
-/// The word.
+/// The word, and the waker of whoever polls the handle.
 #[derive(Debug)]
-pub(crate) struct Word(AtomicU32);
+pub(crate) struct Word {
+    bits: AtomicU32,
+    waker: UnsafeCell<Option<Waker>>,
+}
 
 impl Word {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(QUEUED))
+        Self { bits: AtomicU32::new(QUEUED), waker: UnsafeCell::new(None) }
+    }
+
+    /// # Safety
+    ///
+    /// For whoever the waker's place belongs to; see the module's argument.
+    unsafe fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
+        // SAFETY: the caller's: nobody else touches the place meanwhile.
+        self.waker.with_mut(|place| std::mem::replace(unsafe { &mut *place }, waker))
     }
 
     fn shift(&self, from: u32, to: u32) -> bool {
-        let mut word = self.0.load(Ordering::Relaxed);
+        let mut word = self.bits.load(Ordering::Relaxed);
         while word & PHASE == from {
             // Acquire: the payload, or what an earlier owner left of it, is seen by the new owner. Release: the other way.
-            match self.0.compare_exchange_weak(word, word & !PHASE | to, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.bits.compare_exchange_weak(word, word & !PHASE | to, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -82,7 +96,7 @@ impl Word {
 
     /// Wins the right to write the outcome, if nobody has.
     pub(crate) fn settle(&self) -> Option<Owner> {
-        let mut word = self.0.load(Ordering::Relaxed);
+        let mut word = self.bits.load(Ordering::Relaxed);
         loop {
             let owner = match word & PHASE {
                 QUEUED => Owner::Queue,
@@ -90,7 +104,7 @@ impl Word {
                 _ => return None,
             };
             // AcqRel: as in `shift`.
-            match self.0.compare_exchange_weak(word, word & !PHASE | SETTLING, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.bits.compare_exchange_weak(word, word & !PHASE | SETTLING, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(owner),
                 Err(now) => word = now,
             }
@@ -107,48 +121,90 @@ impl Word {
         self.shift(CLAIMED, SETTLING)
     }
 
-    /// The outcome is written: `SETTLING` becomes `DONE`.
-    pub(crate) fn publish(&self, ended: Ended) -> Owed {
+    /// The outcome is written: `SETTLING` becomes `DONE`. Gives back who is to be woken, and whose the output is to drop.
+    pub(crate) fn publish(&self, ended: Ended) -> (Option<Waker>, Unread) {
         let done = DONE | (ended as u32 + 1) << ENDED_SHIFT;
         // AcqRel: the outcome is seen by whoever sees DONE; the handle's flags and the waker before them are seen here.
-        let word = self.0.fetch_or(done, Ordering::AcqRel);
-        Owed { wake: word & WAKER != 0 && word & DETACHED == 0, discard: word & DETACHED != 0 }
+        let word = self.bits.fetch_or(done, Ordering::AcqRel);
+        if word & DETACHED != 0 {
+            return (None, Unread::Mine);
+        }
+        // SAFETY: the flag was set when the word became DONE, so that the place is the publisher's.
+        let waker = if word & WAKER != 0 { unsafe { self.swap_waker(None) } } else { None };
+        (waker, Unread::Theirs)
     }
 
-    /// A waker was stored. False if the outcome is there already.
-    pub(crate) fn await_outcome(&self) -> bool {
-        self.0.fetch_or(WAKER, Ordering::AcqRel) & PHASE != DONE
+    /// Has `waker` woken when the outcome is there. False if it is there already.
+    ///
+    /// # Safety
+    ///
+    /// For the job's one handle, which has not detached.
+    pub(crate) unsafe fn await_outcome(&self, waker: &Waker) -> bool {
+        let mut word = self.bits.load(Ordering::Acquire);
+        if word & WAKER != 0 && word & PHASE != DONE {
+            // Polled before: the place is taken back first. AcqRel, here and below: as in `publish`, whose partner this is.
+            word = self.bits.fetch_and(!WAKER, Ordering::AcqRel);
+        }
+        if word & PHASE == DONE {
+            return false;
+        }
+        // SAFETY: the flag is clear and the outcome was not there, so the place is the handle's; and this is the handle.
+        let before = unsafe { self.swap_waker(Some(waker.clone())) };
+        // A waker's drop is the executor's code: it runs with nothing held.
+        drop(before);
+        if self.bits.fetch_or(WAKER, Ordering::AcqRel) & PHASE != DONE {
+            return true;
+        }
+        // Published between the look and the flag: the publisher did not see the waker.
+        // SAFETY: so the place is still the handle's.
+        drop(unsafe { self.swap_waker(None) });
+        false
     }
 
-    /// The handle goes away. What it leaves is the caller's to drop.
-    pub(crate) fn detach(&self) -> Leaves {
-        let word = self.0.fetch_or(DETACHED, Ordering::AcqRel);
-        Leaves { outcome: word & PHASE == DONE, waker: word & WAKER != 0 }
+    /// The handle goes away.
+    ///
+    /// # Safety
+    ///
+    /// For the job's one handle, as its last act but for dropping an output that is [`Unread::Mine`].
+    pub(crate) unsafe fn detach(&self) -> Unread {
+        let word = self.bits.fetch_or(DETACHED, Ordering::AcqRel);
+        if word & PHASE == DONE {
+            return Unread::Mine;
+        }
+        if word & WAKER != 0 {
+            // Its drop is the executor's code: it runs here, and not when the job's memory is given back.
+            // SAFETY: whoever publishes sees that the handle has left, and leaves the place alone.
+            drop(unsafe { self.swap_waker(None) });
+        }
+        Unread::Theirs
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.0.load(Ordering::Acquire) & PHASE == DONE
+        self.bits.load(Ordering::Acquire) & PHASE == DONE
     }
 
     /// How it ended, once it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
-        Ended::from_index((self.0.load(Ordering::Acquire) >> ENDED_SHIFT).checked_sub(1)?)
+        Ended::from_index((self.bits.load(Ordering::Acquire) >> ENDED_SHIFT).checked_sub(1)?)
     }
 
     pub(crate) fn is_queued(&self) -> bool {
-        self.0.load(Ordering::Acquire) & PHASE == QUEUED
+        self.bits.load(Ordering::Acquire) & PHASE == QUEUED
     }
 
     pub(crate) fn is_detached(&self) -> bool {
-        self.0.load(Ordering::Acquire) & DETACHED != 0
+        self.bits.load(Ordering::Acquire) & DETACHED != 0
     }
 
     /// Asks the job to stop.
     pub(crate) fn cancel(&self) -> Asked {
-        if self.0.fetch_or(CANCEL, Ordering::AcqRel) & CANCEL == 0 { Asked::First } else { Asked::Before }
+        if self.bits.fetch_or(CANCEL, Ordering::AcqRel) & CANCEL == 0 { Asked::First } else { Asked::Before }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire) & CANCEL != 0
+        self.bits.load(Ordering::Acquire) & CANCEL != 0
     }
 }
+
+// SAFETY: the waker's place has one owner at a time (the module's argument), and a waker may be used on any thread.
+unsafe impl Sync for Word {}

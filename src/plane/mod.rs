@@ -5,8 +5,6 @@
 mod abort;
 mod admit;
 mod claim;
-#[cfg(not(millpond_loom))]
-mod lease;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod port;
@@ -20,8 +18,6 @@ mod withdraw;
 pub use claim::{Claim, WorkerContext};
 
 pub(crate) use admit::Admission;
-#[cfg(not(millpond_loom))]
-pub(crate) use lease::Leases;
 pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
@@ -30,11 +26,11 @@ use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
 use crate::id::LaneId;
-use crate::job::{ClaimKey, Envelope};
+use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{LaneState, Line};
 use crate::slot::{Cell, Counts, Held};
 use crate::snapshot::{Buckets, Ended, Scene};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp, Weak};
 
 /// What workers take from.
 pub(crate) struct Ready<J: ?Sized> {
@@ -113,6 +109,7 @@ pub(crate) struct Plane<J: ?Sized> {
     /// One worker spins before it parks.
     spinner: AtomicBool,
     port: Box<dyn ControlPort>,
+    registered: Registered,
 }
 
 /// What has to be done once the locks are free: user code and system calls run under none of them.
@@ -164,7 +161,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let inbox_lanes = (0..count)
             .map(|_| InboxLane { jobs: Line::default(), waiters: Line::default(), granted: 0, gone_seen: 0 })
             .collect();
-        Arc::new(Self {
+        Arc::new_cyclic(|weak: &Weak<Self>| Self {
+            registered: Registered::new(weak.clone() as Weak<dyn Recalls>),
             clock: config.clock.clone(),
             counts: Padded(Counts::new(count)),
             ready: Padded(Mutex::new(Ready {
@@ -200,6 +198,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
             config,
             port,
         })
+    }
+
+    /// By which handles find this plane.
+    pub(crate) fn number(&self) -> PoolNo {
+        self.registered.number()
     }
 
     pub(crate) fn lane(&self, lane: LaneId) -> &LaneState {

@@ -134,7 +134,7 @@ impl<B: Backend> Pool<B> {
         P: Send + 'static,
         T: Send + 'static,
     {
-        JobHandle::new(cell, self.shared.leases.lend())
+        JobHandle::new(cell, self.shared.plane.number())
     }
 }
 
