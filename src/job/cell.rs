@@ -327,7 +327,7 @@ impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
 
     fn publish(&self, settlement: Settlement) {
         assert!(settlement.cell == self.identity(), "the settlement belongs to another job");
-        let (waker, unread) = self.header.word.publish(settlement.ended);
+        let (waker, unread) = self.header.publish(settlement.ended);
         if let Some(waker) = waker {
             waker.wake();
         }

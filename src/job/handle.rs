@@ -109,7 +109,7 @@ impl<T: 'static> Future for JobHandle<T> {
             return Poll::Ready(outcome);
         }
         // SAFETY: this is the job's one handle, and it has not detached: that is done by its drop alone.
-        if unsafe { self.job.header().word.await_outcome(cx.waker()) } {
+        if unsafe { self.job.header().await_outcome(cx.waker()) } {
             return Poll::Pending;
         }
         self.try_take().map_or(Poll::Pending, Poll::Ready)
@@ -125,7 +125,7 @@ impl<T: 'static> Drop for JobHandle<T> {
             self.cancel();
         }
         // SAFETY: this is the job's one handle, and its last act.
-        let unread = unsafe { self.job.header().word.detach() };
+        let unread = unsafe { self.job.header().detach() };
         if unread == Unread::Mine {
             // SAFETY: `detach` just said so.
             drop(unsafe { self.job.take() });

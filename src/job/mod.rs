@@ -17,7 +17,7 @@ pub use options::{Header, JobOptions};
 
 pub(crate) use cell::{Settlement, Settles};
 pub(crate) use context::{InHand, enter, settle_in};
-pub(crate) use options::{Deadline, Submission, Terms};
+pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use outcome::{Asked, Owner};
 pub(crate) use panics::catch;
 pub(crate) use recall::{PoolNo, Recalls, Registered};

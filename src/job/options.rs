@@ -1,11 +1,12 @@
 //! What a job carries beside its payload: label, lane, limits, the line that submitted it.
 
 use std::panic::Location;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::Word;
+use super::outcome::{Unread, WakerPlace, Word};
 use crate::id::{JobId, LaneId};
 use crate::snapshot::Ended;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
@@ -20,6 +21,10 @@ pub struct JobOptions {
     pub(crate) deadline: Option<Deadline>,
 }
 
+/// The options of a job that is submitted without any.
+pub(crate) static PLAIN: JobOptions =
+    JobOptions { label: None, lane: None, queue_limit: None, run_limit: None, deadline: None };
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deadline {
     In(Duration),
@@ -30,6 +35,12 @@ impl JobOptions {
     /// No label, the default lane, the lane's limits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// True if nothing is named.
+    pub(crate) fn is_plain(&self) -> bool {
+        let Self { label, lane, queue_limit, run_limit, deadline } = self;
+        label.is_none() && lane.is_none() && queue_limit.is_none() && run_limit.is_none() && deadline.is_none()
     }
 
     /// What the job is called in inventories, errors and selectors: at most 256 bytes, not unique.
@@ -96,6 +107,7 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub struct Header {
     pub(super) word: Word,
+    waker: WakerPlace,
     /// Allocated when asked for.
     token: Mutex<Option<CancellationToken>>,
     lane: LaneId,
@@ -110,6 +122,7 @@ impl Header {
         let Submission { lane, site, terms } = submission;
         Self {
             word: Word::new(),
+            waker: WakerPlace::new(),
             token: Mutex::new(None),
             lane,
             site,
@@ -176,6 +189,31 @@ impl Header {
 
     pub(crate) fn claim(&self) -> bool {
         self.word.claim()
+    }
+
+    /// See [`Word::publish`].
+    pub(super) fn publish(&self, ended: Ended) -> (Option<Waker>, Unread) {
+        self.word.publish(ended, &self.waker)
+    }
+
+    /// See [`Word::await_outcome`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub(super) unsafe fn await_outcome(&self, waker: &Waker) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.word.await_outcome(waker, &self.waker) }
+    }
+
+    /// See [`Word::detach`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub(super) unsafe fn detach(&self) -> Unread {
+        // SAFETY: the caller's.
+        unsafe { self.word.detach(&self.waker) }
     }
 
     pub(crate) fn put_back(&self) -> bool {

@@ -52,31 +52,41 @@ pub(crate) enum Unread {
     Theirs,
 }
 
-/// The word, and the waker of whoever polls the handle.
+/// The word.
 #[derive(Debug)]
-pub(crate) struct Word {
-    bits: AtomicU32,
-    waker: UnsafeCell<Option<Waker>>,
-}
+pub(crate) struct Word(AtomicU32);
 
-impl Word {
+/// Where the waker of whoever polls the handle lies. Beside the word and not in it, for the sake of the job's size.
+#[derive(Debug)]
+pub(crate) struct WakerPlace(UnsafeCell<Option<Waker>>);
+
+// SAFETY: the place has one owner at a time (the module's argument), and a waker may be used on any thread.
+unsafe impl Sync for WakerPlace {}
+
+impl WakerPlace {
     pub(crate) fn new() -> Self {
-        Self { bits: AtomicU32::new(QUEUED), waker: UnsafeCell::new(None) }
+        Self(UnsafeCell::new(None))
     }
 
     /// # Safety
     ///
-    /// For whoever the waker's place belongs to; see the module's argument.
-    unsafe fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
+    /// For whoever the place belongs to; see the module's argument.
+    unsafe fn swap(&self, waker: Option<Waker>) -> Option<Waker> {
         // SAFETY: the caller's: nobody else touches the place meanwhile.
-        self.waker.with_mut(|place| std::mem::replace(unsafe { &mut *place }, waker))
+        self.0.with_mut(|place| std::mem::replace(unsafe { &mut *place }, waker))
+    }
+}
+
+impl Word {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(QUEUED))
     }
 
     fn shift(&self, from: u32, to: u32) -> bool {
-        let mut word = self.bits.load(Ordering::Relaxed);
+        let mut word = self.0.load(Ordering::Relaxed);
         while word & PHASE == from {
             // Acquire: the payload, or what an earlier owner left of it, is seen by the new owner. Release: the other way.
-            match self.bits.compare_exchange_weak(word, word & !PHASE | to, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(word, word & !PHASE | to, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -96,7 +106,7 @@ impl Word {
 
     /// Wins the right to write the outcome, if nobody has.
     pub(crate) fn settle(&self) -> Option<Owner> {
-        let mut word = self.bits.load(Ordering::Relaxed);
+        let mut word = self.0.load(Ordering::Relaxed);
         loop {
             let owner = match word & PHASE {
                 QUEUED => Owner::Queue,
@@ -104,7 +114,7 @@ impl Word {
                 _ => return None,
             };
             // AcqRel: as in `shift`.
-            match self.bits.compare_exchange_weak(word, word & !PHASE | SETTLING, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(word, word & !PHASE | SETTLING, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(owner),
                 Err(now) => word = now,
             }
@@ -122,15 +132,15 @@ impl Word {
     }
 
     /// The outcome is written: `SETTLING` becomes `DONE`. Gives back who is to be woken, and whose the output is to drop.
-    pub(crate) fn publish(&self, ended: Ended) -> (Option<Waker>, Unread) {
+    pub(crate) fn publish(&self, ended: Ended, place: &WakerPlace) -> (Option<Waker>, Unread) {
         let done = DONE | (ended as u32 + 1) << ENDED_SHIFT;
         // AcqRel: the outcome is seen by whoever sees DONE; the handle's flags and the waker before them are seen here.
-        let word = self.bits.fetch_or(done, Ordering::AcqRel);
+        let word = self.0.fetch_or(done, Ordering::AcqRel);
         if word & DETACHED != 0 {
             return (None, Unread::Mine);
         }
         // SAFETY: the flag was set when the word became DONE, so that the place is the publisher's.
-        let waker = if word & WAKER != 0 { unsafe { self.swap_waker(None) } } else { None };
+        let waker = if word & WAKER != 0 { unsafe { place.swap(None) } } else { None };
         (waker, Unread::Theirs)
     }
 
@@ -139,25 +149,25 @@ impl Word {
     /// # Safety
     ///
     /// For the job's one handle, which has not detached.
-    pub(crate) unsafe fn await_outcome(&self, waker: &Waker) -> bool {
-        let mut word = self.bits.load(Ordering::Acquire);
+    pub(crate) unsafe fn await_outcome(&self, waker: &Waker, place: &WakerPlace) -> bool {
+        let mut word = self.0.load(Ordering::Acquire);
         if word & WAKER != 0 && word & PHASE != DONE {
             // Polled before: the place is taken back first. AcqRel, here and below: as in `publish`, whose partner this is.
-            word = self.bits.fetch_and(!WAKER, Ordering::AcqRel);
+            word = self.0.fetch_and(!WAKER, Ordering::AcqRel);
         }
         if word & PHASE == DONE {
             return false;
         }
         // SAFETY: the flag is clear and the outcome was not there, so the place is the handle's; and this is the handle.
-        let before = unsafe { self.swap_waker(Some(waker.clone())) };
+        let before = unsafe { place.swap(Some(waker.clone())) };
         // A waker's drop is the executor's code: it runs with nothing held.
         drop(before);
-        if self.bits.fetch_or(WAKER, Ordering::AcqRel) & PHASE != DONE {
+        if self.0.fetch_or(WAKER, Ordering::AcqRel) & PHASE != DONE {
             return true;
         }
         // Published between the look and the flag: the publisher did not see the waker.
         // SAFETY: so the place is still the handle's.
-        drop(unsafe { self.swap_waker(None) });
+        drop(unsafe { place.swap(None) });
         false
     }
 
@@ -166,45 +176,42 @@ impl Word {
     /// # Safety
     ///
     /// For the job's one handle, as its last act but for dropping an output that is [`Unread::Mine`].
-    pub(crate) unsafe fn detach(&self) -> Unread {
-        let word = self.bits.fetch_or(DETACHED, Ordering::AcqRel);
+    pub(crate) unsafe fn detach(&self, place: &WakerPlace) -> Unread {
+        let word = self.0.fetch_or(DETACHED, Ordering::AcqRel);
         if word & PHASE == DONE {
             return Unread::Mine;
         }
         if word & WAKER != 0 {
             // Its drop is the executor's code: it runs here, and not when the job's memory is given back.
             // SAFETY: whoever publishes sees that the handle has left, and leaves the place alone.
-            drop(unsafe { self.swap_waker(None) });
+            drop(unsafe { place.swap(None) });
         }
         Unread::Theirs
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.bits.load(Ordering::Acquire) & PHASE == DONE
+        self.0.load(Ordering::Acquire) & PHASE == DONE
     }
 
     /// How it ended, once it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
-        Ended::from_index((self.bits.load(Ordering::Acquire) >> ENDED_SHIFT).checked_sub(1)?)
+        Ended::from_index((self.0.load(Ordering::Acquire) >> ENDED_SHIFT).checked_sub(1)?)
     }
 
     pub(crate) fn is_queued(&self) -> bool {
-        self.bits.load(Ordering::Acquire) & PHASE == QUEUED
+        self.0.load(Ordering::Acquire) & PHASE == QUEUED
     }
 
     pub(crate) fn is_detached(&self) -> bool {
-        self.bits.load(Ordering::Acquire) & DETACHED != 0
+        self.0.load(Ordering::Acquire) & DETACHED != 0
     }
 
     /// Asks the job to stop.
     pub(crate) fn cancel(&self) -> Asked {
-        if self.bits.fetch_or(CANCEL, Ordering::AcqRel) & CANCEL == 0 { Asked::First } else { Asked::Before }
+        if self.0.fetch_or(CANCEL, Ordering::AcqRel) & CANCEL == 0 { Asked::First } else { Asked::Before }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.bits.load(Ordering::Acquire) & CANCEL != 0
+        self.0.load(Ordering::Acquire) & CANCEL != 0
     }
 }
-
-// SAFETY: the waker's place has one owner at a time (the module's argument), and a waker may be used on any thread.
-unsafe impl Sync for Word {}

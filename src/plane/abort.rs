@@ -22,8 +22,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 }
             }
         }
-        for (moved, lane) in ready.moved.iter_mut().zip(&self.lanes) {
-            *moved = lane.pushed();
+        for (lane, moved) in ready.moved.iter_mut().enumerate() {
+            *moved = self.pushed(lane);
         }
         jobs
     }
@@ -65,7 +65,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 if lane.spec.capacity > 0 {
                     continue;
                 }
-                let mut excess = lane.queued().saturating_sub(self.startable(id, None));
+                let mut excess = self.queued(index).saturating_sub(self.startable(id, None));
                 while excess > 0
                     && let Some(job) = ready.lanes[index].pop()
                 {

@@ -11,7 +11,7 @@ use crate::gate::{Verdict, Waiter};
 use crate::id::{JobId, LaneId};
 use crate::job::Envelope;
 use crate::lane;
-use crate::sync::{Arc, Ordering, Timestamp};
+use crate::sync::{Arc, AtomicU64, Ordering, Timestamp};
 
 /// A job that did not get in, and why.
 pub(crate) struct Refused<J: ?Sized> {
@@ -71,16 +71,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// high, never too low: then both locks are taken, and the answer is exact.
     fn has_room(&self, inbox: &mut Inbox<J>, lane: LaneId) -> bool {
         let line = &mut inbox.lanes[lane.index()];
-        let state = self.lane(lane);
-        let (capacity, granted) = (state.spec.capacity as u64, line.granted as u64);
-        let room = |gone: u64| state.pushed().saturating_sub(gone) + granted < capacity;
+        let (capacity, granted) = (self.lane(lane).spec.capacity as u64, line.granted as u64);
+        let room = |gone: u64| self.pushed(lane.index()).saturating_sub(gone) + granted < capacity;
         if !line.waiters.is_empty() {
             return false;
         }
         if room(line.gone_seen) {
             return true;
         }
-        line.gone_seen = state.gone();
+        line.gone_seen = self.gone(lane.index());
         room(line.gone_seen)
     }
 
@@ -131,7 +130,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.due.queued(expires, job.clone().erase(), &*self.port);
         }
         inbox.lanes[lane.index()].jobs.push(job);
-        state.push();
+        self.inbox.passed(lane.index());
         self.due.watch_queue(now, &self.clock, &*self.port);
         // Whoever searches looks after it, and calls the next. A seat that is released later is released by a worker that
         // comes by the inbox before it idles, so reading the seats here, under this lock alone, misses none.
@@ -144,193 +143,194 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// Puts a submitter at the end of its lane's line.
-    fn wait(&self, waiter: &Arc<Waiter>) -> Result<(), RejectReason> {
+    /// Puts a submitter at the end of its lane's line; `counts`: it is not yet among those that wait.
+    fn wait(&self, waiter: &Arc<Waiter>, counts: bool) -> Result<(), RejectReason> {
         let mut after = After::default();
-        {
+        let refused = {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
-            if let Some(reason) = inbox.gate.refusal() {
-                return Err(RejectReason::Closed { pool: self.config.name.clone(), reason });
+            if counts {
+                self.lane(waiter.lane).waiting.fetch_add(1, Ordering::AcqRel);
             }
-            inbox.lanes[waiter.lane.index()].waiters.push(waiter.clone());
-            ready.waiters = true;
-            // A place may have come free since the submitter was turned away.
-            self.grant(&mut ready, &mut inbox, &mut after);
+            let refused = self.refusal(&inbox);
+            if refused.is_none() {
+                inbox.lanes[waiter.lane.index()].waiters.push(waiter.clone());
+                ready.waiters = true;
+                // A place may have come free since the submitter was turned away.
+                self.grant(&mut ready, &mut inbox, &mut after);
+            }
+            refused
+        };
+        match refused {
+            Some(Refusal::Because(reason)) => return Err(reason),
+            Some(Refusal::Full) => return Err(self.full(waiter.lane, self.clock.now())),
+            None => {}
         }
         self.due.waiting(waiter, &*self.port);
         self.after(after);
         Ok(())
     }
 
-    /// A promised place becomes a place.
-    fn receive(&self, job: Arc<J>) -> Result<(), Refused<J>> {
+    /// A promised place becomes a place; in the same breath the job ceases to wait and is accepted.
+    fn receive(&self, job: Arc<J>) -> Admitted<J> {
         let now = self.clock.now();
+        let lane = job.header().lane();
         let mut after = After::default();
         {
             let mut inbox = self.inbox.lock();
-            inbox.lanes[job.header().lane().index()].granted -= 1;
+            inbox.lanes[lane.index()].granted -= 1;
             if let Some(reason) = inbox.gate.refusal() {
                 let pool = self.config.name.clone();
-                return Err(Refused { job, why: Refusal::Because(RejectReason::Closed { pool, reason }) });
+                return Err((job, RejectReason::Closed { pool, reason }));
             }
+            self.lane(lane).waiting.fetch_sub(1, Ordering::AcqRel);
             self.push(&mut inbox, job, now, &mut after);
         }
         self.after(after);
         Ok(())
     }
+
+    /// A wait ended without a place: the job goes on to another term of the ledger, which is read under the same lock.
+    fn wait_ended(&self, lane: LaneId, term: &AtomicU64) {
+        let _inbox = self.inbox.lock();
+        term.fetch_add(1, Ordering::AcqRel);
+        self.lane(lane).waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Why those who wait are sent away: the gate takes no more jobs, or none that was admitted now could ever run.
+    fn why_closed(&self, lane: LaneId) -> RejectReason {
+        match self.gate().refusal() {
+            Some(reason) => RejectReason::Closed { pool: self.config.name.clone(), reason },
+            None => self.full(lane, self.clock.now()),
+        }
+    }
 }
 
-/// A submission that may have to wait at the gate.
+/// What became of a job at the gate: in, or handed back with the reason.
+type Admitted<J> = Result<(), (Arc<J>, RejectReason)>;
+
+/// How a job comes in.
+pub(crate) enum Entry<'a, J: ?Sized + Envelope> {
+    /// In at once, or refused.
+    Done(Admitted<J>),
+    /// It has to wait at the gate.
+    Waits(Admission<'a, J>),
+}
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    /// Admits `job` now, or has it wait if it has to and may.
+    pub(crate) fn enter(&self, job: Arc<J>) -> Entry<'_, J> {
+        let now = self.clock.now();
+        let Refused { job, why } = match self.admit(job, now) {
+            Ok(()) => return Entry::Done(Ok(())),
+            Err(refused) => refused,
+        };
+        let lane = job.header().lane();
+        let reason = match why {
+            Refusal::Because(reason) => reason,
+            Refusal::Full if self.must_not_wait(lane) => self.full(lane, now),
+            Refusal::Full => {
+                let until = self.admission_deadline(lane, now, job.header().deadline());
+                return Entry::Waits(Admission::new(self, job, Waiter::new(lane, until), now));
+            }
+        };
+        self.rejected.fetch_add(1, Ordering::AcqRel);
+        Entry::Done(Err((job, reason)))
+    }
+
+    fn must_not_wait(&self, lane: LaneId) -> bool {
+        self.lane(lane).spec.when_full == WhenFull::Reject || self.is_lost_to_abandoned()
+    }
+}
+
+/// A submission that waits at the gate.
 ///
 /// Dropped before it is ready, it admits nothing and leaves nothing behind: see `gate.rs`.
 pub(crate) struct Admission<'a, J: ?Sized + Envelope> {
     plane: &'a Plane<J>,
+    /// `None` once it is over.
     job: Option<Arc<J>>,
-    waiter: Option<Arc<Waiter>>,
-    since: Option<Timestamp>,
+    /// The present wait: one whose promise was taken back is followed by another.
+    waiter: Arc<Waiter>,
+    since: Timestamp,
+    place: InLine,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InLine {
+    /// Was never there: it counts as offered from its first poll on.
+    Not,
+    Stands,
+    /// A promise was taken back: it still counts as waiting, and goes to the end of the line.
+    Again,
 }
 
 impl<'a, J: ?Sized + Envelope> Admission<'a, J> {
-    pub(crate) fn new(plane: &'a Plane<J>, job: Arc<J>) -> Self {
-        Self { plane, job: Some(job), waiter: None, since: None }
+    fn new(plane: &'a Plane<J>, job: Arc<J>, waiter: Arc<Waiter>, since: Timestamp) -> Self {
+        Self { plane, job: Some(job), waiter, since, place: InLine::Not }
     }
 
-    fn take_job(&mut self) -> Arc<J> {
-        self.job.take().expect("a submission is not polled after it is ready")
-    }
-
-    fn end_wait(&mut self) {
-        if let Some(waiter) = self.waiter.take() {
-            self.plane.lane(waiter.lane).waiting.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    fn reject(&mut self, reason: RejectReason) -> Poll<Result<(), (Arc<J>, RejectReason)>> {
-        self.plane.rejected.fetch_add(1, Ordering::AcqRel);
-        self.end_wait();
-        Poll::Ready(Err((self.take_job(), reason)))
-    }
-
-    /// The first poll: in at once, or into the line.
-    fn begin(&mut self) -> Poll<Result<(), (Arc<J>, RejectReason)>> {
-        let now = self.plane.clock.now();
-        let job = self.take_job();
-        let lane = job.header().lane();
-        let refused = match self.plane.admit(job, now) {
-            Ok(()) => return Poll::Ready(Ok(())),
-            Err(refused) => refused,
-        };
-        let deadline = refused.job.header().deadline();
-        self.job = Some(refused.job);
-        match refused.why {
-            Refusal::Because(reason) => self.reject(reason),
-            Refusal::Full if self.must_not_wait(lane) => {
-                let reason = self.plane.full(lane, now);
-                self.reject(reason)
-            }
-            Refusal::Full => {
-                self.since = Some(now);
-                let until = self.plane.admission_deadline(lane, now, deadline);
-                self.plane.lane(lane).waiting.fetch_add(1, Ordering::AcqRel);
-                self.stand_in_line(lane, until)
-            }
-        }
-    }
-
-    fn must_not_wait(&self, lane: LaneId) -> bool {
+    /// Ready once it is in, or has a reason why not.
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RejectReason>> {
         let plane = self.plane;
-        plane.lane(lane).spec.when_full == WhenFull::Reject || plane.is_lost_to_abandoned()
-    }
-
-    fn stand_in_line(&mut self, lane: LaneId, until: Timestamp) -> Poll<Result<(), (Arc<J>, RejectReason)>> {
-        let waiter = Waiter::new(lane, until);
-        let stood = self.plane.wait(&waiter);
-        self.waiter = Some(waiter);
-        match stood {
-            Ok(()) => Poll::Pending,
-            Err(reason) => self.reject(reason),
-        }
-    }
-
-    fn told(&mut self, verdict: Verdict) -> Poll<Result<(), (Arc<J>, RejectReason)>> {
-        let plane = self.plane;
-        let Some(waiter) = self.waiter.clone() else { return Poll::Pending };
-        match verdict {
-            Verdict::Received => {
-                let job = self.take_job();
-                match plane.receive(job) {
-                    Ok(()) => {
-                        self.end_wait();
-                        Poll::Ready(Ok(()))
-                    }
-                    Err(Refused { job, why }) => {
-                        self.job = Some(job);
-                        let reason = match why {
-                            Refusal::Because(reason) => reason,
-                            Refusal::Full => plane.full(waiter.lane, plane.clock.now()),
-                        };
-                        self.reject(reason)
-                    }
+        loop {
+            if self.place != InLine::Stands {
+                let counts = self.place == InLine::Not;
+                self.place = InLine::Stands;
+                if let Err(reason) = plane.wait(&self.waiter, counts) {
+                    return Poll::Ready(Err(reason));
                 }
             }
-            Verdict::Expired => {
-                let reason = self.timed_out(&waiter);
-                self.reject(reason)
+            match std::task::ready!(self.waiter.poll(cx)) {
+                Verdict::Received => {
+                    let job = self.job.take().expect("a submission is not polled after it is ready");
+                    let received = plane.receive(job).map_err(|(job, reason)| {
+                        self.job = Some(job);
+                        reason
+                    });
+                    return Poll::Ready(received);
+                }
+                Verdict::Expired => return Poll::Ready(Err(self.timed_out())),
+                Verdict::Closed => return Poll::Ready(Err(plane.why_closed(self.waiter.lane))),
+                // Nobody polled it while it held a place, so it goes to the end of the line, within the same limit.
+                Verdict::Revoked if self.waiter.until <= plane.clock.now() => {
+                    return Poll::Ready(Err(self.timed_out()));
+                }
+                Verdict::Revoked => {
+                    self.waiter = Waiter::new(self.waiter.lane, self.waiter.until);
+                    self.place = InLine::Again;
+                }
             }
-            Verdict::Closed => {
-                let reason = plane.close_reason();
-                self.reject(RejectReason::Closed { pool: plane.config.name.clone(), reason })
-            }
-            // Nobody polled it while it held a place, so it goes to the end of the line, within the same limit.
-            Verdict::Revoked if waiter.until <= plane.clock.now() => {
-                let reason = self.timed_out(&waiter);
-                self.reject(reason)
-            }
-            Verdict::Revoked => self.stand_in_line(waiter.lane, waiter.until),
         }
     }
 
-    fn timed_out(&self, waiter: &Waiter) -> RejectReason {
-        let now = self.plane.clock.now();
-        RejectReason::AdmissionTimedOut {
-            lane: self.plane.lane(waiter.lane).spec.name.clone(),
-            limit: self.since.map_or_else(Default::default, |since| waiter.until.since(since)),
-            scene: self.plane.scene(now),
-        }
+    fn timed_out(&self) -> RejectReason {
+        let lane = self.plane.lane(self.waiter.lane).spec.name.clone();
+        let scene = self.plane.scene(self.plane.clock.now());
+        RejectReason::AdmissionTimedOut { lane, limit: self.waiter.until.since(self.since), scene }
     }
 }
 
 impl<J: ?Sized + Envelope> Future for Admission<'_, J> {
-    type Output = Result<(), (Arc<J>, RejectReason)>;
+    type Output = Admitted<J>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match self.waiter.clone() {
-                None => {
-                    if let Poll::Ready(done) = self.begin() {
-                        return Poll::Ready(done);
-                    }
-                }
-                Some(waiter) => match waiter.poll(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(verdict) => {
-                        if let Poll::Ready(done) = self.told(verdict) {
-                            return Poll::Ready(done);
-                        }
-                    }
-                },
-            }
-        }
+        let placed = std::task::ready!(self.poll_place(cx));
+        Poll::Ready(placed.map_err(|reason| {
+            let job = self.job.take().expect("a job that did not get in is still here");
+            self.plane.wait_ended(self.waiter.lane, &self.plane.rejected);
+            (job, reason)
+        }))
     }
 }
 
 impl<J: ?Sized + Envelope> Drop for Admission<'_, J> {
     fn drop(&mut self) {
-        let Some(waiter) = self.waiter.clone() else { return };
-        let left = waiter.cancel();
-        self.plane.waiter_left(&waiter, left);
-        self.plane.gone_at_gate.fetch_add(1, Ordering::AcqRel);
-        self.end_wait();
+        if self.job.is_none() || self.place == InLine::Not {
+            return;
+        }
+        let left = self.waiter.cancel();
+        self.plane.waiter_left(&self.waiter, left);
+        self.plane.wait_ended(self.waiter.lane, &self.plane.gone_at_gate);
     }
 }

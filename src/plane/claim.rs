@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::Plane;
-use super::turnover::Turn;
+use super::turnover::{Spent, Turn};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, enter, settle_in};
@@ -24,8 +24,10 @@ const SPINS: u32 = 700;
 pub struct WorkerContext<J: ?Sized + Envelope> {
     plane: Arc<Plane<J>>,
     cell: Arc<Cell>,
-    /// The next job, taken when the last one ended.
-    next: Option<Taken<J>>,
+    /// The job that is claimed: the next one, taken when the last one ended, or the one of the [`Claim`] that is out.
+    taken: Option<Taken<J>>,
+    /// The right to its payload, while a [`Claim`] is out.
+    key: Option<ClaimKey>,
     place: Place,
     /// The last turnover called another worker.
     called: bool,
@@ -54,7 +56,7 @@ enum Place {
 impl<J: ?Sized + Envelope> WorkerContext<J> {
     pub(crate) fn new(plane: Arc<Plane<J>>, cell: Arc<Cell>) -> Self {
         let current = Some(cell.clone() as Arc<dyn InHand>);
-        Self { plane, cell, next: None, place: Place::Between, called: false, exit: None, current }
+        Self { plane, cell, taken: None, key: None, place: Place::Between, called: false, exit: None, current }
     }
 
     /// Which incarnation this is.
@@ -94,32 +96,31 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     ///
     /// Dropping the future loses no job: one that was taken is kept for the next call.
     pub async fn next(&mut self) -> Option<Claim<'_, J>> {
-        let taken = poll_fn(|cx| {
-            let taken = std::task::ready!(self.poll_take(cx));
-            if taken.is_some() && std::mem::take(&mut self.called) {
+        let has_job = poll_fn(|cx| {
+            let has_job = std::task::ready!(self.poll_take(cx));
+            if has_job && std::mem::take(&mut self.called) {
                 // The worker that was called may lie where only this thread can get at it, and the job may block this thread:
                 // it goes first, and this one stands where another thread can take it.
-                self.next = taken;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Poll::Ready(taken)
+            Poll::Ready(has_job)
         })
-        .await?;
-        Some(Claim::new(self, taken))
+        .await;
+        has_job.then(|| Claim::new(self))
     }
 
     /// The same for a worker that is a thread: parks it until there is a job.
     #[cfg(not(millpond_loom))]
     pub fn next_blocking(&mut self) -> Option<Claim<'_, J>> {
-        if let Some(taken) = self.next.take() {
-            return Some(Claim::new(self, taken));
+        if self.taken.is_some() {
+            return Some(Claim::new(self));
         }
         let waker = thread_waker();
         let mut cx = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(taken) = self.poll_take(&mut cx) {
-                return taken.map(|taken| Claim::new(self, taken));
+            if let Poll::Ready(has_job) = self.poll_take(&mut cx) {
+                return has_job.then(|| Claim::new(self));
             }
             if !self.spin() {
                 std::thread::park();
@@ -127,14 +128,14 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         }
     }
 
-    /// Ready with what to do next; [`WorkerContext::next`] for those who poll by hand.
-    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Taken<J>>> {
+    /// Ready with whether there is a job; false: the worker has to leave.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            if let Some(taken) = self.next.take() {
-                return Poll::Ready(Some(taken));
+            if self.taken.is_some() {
+                return Poll::Ready(true);
             }
             match self.place {
-                Place::Left => return Poll::Ready(None),
+                Place::Left => return Poll::Ready(false),
                 Place::Idle => {
                     if self.cell.parker.poll(cx).is_pending() {
                         return Poll::Pending;
@@ -146,7 +147,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
                     if self.cell.ready_at().is_none() {
                         self.plane.note_ready(&self.cell, now);
                     }
-                    self.turn(now);
+                    self.turn(now, None);
                 }
             }
         }
@@ -155,18 +156,17 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     /// Asks for work and keeps what it gets for the next call of [`next`](Self::next).
     #[cfg(any(feature = "testing", millpond_loom))]
     pub(crate) fn look(&mut self, cx: &mut Context<'_>) {
-        if let Poll::Ready(Some(taken)) = self.poll_take(cx) {
-            self.next = Some(taken);
-        }
+        // What it gets is kept in any case.
+        let _ = self.poll_take(cx);
     }
 
-    fn turn(&mut self, now: Timestamp) {
-        let (turn, called) = self.plane.turnover(&self.cell, now);
+    fn turn(&mut self, now: Timestamp, spent: Option<Spent>) {
+        let (turn, called) = self.plane.turnover(&self.cell, now, spent);
         self.called = called;
         match turn {
             Turn::Run(job, claim) => {
                 self.plane.note_claimed(&self.cell, &job, claim, now);
-                self.next = Some(Taken { job, claim, since: now });
+                self.taken = Some(Taken { job, claim, since: now });
             }
             Turn::Wait => self.place = Place::Idle,
             Turn::Leave => self.place = Place::Left,
@@ -191,7 +191,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
 impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {
     fn drop(&mut self) {
-        if let Some(taken) = self.next.take()
+        if let Some(taken) = self.taken.take()
             && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
         {
             // The payload is this worker's still, since it claimed it.
@@ -212,43 +212,49 @@ impl<J: ?Sized + Envelope> std::fmt::Debug for WorkerContext<J> {
 impl<P: Send + 'static, T: Send + 'static> Claim<'_, JobCell<P, T>> {
     /// Takes the payload out, for a backend whose queue holds one type of job; see [`JobCell::take`].
     pub fn take(&mut self) -> Option<P> {
-        self.taken.job.take(self.key.as_mut()?)
+        let WorkerContext { taken, key, .. } = &mut *self.0;
+        taken.as_ref()?.job.take(key.as_mut()?)
     }
 }
 
 /// A job in a worker's hands. Dropped before it was run to its end, it ends the job as killed.
-pub struct Claim<'a, J: ?Sized + Envelope> {
-    worker: &'a mut WorkerContext<J>,
-    taken: Taken<J>,
-    key: Option<ClaimKey>,
-}
+///
+/// The job stays in its worker's context, which this borrows, and is moved no more often than that.
+pub struct Claim<'a, J: ?Sized + Envelope>(&'a mut WorkerContext<J>);
 
 impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
-    fn new(worker: &'a mut WorkerContext<J>, taken: Taken<J>) -> Self {
+    /// For a worker that has taken a job.
+    fn new(worker: &'a mut WorkerContext<J>) -> Self {
         // The word went from queued to claimed under the ready lock for this worker: here its one key is made.
-        let key = Some(taken.job.sealed().0.key());
-        Self { worker, taken, key }
+        worker.key = worker.taken.as_ref().map(|taken| taken.job.sealed().0.key());
+        Self(worker)
+    }
+
+    fn taken(&self) -> &Taken<J> {
+        self.0.taken.as_ref().expect("a claim is made of a job that was taken, and takes it along when it goes")
     }
 
     /// The job.
     pub fn job(&self) -> &J {
-        &self.taken.job
+        &self.taken().job
     }
 
     /// The job's view of itself, to hand to it.
     pub fn context(&self) -> JobContext {
-        JobContext::new(self.taken.job.clone().erase(), self.worker.cell.clone(), self.taken.claim)
+        let taken = self.taken();
+        JobContext::new(taken.job.clone().erase(), self.0.cell.clone(), taken.claim)
     }
 
     /// Runs the job on this thread with `f`, which calls a method of its [`JobCell`](crate::JobCell).
     ///
     /// True if it panicked.
-    pub fn run(mut self, f: impl FnOnce(&J, &mut ClaimKey) -> Ran) -> bool {
-        let Some(key) = self.key.as_mut() else { return false };
-        if let Some(worker) = &self.worker.current {
+    pub fn run(self, f: impl FnOnce(&J, &mut ClaimKey) -> Ran) -> bool {
+        let WorkerContext { taken, key, current, .. } = &mut *self.0;
+        let (Some(taken), Some(key)) = (taken, key) else { return false };
+        if let Some(worker) = current {
             settle_in(worker);
         }
-        let ran = f(&self.taken.job, key);
+        let ran = f(&taken.job, key);
         self.finish(ran)
     }
 
@@ -259,12 +265,15 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// # Cancel safety
     ///
     /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
-    pub async fn poll_run(mut self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
+    pub async fn poll_run(self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
         let ran = poll_fn(|cx| {
-            let Some(key) = self.key.as_mut() else { return Poll::Ready(Ran { panicked: false, settled: None }) };
-            let entered = enter(self.worker.current.take());
-            let polled = f(&self.taken.job, key, cx);
-            self.worker.current = entered.leave();
+            let WorkerContext { taken, key, current, .. } = &mut *self.0;
+            let (Some(taken), Some(key)) = (taken, key) else {
+                return Poll::Ready(Ran { panicked: false, settled: None });
+            };
+            let entered = enter(current.take());
+            let polled = f(&taken.job, key, cx);
+            *current = entered.leave();
             polled
         })
         .await;
@@ -272,18 +281,18 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     }
 
     /// All bookkeeping, the next claim included, comes before the outcome is published.
-    fn finish(mut self, ran: Ran) -> bool {
+    fn finish(self, ran: Ran) -> bool {
         let Ran { panicked, settled } = ran;
-        self.key = None;
-        let Self { worker, taken, .. } = &mut self;
-        let job = &*taken.job;
+        let worker = &mut *self.0;
+        worker.key = None;
+        let Some(taken) = worker.taken.take() else { return panicked };
         // A backend that never ran the payload lost the job; if somebody wrote its outcome, this loses and does nothing.
-        let settled = settled.or_else(|| worker.settle_lost(taken));
-        let now = worker.plane.clock.now();
-        worker.plane.note_ended(&worker.cell, taken, settled.as_ref(), now);
-        worker.turn(now);
+        let settled = settled.or_else(|| worker.settle_lost(&taken));
+        let (lane, since) = (taken.job.header().lane(), taken.since);
+        let spent = Spent { lane, since, ended: settled.as_ref().map(|settled| settled.ended) };
+        worker.turn(worker.plane.clock.now(), Some(spent));
         if let Some(settlement) = settled {
-            job.sealed().0.publish(settlement);
+            taken.job.sealed().0.publish(settlement);
         }
         panicked
     }
@@ -307,7 +316,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         inner.discard(key);
         let settled = self.settle_killed(taken);
         let Self { plane, cell, .. } = self;
-        plane.note_ended(cell, taken, settled.as_ref(), plane.clock.now());
+        plane.note_ended(cell, taken, settled.as_ref());
         plane.release(cell);
         if let Some(settlement) = settled {
             inner.publish(settlement);
@@ -333,16 +342,19 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
 impl<J: ?Sized + Envelope> Drop for Claim<'_, J> {
     fn drop(&mut self) {
-        let Some(key) = self.key.take() else { return };
-        self.worker.end_killed(&self.taken, key);
+        if let Some(key) = self.0.key.take()
+            && let Some(taken) = self.0.taken.take()
+        {
+            self.0.end_killed(&taken, key);
+        }
     }
 }
 
 impl<J: ?Sized + Envelope> std::fmt::Debug for Claim<'_, J> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Claim")
-            .field("worker", &self.worker.cell.id)
-            .field("claim", &self.taken.claim)
+            .field("worker", &self.0.cell.id)
+            .field("claim", &self.taken().claim)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use loom::future::block_on;
 use loom::thread;
 use parking_lot::Mutex as Outside;
 
-use super::{Admission, ControlPort, Garbage, Plane, Signal, WorkerContext};
+use super::{ControlPort, Entry, Garbage, Plane, Signal, WorkerContext};
 use crate::config::{Lane, Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::id::{LaneId, WorkerId};
@@ -121,7 +121,11 @@ impl Pond {
     /// A job whose submitter waits at the gate if it has to.
     fn submit_waiting(&self) -> Result<JobHandle<u64>, RejectReason> {
         let job = self.job(0, None);
-        match block_on(Admission::new(&self.plane, job.clone())) {
+        let entry = match self.plane.enter(job.clone()) {
+            Entry::Done(done) => done,
+            Entry::Waits(admission) => block_on(admission),
+        };
+        match entry {
             Ok(()) => Ok(self.handle(&job)),
             Err((_, reason)) => Err(reason),
         }
@@ -159,8 +163,8 @@ impl Pond {
         assert_eq!(inbox.idle.len(), plane.counts.idle(), "idle");
         assert_eq!(plane.counts.busy(), 0, "busy");
         assert_eq!(plane.counts.abandoned(), 0, "abandoned");
-        for (lane, line) in plane.lanes.iter().zip(&inbox.lanes) {
-            assert_eq!(lane.queued(), 0, "queued");
+        for (index, (lane, line)) in plane.lanes.iter().zip(&inbox.lanes).enumerate() {
+            assert_eq!(plane.queued(index), 0, "queued");
             assert_eq!(line.granted, 0, "granted");
             assert_eq!(lane.waiting.load(Ordering::Acquire), 0, "waiting");
         }

@@ -17,24 +17,26 @@ mod withdraw;
 
 pub use claim::{Claim, WorkerContext};
 
-pub(crate) use admit::Admission;
+pub(crate) use admit::Entry;
 pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
+
+use smallvec::SmallVec;
 
 use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
 use crate::id::LaneId;
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
-use crate::lane::{LaneState, Line};
+use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts, Held};
 use crate::snapshot::{Buckets, Ended, Scene};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp, Weak};
 
 /// What workers take from.
 pub(crate) struct Ready<J: ?Sized> {
-    lanes: Vec<Line<Arc<J>>>,
+    lanes: SmallVec<[Line<Arc<J>>; 1]>,
     /// By lane, how many jobs were ever moved here from the inbox: what was pushed beyond that is still there.
     moved: Vec<u64>,
     /// The lane that was served last.
@@ -50,7 +52,7 @@ pub(crate) struct Ready<J: ?Sized> {
 /// What submitters put into.
 pub(crate) struct Inbox<J: ?Sized> {
     gate: Gate,
-    lanes: Vec<InboxLane<J>>,
+    lanes: SmallVec<[InboxLane<J>; 1]>,
     /// Those that wait for work, the longest idle first.
     idle: Vec<Arc<Cell>>,
     /// Workers woken that have not looked yet. Jobs that could start and idle workers imply that this is above zero.
@@ -69,7 +71,7 @@ struct InboxLane<J: ?Sized> {
     gone_seen: u64,
 }
 
-/// Counters and histograms that several workers share a copy of.
+/// Counters and histograms, of which several workers share a copy.
 struct Shard {
     ended: [AtomicU64; Ended::COUNT],
     queue_wait: Box<[Buckets]>,
@@ -88,8 +90,8 @@ pub(crate) struct Plane<J: ?Sized> {
     pub(crate) clock: Clock,
     pub(crate) lanes: Box<[LaneState]>,
     pub(crate) counts: Padded<Counts>,
-    ready: Padded<Mutex<Ready<J>>>,
-    inbox: Padded<Mutex<Inbox<J>>>,
+    ready: Padded<Counted<Ready<J>>>,
+    inbox: Padded<Counted<Inbox<J>>>,
     /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job.
     reserves: bool,
     /// The `max` in force; written under both locks.
@@ -97,7 +99,10 @@ pub(crate) struct Plane<J: ?Sized> {
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
     cooling: AtomicUsize,
     limits: Mutex<Limits>,
+    /// Written by workers at their turnover, under the ready lock; several, so that a worker mostly finds its own in its cache.
     shards: Box<[Padded<Shard>]>,
+    /// Written by everybody else, and by workers that end.
+    aside: Shard,
     rejected: AtomicU64,
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
@@ -165,27 +170,34 @@ impl<J: ?Sized + Envelope> Plane<J> {
             registered: Registered::new(weak.clone() as Weak<dyn Recalls>),
             clock: config.clock.clone(),
             counts: Padded(Counts::new(count)),
-            ready: Padded(Mutex::new(Ready {
-                lanes: (0..count).map(|_| Line::default()).collect(),
-                moved: vec![0; count],
-                cursor: 0,
-                dispatches: true,
-                waiters: false,
-                in_debt: false,
-            })),
-            inbox: Padded(Mutex::new(Inbox {
-                gate: Gate::Open,
-                lanes: inbox_lanes,
-                idle: Vec::new(),
-                searching: 0,
-                next_id: 0,
-                demanded: false,
-            })),
+            ready: Padded(Counted::new(
+                count,
+                Ready {
+                    lanes: (0..count).map(|_| Line::default()).collect(),
+                    moved: vec![0; count],
+                    cursor: 0,
+                    dispatches: true,
+                    waiters: false,
+                    in_debt: false,
+                },
+            )),
+            inbox: Padded(Counted::new(
+                count,
+                Inbox {
+                    gate: Gate::Open,
+                    lanes: inbox_lanes,
+                    idle: Vec::new(),
+                    searching: 0,
+                    next_id: 0,
+                    demanded: false,
+                },
+            )),
             reserves: config.lanes.iter().any(|lane| lane.reserve > 0),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
             limits: Mutex::new(config.limits),
             shards: (0..shards).map(|_| Padded(Shard::new(count))).collect(),
+            aside: Shard::new(count),
             rejected: AtomicU64::new(0),
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),
@@ -209,7 +221,30 @@ impl<J: ?Sized + Envelope> Plane<J> {
         &self.lanes[lane.index()]
     }
 
+    /// Jobs ever admitted to a lane.
+    pub(crate) fn pushed(&self, lane: usize) -> u64 {
+        self.inbox.count(lane)
+    }
+
+    /// Jobs that workers ever took from a lane, less those that were put back.
+    fn taken(&self, lane: usize) -> u64 {
+        self.ready.count(lane)
+    }
+
+    /// Jobs that ever left a lane's queue. Never goes down by more than was put back.
+    fn gone(&self, lane: usize) -> u64 {
+        self.lanes[lane].withdrawn() + self.taken(lane)
+    }
+
+    /// Jobs of a lane that wait for a worker. Exact under both locks; without them it may be too high, never too low for long.
+    pub(crate) fn queued(&self, lane: usize) -> usize {
+        // Those that go down are read first, so that a job admitted and taken meanwhile does not make the difference negative.
+        let gone = self.gone(lane);
+        usize::try_from(self.pushed(lane).saturating_sub(gone)).unwrap_or(usize::MAX)
+    }
+
     /// Does what was put off until the locks were free.
+    #[inline]
     fn after(&self, after: After<J>) {
         let After { ended, wake, demand, quiet, rare } = after;
         drop(ended);
@@ -248,9 +283,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         &self.shards[slot & (self.shards.len() - 1)]
     }
 
-    /// Counts the end of a job. Always before its outcome is published, or who awaits it and reads the ledger is surprised.
-    fn count(&self, shard: usize, ended: Ended) {
-        self.shard(shard).ended[ended.index()].fetch_add(1, Ordering::Release);
+    /// All of them, to be summed up.
+    fn all_shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().map(|shard| &shard.0).chain([&self.aside])
+    }
+
+    /// Counts the end of a job, apart from a turnover. Always before its outcome is published, or who awaits it and reads the
+    /// ledger is surprised.
+    fn count(&self, ended: Ended) {
+        self.aside.ended[ended.index()].fetch_add(1, Ordering::Release);
     }
 
     /// Hands a payload that nobody ran to whoever may be blocked by its drop.

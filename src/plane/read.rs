@@ -2,7 +2,6 @@
 
 use super::Plane;
 use crate::config::Limits;
-use crate::error::CloseReason;
 use crate::gate::Gate;
 use crate::job::Envelope;
 use crate::slot::Cell;
@@ -28,8 +27,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             abandoned: counts.abandoned(),
             ..Saturation::default()
         };
-        for lane in &self.lanes {
-            seen.queued += lane.queued();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            seen.queued += self.queued(index);
             seen.queue_capacity = seen.queue_capacity.saturating_add(lane.spec.capacity);
             seen.waiting += lane.waiting.load(Ordering::Acquire);
         }
@@ -77,14 +76,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// The ledger: ends are read before what was accepted, so that `pending` is what is left.
     pub(crate) fn ledger(&self) -> Ledger {
         let mut ends = [0; Ended::COUNT];
-        for shard in &self.shards {
+        for shard in self.all_shards() {
             for (sum, count) in ends.iter_mut().zip(&shard.ended) {
                 *sum += count.load(Ordering::Acquire);
             }
         }
+        // A job goes from one of these terms to another under this lock, so that none is seen twice, or not at all.
+        let _inbox = self.inbox.lock();
         let withdrawn = self.gone_at_gate.load(Ordering::Acquire);
         let rejected = self.rejected.load(Ordering::Acquire);
-        let accepted = self.lanes.iter().map(crate::lane::LaneState::pushed).sum();
+        let accepted = (0..self.lanes.len()).map(|lane| self.pushed(lane)).sum();
         let waiting = self.lanes.iter().map(|lane| lane.waiting.load(Ordering::Acquire) as u64).sum();
         Ledger::close(ends, accepted, rejected, withdrawn, waiting)
     }
@@ -112,13 +113,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn lane_snapshot(&self, index: usize) -> LaneSnapshot {
         let lane = &self.lanes[index];
         let (mut queue_wait, mut run_time) = (Histogram::default(), Histogram::default());
-        for shard in &self.shards {
+        for shard in self.all_shards() {
             shard.queue_wait[index].add_to(&mut queue_wait);
             shard.run_time[index].add_to(&mut run_time);
         }
         LaneSnapshot {
             name: lane.spec.name.clone(),
-            queued: lane.queued(),
+            queued: self.queued(index),
             capacity: lane.spec.capacity,
             active: self.counts.busy_in(index),
             reserve: lane.spec.reserve,
@@ -150,9 +151,5 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(crate) fn gate(&self) -> Gate {
         self.inbox.lock().gate.clone()
-    }
-
-    pub(crate) fn close_reason(&self) -> CloseReason {
-        self.gate().refusal().unwrap_or(CloseReason::Shutdown)
     }
 }

@@ -47,7 +47,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let numbers = |(index, lane): (usize, &crate::lane::LaneState)| Seats {
             busy: self.counts.busy_in(index) - usize::from(released.is_some_and(|lane| lane.index() == index)),
             reserve: lane.spec.reserve,
-            queued: lane.queued(),
+            queued: self.queued(index),
             capacity: lane.spec.capacity,
             granted: inbox.map_or(0, |inbox| inbox.lanes[index].granted),
         };
@@ -124,6 +124,19 @@ impl<J: ?Sized + Envelope> Plane<J> {
             left |= !line.waiters.is_empty();
         }
         ready.waiters = left;
+    }
+
+    /// Ends the wait of all who stand at the gate: no place will come free. Under both locks.
+    pub(super) fn send_away(&self, ready: &mut Ready<J>, inbox: &mut Inbox<J>, after: &mut After<J>) {
+        for lane in &mut inbox.lanes {
+            while let Some(waiter) = lane.waiters.pop() {
+                // One that holds a promise already is let in or told when it comes to receive.
+                if waiter.close() == Some(Left::Waiting) {
+                    after.rare().waiters.push(waiter);
+                }
+            }
+        }
+        ready.waiters = false;
     }
 
     /// A submitter that stood in line, or held a promise, is done waiting without a place.

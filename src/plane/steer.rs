@@ -3,7 +3,7 @@
 use super::{After, Plane};
 use crate::config::{ConfigError, Limits, check_limits};
 use crate::error::{CloseReason, JobError, KilledJob};
-use crate::gate::{Gate, Left};
+use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Owner};
 use crate::policy::Exit;
@@ -45,7 +45,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         let startable: usize = (0..self.lanes.len())
             .filter_map(|index| u16::try_from(index).ok().map(crate::id::LaneId))
-            .map(|lane| self.lane(lane).queued().min(self.startable(lane, None)))
+            .map(|lane| self.queued(lane.index()).min(self.startable(lane, None)))
             .sum();
         let spare = self.counts.idle() + self.counts.starting();
         let for_jobs = if inbox.gate.dispatches() { startable.saturating_sub(spare) } else { 0 };
@@ -136,15 +136,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             inbox.gate = gate;
             self.rouse(&mut ready, &mut inbox, &mut after);
             if inbox.gate.refusal().is_some() {
-                for lane in &mut inbox.lanes {
-                    while let Some(waiter) = lane.waiters.pop() {
-                        // One that holds a promise already is let in or told when it comes to receive.
-                        if waiter.close() == Some(Left::Waiting) {
-                            after.rare().waiters.push(waiter);
-                        }
-                    }
-                }
-                ready.waiters = false;
+                self.send_away(&mut ready, &mut inbox, &mut after);
             }
             self.note_quiet(&inbox, &mut after);
         }
@@ -228,7 +220,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             })
         };
         if let Some((settlement, _)) = &settlement {
-            self.count(cell.id.slot as usize, settlement.ended);
+            self.count(settlement.ended);
         }
         self.vacate(cell, WorkerState::Abandoned);
         let Some((settlement, job)) = settlement else { return false };
@@ -242,7 +234,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let now = self.clock.now();
         let since = condemned.cell.lock().held.as_ref().map_or(now, |held| held.since);
         let error = JobError::Killed(Box::new(self.killed_job(job, &condemned.cell, by, now, since)));
-        self.settle_for(job, &condemned.cell, error)
+        self.settle_for(job, error)
     }
 
     fn killed_job(

@@ -252,7 +252,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             job.settle_error(error, Some(Owner::Worker))
         };
         let Some(settlement) = settlement else { return };
-        self.count(cell.id.slot as usize, settlement.ended);
+        self.count(settlement.ended);
         job.header().cancel();
         job.sealed().0.publish(settlement);
         self.port.signal(Signal::Overrun(Overrun { worker: cell.id, claim }));
@@ -261,17 +261,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Work waits, workers idle, one was woken and nothing was taken since the last tick: the caller's runtime may hold the
     /// woken one where nobody can take it from. Another is woken, from outside.
     fn see_that_work_moves(&self, now: Timestamp) {
-        let queued: usize = self.lanes.iter().map(crate::lane::LaneState::queued).sum();
+        let queued: usize = (0..self.lanes.len()).map(|lane| self.queued(lane)).sum();
         if queued == 0 {
             self.due.watch_at.store(u64::MAX, Ordering::Release);
             // A job that came in between saw the flag still set: look again.
-            if self.lanes.iter().any(|lane| lane.queued() > 0) {
+            if (0..self.lanes.len()).any(|lane| self.queued(lane) > 0) {
                 self.due.watch_queue(now, &self.clock, &*self.port);
             }
             return;
         }
         self.due.watch_at.store(now.after(TICK).as_nanos(), Ordering::Release);
-        let taken: u64 = self.lanes.iter().map(crate::lane::LaneState::taken).sum();
+        let taken: u64 = (0..self.lanes.len()).map(|lane| self.taken(lane)).sum();
         if self.due.taken.swap(taken, Ordering::AcqRel) != taken {
             return;
         }

@@ -6,7 +6,7 @@ use crate::id::{ClaimNo, LaneId};
 use crate::job::Envelope;
 use crate::policy::Exit;
 use crate::slot::{Cell, CellState, Held, transition};
-use crate::snapshot::WorkerState;
+use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, MutexGuard, Ordering, Timestamp};
 
 /// What a worker does next.
@@ -19,13 +19,24 @@ pub(super) enum Turn<J: ?Sized> {
     Leave,
 }
 
+/// A job that its worker has just run to its end.
+pub(super) struct Spent {
+    pub(super) lane: LaneId,
+    pub(super) since: Timestamp,
+    /// How it ended, if its outcome is this worker's to publish, and so to count.
+    pub(super) ended: Option<Ended>,
+}
+
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Gives back what `cell` holds, if anything, and finds its next job. `now` ends the one and begins the other.
     ///
     /// True if it called another worker.
-    pub(super) fn turnover(&self, cell: &Arc<Cell>, now: Timestamp) -> (Turn<J>, bool) {
+    pub(super) fn turnover(&self, cell: &Arc<Cell>, now: Timestamp, spent: Option<Spent>) -> (Turn<J>, bool) {
         let mut after = After::default();
         let mut ready = self.ready.lock();
+        if let Some(spent) = spent {
+            self.note_spent(cell, &spent, now);
+        }
         let mut state = cell.lock();
         let turn = if !state.seated() {
             Turn::Leave
@@ -48,6 +59,18 @@ impl<J: ?Sized + Envelope> Plane<J> {
         (turn, called)
     }
 
+    /// Counts a job that was run. Under the ready lock, so that plain stores are enough; before its outcome is published.
+    fn note_spent(&self, cell: &Cell, spent: &Spent, now: Timestamp) {
+        cell.count_job();
+        let shard = self.shard(cell.id.slot as usize);
+        if let Some(ended) = spent.ended {
+            let count = &shard.ended[ended.index()];
+            // Release pairs with the ledger's load.
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
+        }
+        shard.run_time[spent.lane.index()].record_alone(now.nanos_since(spent.since));
+    }
+
     /// True if there are more workers than seats.
     fn owes(&self, ready: &mut Ready<J>) -> bool {
         ready.in_debt = self.debt() > 0;
@@ -63,20 +86,25 @@ impl<J: ?Sized + Envelope> Plane<J> {
         after: &mut After<J>,
     ) -> Turn<J> {
         let released = state.held.as_ref().map(|held| held.lane);
+        let searches = cell.searching.load(Ordering::Relaxed);
         let mut inbox = None;
         let mut job = self.pick(ready, released, now, after);
         if job.is_none() && ready.dispatches {
-            let inbox = inbox.get_or_insert_with(|| self.inbox.lock());
-            if self.move_in(ready, inbox) {
+            let mut locked = self.inbox.lock();
+            let moved = self.move_in(ready, &mut locked);
+            // A worker that goes from one job to the next keeps submitters out for no longer than that took.
+            inbox = (!moved || released.is_none() || searches || ready.waiters).then_some(locked);
+            if moved {
                 job = self.pick(ready, released, now, after);
             }
         }
-        // A place came free, a search ends, or the worker is to idle: the inbox has to be seen to.
-        if job.is_none() || ready.waiters || cell.searching.load(Ordering::Relaxed) {
+        // The worker is to idle, a search ends, a place came free, or, with other counts, other jobs than before could start.
+        let other_lane = job.as_ref().is_none_or(|job| released != Some(job.header().lane()));
+        if other_lane || searches || ready.waiters {
             inbox.get_or_insert_with(|| self.inbox.lock());
         }
         let turn = match job {
-            Some(job) => self.seat(&mut state, job, now, after),
+            Some(job) => self.seat(cell, &mut state, job, now, after),
             None => {
                 after.ended = transition(&self.counts, &mut state, WorkerState::Idle, None, now);
                 Turn::Wait
@@ -94,8 +122,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
         turn
     }
 
-    fn seat(&self, state: &mut CellState, job: Arc<J>, now: Timestamp, after: &mut After<J>) -> Turn<J> {
+    fn seat(&self, cell: &Cell, state: &mut CellState, job: Arc<J>, now: Timestamp, after: &mut After<J>) -> Turn<J> {
         let lane = job.header().lane();
+        let waited = now.nanos_since(job.header().accepted_at());
+        self.shard(cell.id.slot as usize).queue_wait[lane.index()].record_alone(waited);
         let claim = state.next_claim();
         let held = Held { job: job.clone().erase(), lane, claim, since: now };
         after.ended = transition(&self.counts, state, WorkerState::Busy, Some(held), now);
@@ -161,7 +191,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if header.expires_at(state.spec.queue_limit) <= now {
                 after.rare().expired.push(job);
             } else if header.claim() {
-                state.take();
+                self.ready.passed(lane.index());
                 return Some(job);
             }
             // Otherwise it is dead: cancelled or expired where it stood, and counted by whoever did that.
@@ -172,10 +202,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// With several lanes, one lane's long ready queue must not hide what came for another: those are moved in early.
     /// True if anything came.
     fn move_in_fresh(&self, ready: &mut Ready<J>) -> bool {
-        let fresh = |(index, lane): (usize, &crate::lane::LaneState)| {
-            ready.lanes[index].is_empty() && lane.pushed() != ready.moved[index]
-        };
-        self.lanes.iter().enumerate().any(fresh) && {
+        let fresh = |lane: usize| ready.lanes[lane].is_empty() && self.pushed(lane) != ready.moved[lane];
+        (0..self.lanes.len()).any(fresh) && {
             let mut inbox = self.inbox.lock();
             self.move_in(ready, &mut inbox)
         }
@@ -189,7 +217,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if line.is_empty() && !jobs.is_empty() {
                 std::mem::swap(line, jobs);
                 // All that was pushed is here now.
-                ready.moved[index] = self.lanes[index].pushed();
+                ready.moved[index] = self.pushed(index);
                 moved = true;
             }
         }
@@ -198,7 +226,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// The worker has looked, or is gone: its search is over.
     pub(super) fn stop_searching(&self, inbox: &mut Inbox<J>, cell: &Cell) {
-        if cell.searching.swap(false, Ordering::Relaxed) {
+        // Under the inbox lock, as all who write it: no swap is needed.
+        if cell.searching.load(Ordering::Relaxed) {
+            cell.searching.store(false, Ordering::Relaxed);
             inbox.searching -= 1;
         }
     }
@@ -218,6 +248,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// The same, under both locks.
     fn has_nothing_left(&self) -> bool {
-        self.counts.busy() == 0 && self.lanes.iter().all(|lane| lane.queued() == 0)
+        self.counts.busy() == 0 && (0..self.lanes.len()).all(|lane| self.queued(lane) == 0)
     }
 }

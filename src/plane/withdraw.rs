@@ -18,28 +18,24 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.port.signal(Signal::Ready(cell.id));
     }
 
-    /// A worker has a job; it begins now.
+    /// A worker has a job; its run limit counts from now.
     pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Arc<J>, claim: ClaimNo, now: Timestamp) {
         let header = job.header();
-        let lane = header.lane();
-        let shard = self.shard(cell.id.slot as usize);
-        shard.queue_wait[lane.index()].record(now.nanos_since(header.accepted_at()));
-        let (until, deadline) = header.run_until(now, self.lane(lane).spec.run_limit);
+        let (until, deadline) = header.run_until(now, self.lane(header.lane()).spec.run_limit);
         if until != Timestamp::NEVER {
             let kind = if deadline { LimitKind::Deadline } else { LimitKind::Run };
             self.due.running(until, job.clone().erase(), cell.clone(), claim, kind, &*self.port);
         }
     }
 
-    /// A worker's job ended. `settled` if its outcome is this worker's to publish, and so to count.
-    pub(super) fn note_ended(&self, cell: &Cell, taken: &Taken<J>, settled: Option<&Settlement>, now: Timestamp) {
+    /// A claim that was not run to its end is over. `settled` if its outcome is this worker's to publish, and so to count.
+    pub(super) fn note_ended(&self, cell: &Cell, taken: &Taken<J>, settled: Option<&Settlement>) {
         cell.count_job();
-        let shard = cell.id.slot as usize;
         if let Some(settled) = settled {
-            self.count(shard, settled.ended);
+            self.count(settled.ended);
         }
         let lane = taken.job.header().lane();
-        self.shard(shard).run_time[lane.index()].record(now.nanos_since(taken.since));
+        self.aside.run_time[lane.index()].record(self.clock.now().nanos_since(taken.since));
     }
 
     /// A worker that ends had taken a job and not begun it: back to the front of its lane. False: it has its outcome by now, or
@@ -56,7 +52,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let lane = job.header().lane();
         let before = transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
         drop(state);
-        self.lane(lane).put_back();
+        self.ready.came_back(lane.index());
         ready.lanes[lane.index()].push_front(job.clone());
         {
             let mut inbox = self.inbox.lock();
@@ -109,6 +105,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 after.notify(cell.clone());
             }
             self.rouse(&mut ready, &mut inbox, &mut after);
+            if to == WorkerState::Abandoned && self.is_lost_to_abandoned() {
+                // As whoever comes now is told: nothing that was admitted could run before one of them returns.
+                self.send_away(&mut ready, &mut inbox, &mut after);
+            }
             if to == WorkerState::Gone && std::mem::take(&mut after.demand) {
                 // Control is about to be told of the exit, and starts workers then: knowing whether this one's slot may have one.
                 inbox.demanded = false;
@@ -149,7 +149,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let key = settlement.key.take();
         let lane = job.header().lane();
         self.lane(lane).withdraw();
-        self.count(lane.index(), settlement.ended);
+        self.count(settlement.ended);
         self.place_freed(lane.index());
         job.sealed().0.publish(settlement);
         key
@@ -214,9 +214,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Ends the job in hand of a worker that does not end it itself. True if the outcome was still open.
-    pub(crate) fn settle_for(&self, job: &Arc<dyn Envelope>, cell: &Cell, error: JobError) -> bool {
+    pub(crate) fn settle_for(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
         let Some(settlement) = job.settle_error(error, Some(Owner::Worker)) else { return false };
-        self.count(cell.id.slot as usize, settlement.ended);
+        self.count(settlement.ended);
         job.sealed().0.publish(settlement);
         true
     }

@@ -1,5 +1,6 @@
 //! What each kind of pool is asked by name: its own `submit` infers what the generic one cannot.
 
+use std::borrow::Borrow;
 use std::future::Future;
 use std::panic::Location;
 
@@ -9,7 +10,7 @@ use crate::builder::PoolBuilder;
 use crate::control::ShutdownReport;
 use crate::error::{ControlError, RejectReason, Rejected};
 use crate::executor::{PoolExecutor, TimeLimit};
-use crate::job::{JobHandle, JobOptions};
+use crate::job::{JobHandle, JobOptions, PLAIN};
 
 impl ThreadPool {
     /// Starts building a pool of threads with this name.
@@ -28,7 +29,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submit_at(job, JobOptions::default(), Location::caller())
+        self.submit_at(job, &PLAIN, Location::caller())
     }
 
     /// Runs `job` on a thread if there is a place for it now; see [`Executor::try_submit`](crate::Executor::try_submit).
@@ -42,7 +43,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.try_submit_at(job, &JobOptions::default(), Location::caller())
+        self.try_submit_at(job, &PLAIN, Location::caller())
     }
 
     /// Runs `job` on a thread, for synchronous callers; see [`Executor::submit_blocking`](crate::Executor::submit_blocking).
@@ -56,7 +57,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submit_blocking_at(job, JobOptions::default(), Location::caller())
+        self.submit_blocking_at(job, &PLAIN, Location::caller())
     }
 
     /// Runs `job` with the state that its thread's initializer made.
@@ -74,7 +75,7 @@ impl ThreadPool {
         S: 'static,
         T: Send + 'static,
     {
-        self.submit_with_at(job, JobOptions::default(), Location::caller())
+        self.submit_with_at(job, &PLAIN, Location::caller())
     }
 
     /// The same for synchronous callers.
@@ -90,7 +91,7 @@ impl ThreadPool {
         T: Send + 'static,
     {
         let job = self.with_state(job)?;
-        self.submit_blocking_at(job, JobOptions::default(), Location::caller()).map_err(without_state)
+        self.submit_blocking_at(job, &PLAIN, Location::caller()).map_err(without_state)
     }
 
     /// The same, only if there is a place now.
@@ -106,13 +107,13 @@ impl ThreadPool {
         T: Send + 'static,
     {
         let job = self.with_state(job)?;
-        self.try_submit_at(job, &JobOptions::default(), Location::caller()).map_err(without_state)
+        self.try_submit_at(job, &PLAIN, Location::caller()).map_err(without_state)
     }
 
     pub(super) async fn submit_with_at<F, S, T>(
         &self,
         job: F,
-        options: JobOptions,
+        options: impl Borrow<JobOptions>,
         site: &'static Location<'static>,
     ) -> Result<JobHandle<T>, Rejected<F>>
     where
@@ -160,7 +161,7 @@ impl TaskPool {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.submit_at(job, JobOptions::default(), Location::caller())
+        self.submit_at(job, &PLAIN, Location::caller())
     }
 
     /// Runs `job` on a worker if there is a place for it now; see [`Executor::try_submit`](crate::Executor::try_submit).
@@ -174,7 +175,7 @@ impl TaskPool {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.try_submit_at(job, &JobOptions::default(), Location::caller())
+        self.try_submit_at(job, &PLAIN, Location::caller())
     }
 
     /// Runs `job` on a worker, for synchronous callers; see [`Executor::submit_blocking`](crate::Executor::submit_blocking).
@@ -188,7 +189,7 @@ impl TaskPool {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.submit_blocking_at(job, JobOptions::default(), Location::caller())
+        self.submit_blocking_at(job, &PLAIN, Location::caller())
     }
 }
 
@@ -208,7 +209,7 @@ impl<W: Worker> ActorPool<W> {
         &self,
         job: W::Job,
     ) -> impl Future<Output = Result<JobHandle<W::Output>, Rejected<W::Job>>> + Send + use<'_, W> {
-        self.submit_at(job, JobOptions::default(), Location::caller())
+        self.submit_at(job, &PLAIN, Location::caller())
     }
 
     /// Sends `job` to a worker if there is a place for it now; see [`Executor::try_submit`](crate::Executor::try_submit).
@@ -218,7 +219,7 @@ impl<W: Worker> ActorPool<W> {
     /// Hands the job back, with the reason.
     #[track_caller]
     pub fn try_submit(&self, job: W::Job) -> Result<JobHandle<W::Output>, Rejected<W::Job>> {
-        self.try_submit_at(job, &JobOptions::default(), Location::caller())
+        self.try_submit_at(job, &PLAIN, Location::caller())
     }
 
     /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began.
@@ -242,6 +243,6 @@ impl<W: Worker> ActorPool<W> {
     /// Hands the job back, with the reason.
     #[track_caller]
     pub fn submit_blocking(&self, job: W::Job) -> Result<JobHandle<W::Output>, Rejected<W::Job>> {
-        self.submit_blocking_at(job, JobOptions::default(), Location::caller())
+        self.submit_blocking_at(job, &PLAIN, Location::caller())
     }
 }

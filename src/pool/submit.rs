@@ -1,5 +1,6 @@
 //! How a job gets in: checked against its pool, wrapped into its cell, admitted.
 
+use std::borrow::Borrow;
 use std::future::Future;
 use std::panic::Location;
 
@@ -9,8 +10,8 @@ use crate::config::MAX_NAME;
 use crate::error::{RejectReason, Rejected};
 use crate::executor::Executor;
 use crate::id::LaneId;
-use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Submission, Terms};
-use crate::plane::Admission;
+use crate::job::{Deadline, JobCell, JobHandle, JobOptions, PLAIN, Submission, Terms};
+use crate::plane::Entry;
 use crate::sync::{Arc, Timestamp, block_on};
 
 impl<B: Backend> Pool<B> {
@@ -28,22 +29,11 @@ impl<B: Backend> Pool<B> {
         Submitter { pool: self, options }
     }
 
-    fn check<J>(
-        &self,
-        job: J,
-        options: &JobOptions,
-        site: &'static Location<'static>,
-    ) -> Result<(J, Submission), Rejected<J>> {
-        match self.submission(options, site) {
-            Ok(submission) => Ok((job, submission)),
-            Err(reason) => {
-                self.shared.plane.count_rejected();
-                Err(Rejected::new(job, reason))
-            }
-        }
-    }
-
+    /// Checks options against this pool.
     fn submission(&self, options: &JobOptions, site: &'static Location<'static>) -> Result<Submission, RejectReason> {
+        if options.is_plain() {
+            return Ok(Submission { lane: LaneId::DEFAULT, site, terms: None });
+        }
         let plane = &self.shared.plane;
         let pool = || plane.config.name.clone();
         let lane = match &options.lane {
@@ -83,7 +73,10 @@ impl<B: Backend> Pool<B> {
     where
         B: Hosts<J>,
     {
-        let (job, submission) = self.check(job, options, site)?;
+        let submission = match self.submission(options, site) {
+            Ok(submission) => submission,
+            Err(reason) => return Err(self.turned_away(job, reason)),
+        };
         let cell = Arc::new(JobCell::new(B::wrap(job), submission));
         match self.shared.plane.try_admit(B::erase(cell.clone())) {
             Ok(()) => Ok(self.handle(cell)),
@@ -94,24 +87,37 @@ impl<B: Backend> Pool<B> {
     pub(super) async fn submit_at<J>(
         &self,
         job: J,
-        options: JobOptions,
+        options: impl Borrow<JobOptions>,
         site: &'static Location<'static>,
     ) -> Result<JobHandle<B::Output>, Rejected<J>>
     where
         B: Hosts<J>,
     {
-        let (job, submission) = self.check(job, &options, site)?;
+        let submission = match self.submission(options.borrow(), site) {
+            Ok(submission) => submission,
+            Err(reason) => return Err(self.turned_away(job, reason)),
+        };
         let cell = Arc::new(JobCell::new(B::wrap(job), submission));
-        match Admission::new(&self.shared.plane, B::erase(cell.clone())).await {
+        let entry = match self.shared.plane.enter(B::erase(cell.clone())) {
+            Entry::Waits(admission) => admission.await,
+            Entry::Done(done) => done,
+        };
+        match entry {
             Ok(()) => Ok(self.handle(cell)),
             Err((queued, reason)) => Err(taken_back::<B, J>(cell, queued, reason)),
         }
     }
 
+    /// A job that did not come to the gate.
+    fn turned_away<J>(&self, job: J, reason: RejectReason) -> Rejected<J> {
+        self.shared.plane.count_rejected();
+        Rejected::new(job, reason)
+    }
+
     pub(super) fn submit_blocking_at<J>(
         &self,
         job: J,
-        options: JobOptions,
+        options: &JobOptions,
         site: &'static Location<'static>,
     ) -> Result<JobHandle<B::Output>, Rejected<J>>
     where
@@ -121,7 +127,7 @@ impl<B: Backend> Pool<B> {
             return block_on(self.submit_at(job, options, site));
         }
         // Here nobody may wait; but a place that is free needs no wait.
-        let rejected = match self.try_submit_at(job, &options, site) {
+        let rejected = match self.try_submit_at(job, options, site) {
             Err(rejected) if matches!(rejected.reason(), RejectReason::Full { .. }) => rejected,
             done => return done,
         };
@@ -197,7 +203,7 @@ impl<'a, B: Backend> Submitter<'a, B> {
     where
         B: Hosts<J>,
     {
-        self.pool.submit_blocking_at(job, self.options, Location::caller())
+        self.pool.submit_blocking_at(job, &self.options, Location::caller())
     }
 }
 
@@ -230,16 +236,16 @@ where
 
     #[track_caller]
     fn try_submit(&self, job: J) -> Result<JobHandle<B::Output>, Rejected<J>> {
-        self.try_submit_at(job, &JobOptions::default(), Location::caller())
+        self.try_submit_at(job, &PLAIN, Location::caller())
     }
 
     #[track_caller]
     fn submit(&self, job: J) -> impl Future<Output = Result<JobHandle<B::Output>, Rejected<J>>> + Send {
-        self.submit_at(job, JobOptions::default(), Location::caller())
+        self.submit_at(job, &PLAIN, Location::caller())
     }
 
     #[track_caller]
     fn submit_blocking(&self, job: J) -> Result<JobHandle<B::Output>, Rejected<J>> {
-        self.submit_blocking_at(job, JobOptions::default(), Location::caller())
+        self.submit_blocking_at(job, &PLAIN, Location::caller())
     }
 }

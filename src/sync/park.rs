@@ -5,13 +5,22 @@ use std::pin::pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use super::{Arc, AtomicBool, Mutex, Ordering};
+use super::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 
 /// Where an idle worker waits. `notify` is remembered until `take` sees it, so none is lost.
+///
+/// A worker stays on its thread or task, so its waker is stored once and only looked at from then on. Every notifier takes a
+/// read-modify-write step on `notified`, and so does the poll that stores a waker, after that: whichever comes first, either the
+/// notifier sees the waker, or the poll sees the notice.
 #[derive(Debug, Default)]
 pub(crate) struct Parker {
     notified: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    /// The waker of the first poll.
+    first: OnceLock<Waker>,
+    /// That of the latest poll, for a worker that was moved to another task.
+    moved: Mutex<Option<Waker>>,
+    /// `moved` is in use.
+    has_moved: AtomicBool,
 }
 
 impl Parker {
@@ -21,9 +30,14 @@ impl Parker {
         if self.notified.swap(true, Ordering::AcqRel) {
             return;
         }
-        let waker = self.waker.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
+        if let Some(first) = self.first.get() {
+            first.wake_by_ref();
+        }
+        if self.has_moved.load(Ordering::Acquire) {
+            let waker = self.moved.lock().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 
@@ -44,16 +58,20 @@ impl Parker {
         if self.take() {
             return Poll::Ready(());
         }
-        let previous = {
-            let mut waker = self.waker.lock();
-            match &*waker {
-                Some(known) if known.will_wake(cx.waker()) => None,
-                _ => waker.replace(cx.waker().clone()),
-            }
-        };
-        drop(previous);
-        // A notifier that came before the lock found no waker: its notice is seen here, by the lock's ordering.
-        if self.take() { Poll::Ready(()) } else { Poll::Pending }
+        if self.first.get().is_some_and(|first| first.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        self.store(cx.waker().clone());
+        if self.notified.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    #[cold]
+    fn store(&self, waker: Waker) {
+        if let Err(waker) = self.first.set(waker) {
+            let previous = self.moved.lock().replace(waker);
+            self.has_moved.store(true, Ordering::Release);
+            drop(previous);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Pond, SOON, check, config, join, lane, work, work_once};
 use crate::error::{CloseReason, RejectReason};
 use crate::gate::{Gate, Left, Waiter};
 use crate::id::LaneId;
-use crate::plane::Admission;
+use crate::plane::Entry;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, Timestamp};
 
 /// A line of one, as the plane keeps it: what was promised under the lock is kept or given back once.
@@ -115,8 +115,13 @@ fn a_submitter_that_goes_away_leaves_its_place_to_the_next() {
         let first = pond.submit(0);
         let goes = pond.spawn(|pond| {
             let job = pond.job(0, None);
-            let mut admission = pin!(Admission::new(&pond.plane, job));
-            admission.as_mut().poll(&mut Context::from_waker(TaskWaker::noop())).is_ready()
+            match pond.plane.enter(job) {
+                Entry::Done(done) => done.is_ok(),
+                Entry::Waits(admission) => {
+                    let mut admission = pin!(admission);
+                    admission.as_mut().poll(&mut Context::from_waker(TaskWaker::noop())).is_ready()
+                }
+            }
         });
         let stays = pond.spawn(|pond| pond.submit_waiting().expect("a place comes free"));
         // The first job, then those that got in; the worker parks in between.

@@ -1,0 +1,63 @@
+//! How a handle finds its pool: by number. A share in the pool would be counted up and down for each job, on a line that all
+//! submitters pass around; a number costs nothing, and a pool that is gone has written every outcome.
+
+use std::collections::BTreeMap;
+
+use parking_lot::RwLock;
+
+use super::Envelope;
+use crate::sync::{Arc, Weak};
+
+/// Takes a queued job back: the plane, seen from a handle.
+pub(crate) trait Recalls: Send + Sync {
+    /// Ends `job` as cancelled if no worker has it yet.
+    fn recall(&self, job: &Arc<dyn Envelope>);
+
+    /// True if waiting for this pool's jobs would block the only thread of the runtime that the caller runs on.
+    fn would_block(&self) -> bool;
+}
+
+/// A pool's number: lasting, and given once in a process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct PoolNo(u64);
+
+struct Register {
+    next: u64,
+    pools: BTreeMap<u64, Weak<dyn Recalls>>,
+}
+
+/// Not loom's lock: nothing of a model runs while it is held.
+static REGISTER: RwLock<Register> = RwLock::new(Register { next: 0, pools: BTreeMap::new() });
+
+impl PoolNo {
+    /// The pool, while it is there.
+    pub(crate) fn find(self) -> Option<Arc<dyn Recalls>> {
+        REGISTER.read().pools.get(&self.0)?.upgrade()
+    }
+}
+
+/// A pool's entry in the register, which leaves with the pool.
+#[derive(Debug)]
+pub(crate) struct Registered(PoolNo);
+
+impl Registered {
+    pub(crate) fn new(pool: Weak<dyn Recalls>) -> Self {
+        let mut register = REGISTER.write();
+        let number = register.next;
+        register.next += 1;
+        register.pools.insert(number, pool);
+        Self(PoolNo(number))
+    }
+
+    pub(crate) fn number(&self) -> PoolNo {
+        self.0
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // Out of the lock: it is the last weak reference that gives the pool's memory back.
+        let entry = REGISTER.write().pools.remove(&self.0.0);
+        drop(entry);
+    }
+}
