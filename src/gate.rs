@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::CloseReason;
 use crate::id::LaneId;
+use crate::job::wake;
 use crate::sync::{Arc, AtomicU8, Mutex, Ordering, Timestamp};
 
 /// What the gate lets through.
@@ -146,7 +147,7 @@ impl Waiter {
     pub(crate) fn wake(&self) {
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 
@@ -164,7 +165,11 @@ impl Waiter {
         };
         drop(previous);
         // Whoever ended the wait before the lock found no waker: its change is seen here, by the lock's ordering.
-        self.verdict().map_or(Poll::Pending, Poll::Ready)
+        let Some(verdict) = self.verdict() else { return Poll::Pending };
+        // Nobody wakes it any more, and the timer may hold on to this for long: the waker goes here, with nothing held.
+        let waker = self.waker.lock().take();
+        drop(waker);
+        Poll::Ready(verdict)
     }
 
     fn verdict(&self) -> Option<Verdict> {

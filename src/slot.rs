@@ -233,7 +233,12 @@ impl Cell {
 
     /// Notes why it did not come up.
     pub(crate) fn fail(&self, error: StartError) {
-        self.failure.lock().get_or_insert(error);
+        let late = {
+            let mut failure = self.failure.lock();
+            if failure.is_some() { Some(error) } else { failure.replace(error) }
+        };
+        // What it carries is the user's: dropped with nothing held.
+        drop(late);
     }
 
     pub(crate) fn take_failure(&self) -> Option<StartError> {
@@ -273,7 +278,11 @@ impl InHand for Cell {
     }
 
     fn beat(&self, claim: ClaimNo) {
+        // A context that outlives its job beats for nobody: the next claim's beats are not to be hidden by it.
+        if self.beat_claim.load(Ordering::Acquire) > claim.0 {
+            return;
+        }
         self.beat_at.store(self.clock.now().as_nanos(), Ordering::Relaxed);
-        self.beat_claim.store(claim.0, Ordering::Release);
+        self.beat_claim.fetch_max(claim.0, Ordering::AcqRel);
     }
 }

@@ -271,7 +271,8 @@ impl<W: Worker> Backend for Actors<W> {
 
 async fn run_actor<W: Worker>(worker: Arc<W>, mut cx: WorkerContext<ActorJob<W>>, interceptors: Interceptors) {
     let start = StartContext::new(cx.pool(), cx.worker());
-    let mut state = match guarded(worker.start(&start)).await {
+    // Within a future of ours: a `start` that is no `async fn` may panic before it gives one.
+    let mut state = match guarded(async { worker.start(&start).await }).await {
         Ok(Ok(state)) => state,
         Ok(Err(error)) => return cx.failed(error),
         Err(message) => return cx.failed(StartError::Panicked(message)),
@@ -285,7 +286,7 @@ async fn run_actor<W: Worker>(worker: Arc<W>, mut cx: WorkerContext<ActorJob<W>>
         }
         consume_budget().await;
     }
-    if let Err(message) = guarded(worker.stop(state)).await {
+    if let Err(message) = guarded(async { worker.stop(state).await }).await {
         tracing::error!(pool = cx.pool(), worker = %cx.worker(), "a worker panicked as it stopped: {message}");
     }
 }
@@ -297,9 +298,10 @@ async fn handle<W: Worker>(
     interceptors: &Interceptors,
 ) -> bool {
     let context = claim.context();
-    let Some(job) = claim.take() else { return false };
+    let Some(job) = claim.take() else { return claim.run(|_, _| Ran::NOTHING) };
     // In place, not boxed; emptied before the outcome is written, as a future's end comes before its result is known.
-    let mut running = pin!(Some(worker.handle(job, state, &context)));
+    // Within a future of ours, as for `start`.
+    let mut running = pin!(Some(async { worker.handle(job, state, &context).await }));
     intercepted(claim, interceptors, |cell, _key, cx| {
         let Some(future) = running.as_mut().as_pin_mut() else { return Poll::Ready(cell.finish(Err(String::new()))) };
         let polled = match catch(|| future.poll(cx)) {

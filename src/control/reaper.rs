@@ -42,25 +42,38 @@ static WARDS: Mutex<Vec<Ward>> = parking_lot::const_mutex(Vec::new());
 pub(super) fn adopt(pool: &Arc<str>, clock: &Clock, cells: Vec<(Arc<Cell>, Option<HeldJob>)>) {
     let since = clock.now();
     let mut wards = WARDS.lock();
-    wards.retain(|ward| !is_gone(&ward.cell));
+    let gone: Vec<Ward> = wards.extract_if(.., |ward| is_gone(&ward.cell)).collect();
     for (cell, job) in cells {
         if !wards.iter().any(|ward| Arc::ptr_eq(&ward.cell, &cell)) {
             wards.push(Ward { pool: pool.clone(), cell, job, since, clock: clock.clone() });
         }
     }
+    drop(wards);
+    drop(gone);
 }
 
 fn is_gone(cell: &Cell) -> bool {
     cell.lock().state == WorkerState::Gone
 }
 
+/// A worker that was told to leave when its pool ended, and does, is no orphan; one that takes longer than this is.
+const LEAVING: Duration = Duration::from_secs(1);
+
+impl Ward {
+    fn is_leaving(&self) -> bool {
+        let state = self.cell.lock();
+        state.state == WorkerState::Leaving && self.clock.now().since(state.since) < LEAVING
+    }
+}
+
 /// Workers of pools that are gone which have not ended: threads in a job that cannot be interrupted, tasks that do not yield.
 /// Each is listed until its code returns.
 pub fn orphans() -> Vec<Orphan> {
     let mut wards = WARDS.lock();
-    wards.retain(|ward| !is_gone(&ward.cell));
-    wards
+    let gone: Vec<Ward> = wards.extract_if(.., |ward| is_gone(&ward.cell)).collect();
+    let listed = wards
         .iter()
+        .filter(|ward| !ward.is_leaving())
         .map(|ward| Orphan {
             pool: ward.pool.clone(),
             worker: ward.cell.id,
@@ -69,5 +82,9 @@ pub fn orphans() -> Vec<Orphan> {
             orphaned_for: ward.clock.now().since(ward.since),
             facts: ward.cell.facts(),
         })
-        .collect()
+        .collect();
+    drop(wards);
+    // With them goes what their executor gave them, with nothing held.
+    drop(gone);
+    listed
 }

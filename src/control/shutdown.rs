@@ -7,6 +7,7 @@ use ractor::RpcReplyPort;
 use super::event::PoolEvent;
 use super::reaper::{self, HeldJob};
 use super::report::ShutdownReport;
+use super::side::Aside;
 use super::supervisor::{Shared, Supervision};
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
@@ -159,7 +160,7 @@ fn in_hand(cell: &Cell) -> Option<HeldJob> {
 }
 
 /// Runs [`Shared::abort`] when the actor's value is dropped, which ractor does however the actor ends.
-pub(super) struct AbortGuard<B: Backend>(pub(super) Arc<Shared<B>>);
+pub(super) struct AbortGuard<B: Backend>(pub(super) Aside<Shared<B>>);
 
 impl<B: Backend> Drop for AbortGuard<B> {
     fn drop(&mut self) {

@@ -117,6 +117,30 @@ pub(super) fn discard(garbage: Garbage) {
     drops().run(Box::new(move || garbage.dispose()));
 }
 
+/// A share in something of the user's. Wherever it is let go, a `Drop` that may run then runs on the side thread for drops.
+pub(crate) struct Aside<T: ?Sized + Send + Sync + 'static>(Option<Arc<T>>);
+
+impl<T: ?Sized + Send + Sync + 'static> Aside<T> {
+    pub(super) fn new(share: Arc<T>) -> Self {
+        Self(Some(share))
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> std::ops::Deref for Aside<T> {
+    type Target = Arc<T>;
+
+    fn deref(&self) -> &Arc<T> {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> Drop for Aside<T> {
+    fn drop(&mut self) {
+        let share = self.0.take();
+        drops().run(Box::new(move || drop(share)));
+    }
+}
+
 /// Asks a policy.
 pub(super) fn ask_policy(question: impl FnOnce() + Send + 'static) {
     policies().run(Box::new(question));

@@ -6,7 +6,7 @@ use ractor::{ActorCell, ActorId};
 
 use super::event::PoolEvent;
 use super::message::Command;
-use super::side;
+use super::side::{self, Aside};
 use super::supervisor::Supervision;
 use crate::backend::{Backend, WorkerControl};
 use crate::error::StartError;
@@ -263,7 +263,7 @@ impl<B: Backend> Supervision<B> {
     fn replace_policy(&mut self, worker: WorkerId, reason: String) {
         tracing::error!(pool = &*self.plane().config.name, "the restart policy is replaced by the default: {reason}");
         self.tell(PoolEvent::PolicyReplaced { reason });
-        self.policy = Arc::new(SlotBackoff::default());
+        self.policy = Aside::new(Arc::new(SlotBackoff::default()));
         let (now, default) = (self.now(), SlotBackoff::default());
         let slot = &mut self.slots[worker.slot as usize];
         let history = slot.history.get_or_insert_with(|| SlotHistory::new(worker, slot.started_at));

@@ -12,7 +12,10 @@ use super::shutdown::{AbortGuard, Ending};
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
-use super::{keeper, side};
+use super::{
+    keeper,
+    side::{self, Aside},
+};
 use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
@@ -22,7 +25,7 @@ use crate::job::Envelope;
 use crate::plane::{Plane, Signal};
 use crate::policy::{RestartPolicy, SlotBackoff};
 use crate::snapshot::{Health, WorkerState};
-use crate::sync::{Arc, OnceLock, Ticks, Timestamp};
+use crate::sync::{Arc, Mutex, OnceLock, Ticks, Timestamp};
 
 /// What a pool's handles and its actor share.
 pub(crate) struct Shared<B: Backend> {
@@ -54,10 +57,23 @@ impl<J: ?Sized + Envelope> Timed for Plane<J> {
 /// does not answer, and when the runtime goes, so does the pool. [`PoolBuilder::spawn_linked`](crate::PoolBuilder::spawn_linked) links it
 /// under the same parent and runs it on millpond's control thread.
 pub struct PoolSupervisor<B: Backend> {
-    pub(crate) shared: Arc<Shared<B>>,
-    policy: Arc<dyn RestartPolicy>,
-    /// In the actor's value, not in its State, which outlives a kill in the parent's mailbox.
+    pub(crate) shared: Aside<Shared<B>>,
+    policy: Aside<dyn RestartPolicy>,
+    /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
+    /// whoever waits for a reply would wait until the parent gets to it.
     _guard: AbortGuard<B>,
+    /// Taken out by the handler while it runs: nobody else looks.
+    supervision: Mutex<Option<Supervision<B>>>,
+    watch: Mutex<Option<Watch>>,
+}
+
+/// Who waits for the end of the workers' runtime; not for longer than the pool is there.
+struct Watch(tokio::task::AbortHandle);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl<B: Backend> PoolSupervisor<B> {
@@ -68,16 +84,17 @@ impl<B: Backend> PoolSupervisor<B> {
             let plane = Plane::new(config, Box::new(port.clone()));
             Shared { plane, backend, events: Events::default(), actor: OnceLock::new(), port }
         });
-        let _guard = AbortGuard(shared.clone());
-        Self { shared, policy: policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())), _guard }
+        let _guard = AbortGuard(Aside::new(shared.clone()));
+        let policy = Aside::new(policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())));
+        Self { shared: Aside::new(shared), policy, _guard, supervision: Mutex::new(None), watch: Mutex::new(None) }
     }
 }
 
 /// What the supervisor remembers between messages.
-pub struct Supervision<B: Backend> {
-    pub(super) shared: Arc<Shared<B>>,
+pub(super) struct Supervision<B: Backend> {
+    pub(super) shared: Aside<Shared<B>>,
     pub(super) myself: ActorRef<PoolMessage>,
-    pub(super) policy: Arc<dyn RestartPolicy>,
+    pub(super) policy: Aside<dyn RestartPolicy>,
     pub(super) slots: Vec<Slot>,
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
@@ -90,9 +107,9 @@ pub struct Supervision<B: Backend> {
     health: Health,
 }
 
-#[ractor::actor(message = PoolMessage, state = Supervision<B>, arguments = ())]
+#[ractor::actor(message = PoolMessage, state = (), arguments = ())]
 impl<B: Backend> PoolSupervisor<B> {
-    async fn pre_start(&self, myself: ActorRef<PoolMessage>, _args: ()) -> Result<Supervision<B>, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<PoolMessage>, _args: ()) -> Result<(), ActorProcessingErr> {
         // A pool's actor is spawned once: the first reference stands.
         let _ = self.shared.actor.set(myself.clone());
         self.shared.port.connect(&myself);
@@ -107,36 +124,37 @@ impl<B: Backend> PoolSupervisor<B> {
             let myself = myself.clone();
             // On the control thread: when the host is gone, so may be the runtime that this runs on.
             #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]
-            timer::control_runtime()?.spawn(async move {
+            let watch = timer::control_runtime()?.spawn(async move {
                 gone.await;
                 let _ = myself.cast(Command::HostGone.into());
             });
+            *self.watch.lock() = Some(Watch(watch.abort_handle()));
         }
         let _ = myself.cast(Command::Begin.into());
-        Ok(Supervision::new(self.shared.clone(), myself, self.policy.clone()))
+        *self.supervision.lock() = Some(Supervision::new(self.shared.clone(), myself, self.policy.clone()));
+        Ok(())
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<PoolMessage>,
         message: PoolMessage,
-        state: &mut Supervision<B>,
+        _state: &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        state.on(message);
-        match state.escalated.take() {
+        let escalated = self.supervise(|supervision| {
+            supervision.on(message);
+            supervision.escalated.take()
+        });
+        match escalated.flatten() {
             Some(reason) => {
-                state.shared.abort(CloseReason::Escalated(reason.clone()), &reason);
-                Err(format!("pool `{}` was given up: {reason}", state.shared.plane.config.name).into())
+                self.shared.abort(CloseReason::Escalated(reason.clone()), &reason);
+                Err(format!("pool `{}` was given up: {reason}", self.shared.plane.config.name).into())
             }
             None => Ok(()),
         }
     }
 
-    async fn post_stop(
-        &self,
-        _myself: ActorRef<PoolMessage>,
-        _state: &mut Supervision<B>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _myself: ActorRef<PoolMessage>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
         // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
         self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"));
         Ok(())
@@ -146,21 +164,34 @@ impl<B: Backend> PoolSupervisor<B> {
         &self,
         _myself: ActorRef<PoolMessage>,
         event: SupervisionEvent,
-        state: &mut Supervision<B>,
+        _state: &mut (),
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorTerminated(who, ..) | SupervisionEvent::ActorFailed(who, _) = event {
-            state.on_actor_end(who.get_id());
+            self.supervise(|supervision| {
+                supervision.on_actor_end(who.get_id());
+                supervision.settle();
+            });
         }
         Ok(())
+    }
+}
+
+impl<B: Backend> PoolSupervisor<B> {
+    /// Has the supervision do something, out of its place meanwhile: no lock is held, and a panic takes its replies with it.
+    fn supervise<R>(&self, act: impl FnOnce(&mut Supervision<B>) -> R) -> Option<R> {
+        let mut supervision = self.supervision.lock().take()?;
+        let acted = act(&mut supervision);
+        *self.supervision.lock() = Some(supervision);
+        Some(acted)
     }
 }
 
 impl<B: Backend> Supervision<B> {
     fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Arc<dyn RestartPolicy>) -> Self {
         Self {
-            shared,
+            shared: Aside::new(shared),
             myself,
-            policy,
+            policy: Aside::new(policy),
             slots: Vec::new(),
             employed: HashMap::new(),
             terminations: Vec::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
+use crate::job::catch;
 use crate::plane::Alarm;
 use crate::sync::{Arc, AtomicU64, Clock, Mutex, OnceLock, Ordering, Ticks, Timestamp, Weak};
 
@@ -116,7 +117,10 @@ fn tick_all(timer: &Timer, clock: &Clock) -> Timestamp {
     for plane in planes {
         let now = clock.now();
         if plane.next_tick() <= now {
-            plane.tick(now);
+            // One pool's tick that fails is not to end the time of all others.
+            if let Err(caught) = catch(|| plane.tick(now)) {
+                tracing::error!("a pool's tick panicked: {}", caught.message);
+            }
         }
         next = next.min(plane.next_tick());
     }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use super::options::{Header, Submission};
 use super::outcome::{Owner, Unread};
-use super::panics::{Caught, catch};
+use super::panics::{Caught, catch, wake};
 use crate::error::{JobError, PanicReport};
 use crate::snapshot::Ended;
 use crate::sync::{Arc, UnsafeCell};
@@ -46,6 +46,9 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Nothing was run, and somebody else wrote the outcome.
+    pub(crate) const NOTHING: Self = Self { panicked: false, settled: None };
+
     /// True if the payload panicked.
     pub fn panicked(&self) -> bool {
         self.panicked
@@ -202,6 +205,16 @@ impl<P, T> JobCell<P, T> {
         unsafe { self.payload(f) }
     }
 
+    /// True if the job has an outcome and its payload was never begun: what passed while its worker was on the way to it, say its
+    /// run limit in an interceptor. The payload is dropped.
+    fn is_over_unbegun(&self, key: &mut ClaimKey) -> bool {
+        let over = !self.header.word.is_claimed() && self.with_payload(key, |payload| *payload.stage == Stage::Fresh);
+        if over {
+            let _ = self.drop_payload(key);
+        }
+        over
+    }
+
     /// Drops the payload where it lies; a panic of its `Drop` is the job's own business.
     fn drop_payload(&self, key: &mut ClaimKey) -> Result<(), Caught> {
         self.with_payload(key, |payload| catch(|| payload.discard()))
@@ -215,21 +228,28 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
     ///
     /// If `key` belongs to another job.
     pub fn run(&self, key: &mut ClaimKey, f: impl FnOnce(P) -> T) -> Ran {
-        let Some(payload) = self.with_payload(key, |payload| payload.take()) else {
-            return Ran { panicked: false, settled: None };
-        };
+        let Some(payload) = self.take(key) else { return Ran::NOTHING };
         match catch(|| f(payload)) {
             Ok(output) => Ran { panicked: false, settled: self.settle_output(output) },
             Err(caught) => self.panicked(caught),
         }
     }
 
-    /// Takes the payload out, for a backend that runs it piecemeal and says how it ended with [`finish`](Self::finish).
+    /// Takes the payload out, for a backend that runs it piecemeal and says how it ended with [`finish`](Self::finish). `None` if it
+    /// is gone, or the job has its outcome by now: then it must not begin.
     ///
     /// # Panics
     ///
     /// If `key` belongs to another job.
     pub fn take(&self, key: &mut ClaimKey) -> Option<P> {
+        if self.is_over_unbegun(key) {
+            return None;
+        }
+        self.reclaim(key)
+    }
+
+    /// Takes the payload out of a job that will not begin.
+    pub(crate) fn reclaim(&self, key: &mut ClaimKey) -> Option<P> {
         self.with_payload(key, |payload| payload.take())
     }
 
@@ -282,6 +302,9 @@ where
     ///
     /// If `key` belongs to another job.
     pub fn poll(&self, key: &mut ClaimKey, cx: &mut Context<'_>) -> Poll<Ran> {
+        if self.is_over_unbegun(key) {
+            return Poll::Ready(Ran::NOTHING);
+        }
         let polled = self.with_payload(key, |mut payload| {
             catch(|| {
                 let polled = payload.pin().map(|future| future.poll(cx));
@@ -293,7 +316,7 @@ where
             })
         });
         let result = match polled {
-            Ok(None) => return Poll::Ready(Ran { panicked: false, settled: None }),
+            Ok(None) => return Poll::Ready(Ran::NOTHING),
             Ok(Some(Poll::Pending)) => return Poll::Pending,
             Ok(Some(Poll::Ready(output))) => Ok(output),
             Err(caught) => {
@@ -329,7 +352,7 @@ impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
         assert!(settlement.cell == self.identity(), "the settlement belongs to another job");
         let (waker, unread) = self.header.publish(settlement.ended);
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
         if unread == Unread::Mine {
             // SAFETY: the word is DONE and the handle was gone before: the publisher alone is left to touch the outcome.

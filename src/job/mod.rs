@@ -19,5 +19,5 @@ pub(crate) use cell::{Settlement, Settles};
 pub(crate) use context::{InHand, enter, settle_in};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use outcome::{Asked, Owner};
-pub(crate) use panics::catch;
+pub(crate) use panics::{catch, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::outcome::{Unread, WakerPlace, Word};
+use super::panics::catch;
 use crate::id::{JobId, LaneId};
 use crate::snapshot::Ended;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
@@ -243,7 +244,8 @@ impl Header {
         let asked = self.word.cancel();
         let token = self.token.lock().clone();
         if let Some(token) = token {
-            token.cancel();
+            // It wakes whoever waits for it, which is their executor's code.
+            let _ = catch(|| token.cancel());
         }
         asked
     }

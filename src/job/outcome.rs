@@ -198,6 +198,11 @@ impl Word {
         Ended::from_index((self.0.load(Ordering::Acquire) >> ENDED_SHIFT).checked_sub(1)?)
     }
 
+    /// True while a worker has the job and nobody has written its outcome.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & PHASE == CLAIMED
+    }
+
     pub(crate) fn is_queued(&self) -> bool {
         self.0.load(Ordering::Acquire) & PHASE == QUEUED
     }

@@ -44,6 +44,13 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
     })
 }
 
+/// Wakes whoever waits. A waker is its executor's code: one that panics is reported, and harms nobody who is woken after it.
+pub(crate) fn wake(waker: std::task::Waker) {
+    if let Err(caught) = catch(|| waker.wake()) {
+        tracing::error!("a waker panicked: {}", caught.message);
+    }
+}
+
 /// What a panic said, if it was text.
 pub(crate) fn text_of(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {

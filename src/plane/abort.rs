@@ -100,7 +100,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 }
             }
             let state = cell.lock().state;
-            if matches!(state, WorkerState::Condemned | WorkerState::Abandoned | WorkerState::Starting) {
+            if matches!(
+                state,
+                WorkerState::Condemned | WorkerState::Abandoned | WorkerState::Starting | WorkerState::Leaving
+            ) {
                 running.push(cell);
             }
         }

@@ -127,7 +127,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         header.admit(JobId(inbox.next_id), now);
         let expires = header.expires_at(state.spec.queue_limit);
         if expires != Timestamp::NEVER {
-            self.due.queued(expires, job.clone().erase(), &*self.port);
+            after.forget(self.due.queued(expires, job.clone().erase(), &*self.port));
         }
         inbox.lanes[lane.index()].jobs.push(job);
         self.inbox.passed(lane.index());

@@ -269,7 +269,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let ran = poll_fn(|cx| {
             let WorkerContext { taken, key, current, .. } = &mut *self.0;
             let (Some(taken), Some(key)) = (taken, key) else {
-                return Poll::Ready(Ran { panicked: false, settled: None });
+                return Poll::Ready(Ran::NOTHING);
             };
             let entered = enter(current.take());
             let polled = f(&taken.job, key, cx);

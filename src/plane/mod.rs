@@ -134,6 +134,7 @@ struct Rare<J: ?Sized> {
     /// Found expired when a worker came for them.
     expired: Vec<Arc<J>>,
     swept: Vec<Arc<J>>,
+    due: Vec<tick::Swept>,
 }
 
 impl<J: ?Sized> Default for After<J> {
@@ -145,8 +146,21 @@ impl<J: ?Sized> Default for After<J> {
 impl<J: ?Sized> After<J> {
     fn rare(&mut self) -> &mut Rare<J> {
         self.rare.get_or_insert_with(|| {
-            Box::new(Rare { wake_more: Vec::new(), waiters: Vec::new(), expired: Vec::new(), swept: Vec::new() })
+            Box::new(Rare {
+                wake_more: Vec::new(),
+                waiters: Vec::new(),
+                expired: Vec::new(),
+                swept: Vec::new(),
+                due: Vec::new(),
+            })
         })
+    }
+
+    /// Entries of the timer that are to be dropped.
+    fn forget(&mut self, swept: tick::Swept) {
+        if !swept.is_empty() {
+            self.rare().due.push(swept);
+        }
     }
 
     fn notify(&mut self, cell: Arc<Cell>) {
@@ -264,7 +278,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     #[cold]
     fn after_all(&self, rare: Rare<J>) {
-        let Rare { wake_more, waiters, expired, swept } = rare;
+        let Rare { wake_more, waiters, expired, swept, due } = rare;
         for cell in wake_more {
             cell.parker.notify();
         }
@@ -274,7 +288,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if !expired.is_empty() {
             self.expire_found(expired);
         }
-        drop(swept);
+        drop((swept, due));
     }
 
     /// The copy that worker `slot` counts in.

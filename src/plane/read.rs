@@ -141,10 +141,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     pub(crate) fn health(&self) -> Health {
-        let missing = self.max() - self.seats();
-        match missing {
+        // Read once each: a resize may come in between.
+        let seats = self.seats();
+        match self.max().saturating_sub(seats) {
             0 => Health::Healthy,
-            _ if self.seats() == 0 => Health::Unavailable,
+            _ if seats == 0 => Health::Unavailable,
             missing => Health::Degraded { missing },
         }
     }

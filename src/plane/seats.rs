@@ -117,7 +117,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 if waiter.grant() {
                     room -= 1;
                     line.granted += 1;
-                    self.due.grant(&waiter, self.clock.now().after(GRANT_PATIENCE), &*self.port);
+                    after.forget(self.due.grant(&waiter, self.clock.now().after(GRANT_PATIENCE), &*self.port));
                     after.rare().waiters.push(waiter);
                 }
             }

@@ -10,7 +10,7 @@ use super::{After, ControlPort, Overrun, Plane, Signal};
 use crate::error::LimitKind;
 use crate::gate::{Left, Waiter};
 use crate::id::ClaimNo;
-use crate::job::{Envelope, Owner};
+use crate::job::{Envelope, Owner, wake};
 use crate::slot::Cell;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Ticks, Timestamp};
 
@@ -84,7 +84,7 @@ impl Alarm {
         self.rung.store(true, Ordering::Release);
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 
@@ -125,12 +125,24 @@ struct Heap {
     sweep_at: usize,
 }
 
+/// Entries that do not matter any more.
+#[derive(Default)]
+#[must_use = "dropped under a lock, it could run an executor's code there"]
+pub(super) struct Swept(BinaryHeap<Reverse<Entry>>);
+
+impl Swept {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 const SWEEP_FROM: usize = 256;
 
 impl Due {
-    fn add(&self, at: Timestamp, what: What, port: &dyn ControlPort) {
+    /// Hands back what was swept, for the caller to drop with no lock held: wakers are among it.
+    fn add(&self, at: Timestamp, what: What, port: &dyn ControlPort) -> Swept {
         if at == Timestamp::NEVER {
-            return;
+            return Swept::default();
         }
         let mut swept = BinaryHeap::new();
         {
@@ -144,20 +156,20 @@ impl Due {
             let next = heap.entries.peek().map_or(u64::MAX, |Reverse(entry)| entry.at.as_nanos());
             self.next.store(next, Ordering::Release);
         }
-        drop(swept);
         port.alarm(at);
+        Swept(swept)
     }
 
     pub(super) fn waiting(&self, waiter: &Arc<Waiter>, port: &dyn ControlPort) {
-        self.add(waiter.until, What::Waiting(waiter.clone()), port);
+        drop(self.add(waiter.until, What::Waiting(waiter.clone()), port));
     }
 
-    pub(super) fn grant(&self, waiter: &Arc<Waiter>, until: Timestamp, port: &dyn ControlPort) {
-        self.add(until, What::Granted(waiter.clone()), port);
+    pub(super) fn grant(&self, waiter: &Arc<Waiter>, until: Timestamp, port: &dyn ControlPort) -> Swept {
+        self.add(until, What::Granted(waiter.clone()), port)
     }
 
-    pub(super) fn queued(&self, at: Timestamp, job: Arc<dyn Envelope>, port: &dyn ControlPort) {
-        self.add(at, What::Queued(job), port);
+    pub(super) fn queued(&self, at: Timestamp, job: Arc<dyn Envelope>, port: &dyn ControlPort) -> Swept {
+        self.add(at, What::Queued(job), port)
     }
 
     pub(super) fn running(
@@ -169,7 +181,7 @@ impl Due {
         kind: LimitKind,
         port: &dyn ControlPort,
     ) {
-        self.add(at, What::Running { job, cell, claim, kind }, port);
+        drop(self.add(at, What::Running { job, cell, claim, kind }, port));
     }
 
     /// Something is queued: have a tick soon, to see that it moves. One load, unless it is the first after a calm.
@@ -196,13 +208,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Rings `alarm` at `at`.
     pub(crate) fn alarm_at(&self, at: Timestamp) -> Arc<Alarm> {
         let alarm = Arc::new(Alarm::default());
-        self.due.add(at, What::Reply(alarm.clone()), &*self.port);
+        drop(self.due.add(at, What::Reply(alarm.clone()), &*self.port));
         alarm
     }
 
     /// Has control told at `at`.
     pub(crate) fn remind_control(&self, at: Timestamp) {
-        self.due.add(at, What::Control, &*self.port);
+        drop(self.due.add(at, What::Control, &*self.port));
     }
 
     /// When the next tick is wanted.
@@ -263,12 +275,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn see_that_work_moves(&self, now: Timestamp) {
         let queued: usize = (0..self.lanes.len()).map(|lane| self.queued(lane)).sum();
         if queued == 0 {
-            self.due.watch_at.store(u64::MAX, Ordering::Release);
-            // A job that came in between saw the flag still set: look again.
-            if (0..self.lanes.len()).any(|lane| self.queued(lane) > 0) {
-                self.due.watch_queue(now, &self.clock, &*self.port);
+            // Under the lock under which submitters look at it: whoever comes later sees that nobody watches.
+            let _inbox = self.inbox.lock();
+            if (0..self.lanes.len()).all(|lane| self.queued(lane) == 0) {
+                self.due.watch_at.store(u64::MAX, Ordering::Release);
+                return;
             }
-            return;
         }
         self.due.watch_at.store(now.after(TICK).as_nanos(), Ordering::Release);
         let taken: u64 = (0..self.lanes.len()).map(|lane| self.taken(lane)).sum();

@@ -63,6 +63,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
         drop(ready);
         drop(before);
         self.after(after);
+        if job.header().is_cancelled() {
+            // Asked while the worker had it, it would have been told when it ran: now it need not run.
+            self.recall(&job.clone().erase());
+        }
         self.limit_again(job);
         true
     }
@@ -73,7 +77,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if expires <= self.clock.now() {
             self.expire_found(vec![job.clone()]);
         } else if expires != Timestamp::NEVER {
-            self.due.queued(expires, job.clone().erase(), &*self.port);
+            drop(self.due.queued(expires, job.clone().erase(), &*self.port));
         }
     }
 

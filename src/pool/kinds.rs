@@ -233,7 +233,7 @@ impl<W: Worker> ActorPool<W> {
         self.shared.plane.keep_unstarted();
         let report = self.shutdown(limit).await?;
         let unstarted = self.shared.plane.take_unstarted();
-        Ok((report, unstarted.into_iter().filter_map(|(cell, mut key)| cell.take(&mut key)).collect()))
+        Ok((report, unstarted.into_iter().filter_map(|(cell, mut key)| cell.reclaim(&mut key)).collect()))
     }
 
     /// Sends `job` to a worker, for synchronous callers; see [`Executor::submit_blocking`](crate::Executor::submit_blocking).

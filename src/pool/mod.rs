@@ -45,10 +45,10 @@ static POOLS: Mutex<Vec<Weak<dyn PoolExecutor>>> = parking_lot::const_mutex(Vec:
 
 /// Every pool of this process: the one that hurts is the one that nobody knew of. These handles own nothing.
 pub fn pools() -> Vec<Arc<dyn PoolExecutor>> {
-    let mut pools = POOLS.lock();
-    pools.retain(|pool| pool.strong_count() > 0);
+    let listed: Vec<Arc<dyn PoolExecutor>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
+    // Out of the lock: the last share in a pool that has ended may be dropped here, and with it what its user gave it.
     let alive = |pool: &Arc<dyn PoolExecutor>| pool.actor().get_status() < ractor::ActorStatus::Stopping;
-    pools.iter().filter_map(Weak::upgrade).filter(alive).collect()
+    listed.into_iter().filter(alive).collect()
 }
 
 impl<B: Backend> Pool<B> {
@@ -56,7 +56,10 @@ impl<B: Backend> Pool<B> {
         // The actor itself sets it as well: the same reference.
         let _ = shared.actor.set(actor.clone());
         let listed: Arc<dyn PoolExecutor> = shared.clone();
-        POOLS.lock().push(Arc::downgrade(&listed));
+        let mut pools = POOLS.lock();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&listed));
+        drop(pools);
         Self { shared, owner: owned.then(|| Arc::new(Owner(actor.clone()))) }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) terms: Terms,
     pub(crate) deadline: u64,
     pub(crate) expires: u64,
+    /// Asked to stop while a worker had it.
+    pub(crate) asked: bool,
 }
 
 /// A job in a worker's hands.
@@ -258,7 +260,7 @@ impl Model {
     pub(crate) fn enter(&mut self, no: No, lane: usize, terms: Terms) {
         let deadline = terms.deadline.map_or(u64::MAX, |span| self.now + span);
         let expires = terms.queue.map_or(u64::MAX, |limit| self.now + limit).min(deadline);
-        self.queues[lane].push_back(Job { no, lane, terms, deadline, expires });
+        self.queues[lane].push_back(Job { no, lane, terms, deadline, expires, asked: false });
         self.fates.insert(no, Fate::Open);
     }
 }

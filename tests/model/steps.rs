@@ -10,7 +10,12 @@ impl Model {
             Command::Submit { lane, terms } => self.submit(lane, terms),
             Command::Wait { lane } => self.wait(lane),
             Command::LeaveGate(no) => self.leave_gate(no),
-            Command::Cancel(no) => self.withdraw(no, Fate::Cancelled),
+            Command::Cancel(no) => {
+                self.withdraw(no, Fate::Cancelled);
+                if self.running().contains(&no) {
+                    self.run_mut(no).job.asked = true;
+                }
+            }
             Command::Begin(no) => self.run_mut(no).begun = true,
             Command::Finish(no) => self.finish(no, Fate::Completed),
             Command::Panic(no) => self.finish(no, Fate::Panicked),
@@ -106,6 +111,8 @@ impl Model {
         let run = self.unseat(no);
         if run.begun || run.condemned || self.fates[&no] != Fate::Open {
             self.end(no, Fate::Killed);
+        } else if run.job.asked {
+            self.end(no, Fate::Cancelled);
         } else if run.job.expires <= self.now {
             self.end(no, Fate::Expired);
         } else {
