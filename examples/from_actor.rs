@@ -13,8 +13,8 @@ use millpond::{
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
 
 const POOL: &str = "resolver-pool";
-/// For replies, in milliseconds: control is sent with a limit, always.
-const LIMIT_MS: u64 = 1_000;
+/// For replies, in milliseconds: control is sent with a limit, always. This one suits a machine that is busy with other things.
+const LIMIT_MS: u64 = 30_000;
 
 /// The application's own supervisor. Its state is its handle of the pool.
 struct Application;

@@ -2,13 +2,15 @@
 //!
 //! `cargo run --example quickstart`
 #![allow(clippy::print_stdout, reason = "a program's output")]
-#![allow(clippy::disallowed_methods, reason = "its jobs take their time by sleeping")]
 
 use std::error::Error;
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::sync::mpsc::sync_channel;
 
 use millpond::{JobError, JobOptions, JoinError, Limits, PoolExecutor, ThreadPool, TimeLimit};
+
+/// Where the slow jobs wait until they have been looked at.
+static DOOR: OnceLock<()> = OnceLock::new();
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let pool = ThreadPool::builder("quickstart").limits(Limits::new(1, 4)).build()?;
@@ -17,25 +19,28 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let sum = pool.submit_blocking(|| (1..=100u64).sum::<u64>())?.join()?;
     assert_eq!(sum, 5050);
 
-    // Jobs that take a while, with a label by which an operator finds them.
+    // Six slow jobs for at most four workers, with a label by which an operator finds them.
+    let (begin, begun) = sync_channel(6);
     let mut handles = Vec::new();
     for n in 0..6u64 {
+        let begin = begin.clone();
         let job = move || {
-            sleep(Duration::from_millis(200));
+            begin.send(n).expect("six have room");
+            DOOR.wait();
             n * n
         };
         handles.push(pool.with(JobOptions::new().label("square")).submit_blocking(job)?);
     }
-    while pool.saturation().active < 4 {
-        sleep(Duration::from_millis(1));
+    for _ in 0..4 {
+        begun.recv()?;
     }
 
     // How full is it? Who does what, since when, from which line?
     let saturation = pool.saturation();
-    println!("{saturation}");
-    println!("{}", pool.inventory_now());
     assert_eq!((saturation.active, saturation.queued), (4, 2));
+    println!("{}", pool.inventory_now());
 
+    DOOR.set(()).expect("it is opened once");
     let mut squares = Vec::new();
     for handle in handles {
         squares.push(handle.join()?);
@@ -47,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("as it should: {}", failed.as_ref().expect_err("it panicked"));
     assert!(matches!(failed, Err(JoinError::Job(JobError::Panicked(_)))));
 
-    let report = pool.blocking().shutdown(TimeLimit::secs(5))?;
+    let report = pool.blocking().shutdown(TimeLimit::secs(30))?;
     println!("shut down in {:?}", report.took);
     Ok(())
 }

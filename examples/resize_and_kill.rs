@@ -2,18 +2,21 @@
 //!
 //! `cargo run --example resize_and_kill`
 #![allow(clippy::print_stdout, reason = "a program's output")]
-#![allow(clippy::disallowed_methods, reason = "its jobs take their time by sleeping")]
 
 use std::error::Error;
+use std::future::pending;
 use std::time::Duration;
 
 use millpond::{
     Fate, JobError, JobHandle, JobOptions, JobStatus, Ladder, Limits, PoolEvent, PoolExecutor, Rung, Select, TaskPool,
     ThreadPool, TimeLimit,
 };
-use tokio::time::sleep;
+use tokio::sync::watch;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// For replies: control is asked with a limit, always. This one suits a machine that is busy with other things.
+const LIMIT: TimeLimit = TimeLimit::secs(30);
 
 #[tokio::main]
 async fn main() -> Outcome {
@@ -23,7 +26,7 @@ async fn main() -> Outcome {
     resize(&pool).await?;
     pause(&pool).await?;
     kill(&pool).await?;
-    pool.shutdown(TimeLimit::secs(5)).await?;
+    pool.shutdown(LIMIT).await?;
 
     // Everything that was done is in the stream; a reader that is too slow would be told how much it missed.
     let mut resizes = 0;
@@ -36,23 +39,34 @@ async fn main() -> Outcome {
 }
 
 /// Submits a job under a label, and waits until a worker has it.
-async fn running(pool: &TaskPool, label: &str, span: Duration) -> Result<JobHandle<()>, Box<dyn Error + Send + Sync>> {
-    let handle = pool.with(JobOptions::new().label(label)).submit(sleep(span)).await?;
+async fn running<F>(pool: &TaskPool, label: &str, job: F) -> Result<JobHandle<F::Output>, Box<dyn Error + Send + Sync>>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let handle = pool.with(JobOptions::new().label(label)).submit(job).await?;
     while handle.status() == JobStatus::Queued {
         tokio::task::yield_now().await;
     }
     Ok(handle)
 }
 
+/// A job that ends once the door is open.
+async fn behind(mut door: watch::Receiver<bool>) {
+    door.wait_for(|open| *open).await.expect("whoever can open it does");
+}
+
 /// A shrink stops nobody: it is a debt, paid by whoever ends a job. Growth is there at once.
 async fn resize(pool: &TaskPool) -> Outcome {
+    let (open, door) = watch::channel(false);
     let mut jobs = Vec::new();
     for _ in 0..4 {
-        jobs.push(running(pool, "batch", Duration::from_millis(400)).await?);
+        jobs.push(running(pool, "batch", behind(door.clone())).await?);
     }
     println!("{}", pool.inventory_now());
-    let shrunk = pool.resize(Limits::fixed(1), TimeLimit::default()).await?;
+    let shrunk = pool.resize(Limits::fixed(1), LIMIT).await?;
     assert_eq!(shrunk.debt, 3);
+    assert_eq!(pool.saturation().active, 4);
+    open.send(true)?;
     let left = shrunk.settled().await;
     println!("left to pay the debt: {left:?}");
     assert_eq!(left.len(), 3);
@@ -60,40 +74,45 @@ async fn resize(pool: &TaskPool) -> Outcome {
         job.await?;
     }
     assert_eq!(pool.saturation().workers, 1);
-    pool.resize(Limits::fixed(4), TimeLimit::default()).await?;
+    pool.resize(Limits::fixed(4), LIMIT).await?;
     Ok(())
 }
 
 /// Quiesced, a pool admits and does not dispatch.
 async fn pause(pool: &TaskPool) -> Outcome {
-    pool.quiesce(TimeLimit::default()).await?;
+    pool.quiesce(LIMIT).await?;
     let handle = pool.submit(async { "ran" }).await?;
-    sleep(Duration::from_millis(50)).await;
+    // No worker will take it, however long one waits.
     assert_eq!((pool.saturation().queued, handle.status()), (1, JobStatus::Queued));
-    pool.resume(TimeLimit::default()).await?;
+    pool.resume(LIMIT).await?;
     assert_eq!(handle.await?, "ran");
     Ok(())
 }
 
 /// By label, and by age. The rest of the pool does not notice.
 async fn kill(pool: &TaskPool) -> Outcome {
-    let old = running(pool, "old", Duration::from_secs(60)).await?;
-    sleep(Duration::from_millis(500)).await;
-    let stuck = running(pool, "stuck", Duration::from_secs(60)).await?;
-    let fine = running(pool, "fine", Duration::from_millis(300)).await?;
+    let (open, door) = watch::channel(false);
+    let old = running(pool, "old", pending::<()>()).await?;
+    let fine = running(pool, "fine", behind(door)).await?;
+    let stuck = running(pool, "stuck", pending::<()>()).await?;
 
     // The ladder asks first; this job does not listen, so its worker is told to leave, and at last it is taken.
     let ladder = Ladder::graceful(Duration::from_millis(20));
-    let report = pool.terminate(Select::label("stuck"), ladder, TimeLimit::default()).await?;
+    let report = pool.terminate(Select::label("stuck"), ladder, LIMIT).await?;
     assert_eq!((report.targets[0].fate, report.targets[0].rung), (Fate::Killed, Some(Rung::Kill)));
     assert!(matches!(stuck.await, Err(JobError::Killed(_))));
 
-    let aged = Select::active_longer_than(Duration::from_millis(450));
-    let report = pool.terminate(aged.clone(), Ladder::kill(), TimeLimit::default()).await?;
+    // Whatever began before `fine` did. A selector and an inventory make targets, and these jobs alone can be hit.
+    let inventory = pool.inventory(LIMIT).await?;
+    let mut jobs = inventory.workers.iter().filter_map(|row| row.job.as_ref());
+    let age = jobs.find(|job| job.id == fine.id()).expect("it runs").running_for;
+    let aged = Select::Targets(Select::active_longer_than(age).resolve(&inventory));
+    let report = pool.terminate(aged, Ladder::kill(), LIMIT).await?;
     println!("{:?}", report.targets);
     assert_eq!(report.targets.len(), 1);
     println!("{}", old.await.expect_err("its worker was killed"));
 
+    open.send(true)?;
     fine.await?;
     Ok(())
 }
@@ -106,7 +125,7 @@ async fn thread() -> Outcome {
     while stuck.status() == JobStatus::Queued {
         tokio::task::yield_now().await;
     }
-    let report = pool.terminate(Select::label("stuck"), Ladder::kill(), TimeLimit::default()).await?;
+    let report = pool.terminate(Select::label("stuck"), Ladder::kill(), LIMIT).await?;
     assert_eq!(report.targets[0].fate, Fate::Abandoned);
     println!("{}", stuck.await.expect_err("its worker is abandoned"));
     assert_eq!(pool.saturation().abandoned, 1);

@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     pool.submit(Request::Put("answer", 42)).await?.await?;
     assert_eq!(pool.submit(Request::Get("answer")).await?.await?, Some(42));
-    let before = pool.inventory(TimeLimit::secs(1)).await?.workers[0].worker;
+    let before = pool.inventory(TimeLimit::secs(30)).await?.workers[0].worker;
 
     // The panic is this job's outcome and nobody else's. The state it may have spoilt goes with its worker.
     let error = pool.submit(Request::Crash).await?.await.expect_err("it panics");
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     // The next job waits for the next incarnation of the slot, which starts anew.
     assert_eq!(pool.submit(Request::Get("answer")).await?.await?, None);
-    let row = pool.inventory(TimeLimit::secs(1)).await?.workers.remove(0);
+    let row = pool.inventory(TimeLimit::secs(30)).await?.workers.remove(0);
     assert_eq!((row.worker.slot, row.worker.generation), (before.slot, before.generation + 1));
     assert_eq!(row.restarts, 1);
 
@@ -82,6 +82,6 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("restart of {}: {:?}", decision.0, decision.1);
     assert_eq!(decision.0, before);
 
-    pool.shutdown(TimeLimit::secs(5)).await?;
+    pool.shutdown(TimeLimit::secs(30)).await?;
     Ok(())
 }

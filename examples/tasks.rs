@@ -2,15 +2,15 @@
 //!
 //! `cargo run --example tasks`
 #![allow(clippy::print_stdout, reason = "a program's output")]
-#![allow(clippy::disallowed_methods, reason = "its tasks take their time by sleeping")]
 
 use std::error::Error;
+use std::future::pending;
 use std::time::Duration;
 
 use millpond::{
     JobContext, JobError, JobOptions, JobStatus, Lane, Limits, PoolExecutor, RejectReason, TaskPool, TimeLimit,
 };
-use tokio::time::sleep;
+use tokio::sync::watch;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     time_limits(&pool).await?;
     cancellation(&pool).await?;
 
-    let report = pool.shutdown(TimeLimit::secs(5)).await?;
+    let report = pool.shutdown(TimeLimit::secs(30)).await?;
     assert_eq!(report.abandoned, 0);
     println!("in all: {}", pool.snapshot().ledger);
     Ok(())
@@ -34,14 +34,14 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// Two run and three wait: the sixth comes back, and the error says who holds the workers.
 async fn full(pool: &TaskPool) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (open, door) = watch::channel(false);
     let mut admitted = Vec::new();
     for n in 0..5u32 {
-        let job = async move {
-            sleep(Duration::from_millis(100)).await;
-            n
-        };
+        let mut door = door.clone();
+        let job = async move { door.wait_for(|open| *open).await.map(|_| n) };
         admitted.push(pool.with(JobOptions::new().label("slow_task")).submit(job).await?);
     }
+    // None of them ends before the door opens, so sooner or later two have begun.
     while pool.saturation().active < 2 {
         tokio::task::yield_now().await;
     }
@@ -52,9 +52,10 @@ async fn full(pool: &TaskPool) -> Result<(), Box<dyn Error + Send + Sync>> {
     // Nothing is lost: the job is in the error. Here the submitter runs it itself.
     assert_eq!(refused.into_job().await, "the sixth");
 
+    open.send(true)?;
     let mut sum = 0;
     for handle in admitted {
-        sum += handle.await?;
+        sum += handle.await??;
     }
     assert_eq!(sum, 10);
     Ok(())
@@ -63,19 +64,20 @@ async fn full(pool: &TaskPool) -> Result<(), Box<dyn Error + Send + Sync>> {
 /// Each limit is its own, and each is named in its error.
 async fn time_limits(pool: &TaskPool) -> Result<(), Box<dyn Error + Send + Sync>> {
     let overrun = pool.with(JobOptions::new().run_limit(Duration::from_millis(50)));
-    let overrun = overrun.submit(sleep(Duration::from_secs(60))).await?;
-    let error = overrun.await.expect_err("it would take a minute");
+    let error = overrun.submit(pending::<()>()).await?.await.expect_err("it would never end");
     println!("overrun: {error}");
     assert!(matches!(error, JobError::TimedOut(_)));
 
-    let busy =
-        [pool.submit(sleep(Duration::from_millis(200))).await?, pool.submit(sleep(Duration::from_millis(200))).await?];
+    let (open, door) = watch::channel(false);
+    let behind = |mut door: watch::Receiver<bool>| async move { door.wait_for(|open| *open).await.is_ok() };
+    let busy = [pool.submit(behind(door.clone())).await?, pool.submit(behind(door)).await?];
     let hurried = pool.with(JobOptions::new().label("hurried").queue_limit(Duration::from_millis(50)));
-    let error = hurried.submit(async {}).await?.await.expect_err("both workers are taken for longer");
+    let error = hurried.submit(async {}).await?.await.expect_err("both workers are taken");
     println!("queued for too long: {error}");
     assert!(matches!(error, JobError::TimedOut(_)));
+    open.send(true)?;
     for handle in busy {
-        handle.await?;
+        assert!(handle.await?);
     }
     Ok(())
 }

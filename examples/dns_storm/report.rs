@@ -71,11 +71,10 @@ impl Report {
         let mut json = run.to_json();
         match &run.error {
             _ if key == "millpond_unreserved" => {
-                json["failed"] = run.failed.into();
                 json["error"] = run.error.clone().into();
                 self.unreserved = run.error.clone().map(|error| (run.failed, run.n(), error));
             }
-            Some(error) => println!("  {} of {} failed, for instance: {error}", run.failed, run.n()),
+            Some(error) => print_wrapped(&format!("{key}: {} failed, for instance: {error}", run.failed)),
             None => {}
         }
         self.json.insert(key.to_owned(), json);
@@ -118,18 +117,19 @@ impl Report {
     }
 
     fn head(&self, title: &str) {
-        let columns = ["p50 ms", "p90 ms", "p99 ms", "max ms"].map(|name| format!(" {name:>10}")).concat();
-        println!("{}", self.bold(&format!("{title:<20} {:>5}{columns} {:>5}", "n", "> 1 s")));
+        let columns = ["p50 ms", "p90 ms", "p99 ms", "max ms"].map(|name| format!(" {name:>9}")).concat();
+        println!("{}", self.bold(&format!("{title:<20} {:>4}{columns} {:>6} {:>6}", "n", "> 1 s", "failed")));
     }
 
     fn line(&self, title: &str, run: &Run) {
         let [p50, p90, p99, max] = [50, 90, 99, 100].map(|percent| self.cell(run.percentile_ms(percent)));
-        let timeouts = self.paint(format!("{:>5}", run.timeouts()), run.timeouts() == 0);
-        println!("{title:<20} {:>5} {p50} {p90} {p99} {max} {timeouts}", run.n());
+        let [timeouts, failed] =
+            [run.timeouts(), run.failed].map(|count| self.paint(format!("{count:>6}"), count == 0));
+        println!("{title:<20} {:>4} {p50} {p90} {p99} {max} {timeouts} {failed}", run.n());
     }
 
     fn cell(&self, ms: f64) -> String {
-        self.paint(format!("{ms:>10.2}"), ms < GOOD_MS)
+        self.paint(format!("{ms:>9.2}"), ms < GOOD_MS)
     }
 
     fn paint(&self, text: String, good: bool) -> String {

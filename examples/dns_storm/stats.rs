@@ -56,6 +56,7 @@ impl Run {
             "p99_ms": self.percentile_ms(99),
             "max_ms": self.max_ms(),
             "timeouts": self.timeouts(),
+            "failed": self.failed,
         })
     }
 }

@@ -122,24 +122,109 @@ impl Inventory {
     }
 }
 
+/// Prints the pool's counters and a row for each worker, aligned, at 80 columns. Where a label or a path does not fit, `…` stands
+/// for the middle of the label or the front of the path. Numbers are never cut, so enormous ones make wider rows.
 impl fmt::Display for Inventory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "pool `{}`: {}", self.pool, self.saturation)?;
-        write!(f, "{:<8} {:<9} {:>9}  {:<8} {:<16} from", "worker", "state", "for", "job", "label")?;
-        for row in &self.workers {
-            let span = Seconds(row.in_state_for);
-            write!(f, "\n{:<8} {:<9} {span:>9}  ", row.worker.to_string(), row.state)?;
-            match &row.job {
-                Some(job) => {
-                    let label = job.label.as_deref().unwrap_or("-");
-                    let from = job.submitted_from;
-                    write!(f, "{:<8} {label:<16} {}:{}", job.id.to_string(), from.file(), from.line())?;
-                }
-                None => f.write_str("-")?,
-            }
-        }
-        Ok(())
+        write!(f, "pool `{}`: {}", self.pool, self.saturation)?;
+        let lines: Vec<_> = self.workers.iter().map(Line::of).collect();
+        write_table(f, &lines)
     }
+}
+
+/// Columns of a terminal that nobody has resized.
+const WIDTH: usize = 80;
+/// What a label keeps at the cost of a long path, and a path at the cost of long numbers.
+const LABEL: usize = 12;
+const FROM: usize = 16;
+
+/// One row as text.
+struct Line<'a> {
+    worker: String,
+    state: WorkerState,
+    span: String,
+    job: Option<JobText<'a>>,
+}
+
+struct JobText<'a> {
+    id: String,
+    label: String,
+    file: &'a str,
+    line: String,
+}
+
+impl<'a> Line<'a> {
+    fn of(row: &'a WorkerRow) -> Self {
+        let job = row.job.as_ref().map(|job| {
+            let from = job.submitted_from;
+            JobText::new(job.id.to_string(), job.label.as_deref(), from.file(), from.line())
+        });
+        Self { worker: row.worker.to_string(), state: row.state, span: Seconds(row.in_state_for).to_string(), job }
+    }
+}
+
+impl<'a> JobText<'a> {
+    fn new(id: String, label: Option<&str>, file: &'a str, line: u32) -> Self {
+        // A label is any text; a line break or an escape in it must not tear the table.
+        let label = elided(label.unwrap_or("-"), WIDTH).replace(char::is_control, "\u{fffd}");
+        Self { id, label, file, line: format!(":{line}") }
+    }
+
+    fn from_len(&self) -> usize {
+        columns(self.file) + self.line.len()
+    }
+}
+
+fn write_table(f: &mut impl fmt::Write, lines: &[Line<'_>]) -> fmt::Result {
+    let jobs = || lines.iter().filter_map(|line| line.job.as_ref());
+    let worker = widest(6, lines.iter().map(|line| columns(&line.worker)));
+    let span = widest(7, lines.iter().map(|line| columns(&line.span)));
+    let id = widest(5, jobs().map(|job| columns(&job.id)));
+    let rest = WIDTH.saturating_sub(worker + 1 + 9 + 1 + span + 2 + id + 1);
+    let label = widest(5, jobs().map(|job| columns(&job.label)));
+    let from = widest(4, jobs().map(JobText::from_len));
+    let label = label.min(rest.saturating_sub(from + 1).max(LABEL));
+    let from = rest.saturating_sub(label + 1).max(FROM);
+
+    write!(f, "\n{:<worker$} {:<9} {:>span$}  {:<id$} {:<label$} from", "worker", "state", "for", "job", "label")?;
+    for line in lines {
+        write!(f, "\n{:<worker$} {:<9} {:>span$}  ", line.worker, line.state, line.span)?;
+        let Some(job) = &line.job else {
+            f.write_char('-')?;
+            continue;
+        };
+        let file = tail(job.file, from.saturating_sub(job.line.len()));
+        write!(f, "{:<id$} {:<label$} {file}{}", job.id, elided(&job.label, label), job.line)?;
+    }
+    Ok(())
+}
+
+fn widest(least: usize, widths: impl Iterator<Item = usize>) -> usize {
+    widths.fold(least, usize::max)
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// `text` in at most `width` columns: its two ends, if need be.
+fn elided(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let front: String = text.chars().take(kept - kept / 2).collect();
+    format!("{front}…{}", last(text, kept / 2))
+}
+
+/// `text` in at most `width` columns: its end, if need be.
+fn tail(text: &str, width: usize) -> String {
+    if columns(text) <= width { text.to_owned() } else { format!("…{}", last(text, width.saturating_sub(1))) }
+}
+
+fn last(text: &str, count: usize) -> &str {
+    let from = text.char_indices().rev().take(count).last().map_or(text.len(), |(at, _)| at);
+    &text[from..]
 }
 
 /// A span as a person reads it: `41.2 s`, `350 ms`, `12 µs`.
@@ -155,5 +240,71 @@ impl fmt::Display for Seconds {
         } else {
             format!("{:.0} µs", secs * 1e6)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy<'a>(worker: &str, span: Duration, id: u64, label: &str, file: &'a str, line: u32) -> Line<'a> {
+        let job = JobText::new(JobId(id).to_string(), Some(label), file, line);
+        Line {
+            worker: worker.to_owned(),
+            state: WorkerState::Condemned,
+            span: Seconds(span).to_string(),
+            job: Some(job),
+        }
+    }
+
+    fn table(lines: &[Line<'_>]) -> Vec<String> {
+        let mut text = String::new();
+        write_table(&mut text, lines).expect("a string takes everything");
+        text.lines().skip(1).map(str::to_owned).collect()
+    }
+
+    const SPAN: Duration = Duration::from_millis(41_200);
+
+    #[test]
+    fn everyday_rows_fit_80_columns_uncut() {
+        let idle = Line { worker: "1.1".to_owned(), state: WorkerState::Idle, span: "12 µs".to_owned(), job: None };
+        let rows = table(&[busy("0.1", SPAN, 7, "stuck_call", "examples/dns_storm/operator.rs", 27), idle]);
+        let expected = [
+            "worker state         for  job   label      from",
+            "0.1    condemned  41.2 s  #7    stuck_call examples/dns_storm/operator.rs:27",
+            "1.1    idle        12 µs  -",
+        ];
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn long_labels_and_paths_are_elided_and_numbers_are_not() {
+        let path = "/home/somebody/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/resolver-0.25.2/src/lookup.rs";
+        let label = "nightly-report-of-every-customer-in-europe";
+        let rows = table(&[
+            busy("0.1", SPAN, 7, "short", path, 1234),
+            busy("12345.678", Duration::from_secs(9_999_999), 123_456_789, label, path, 56_789),
+            busy("2.1", SPAN, 8, &"é".repeat(1 << 20), "src/main.rs", 3),
+            busy("3.1", SPAN, 9, "two\nlines\x1b[31m", "src/main.rs", 4),
+        ]);
+        for row in &rows {
+            assert!(columns(row) <= WIDTH, "{} columns: {row}", columns(row));
+        }
+        assert!(rows[1].ends_with("/lookup.rs:1234"), "{}", rows[1]);
+        assert!(rows[2].starts_with("12345.678 condemned 9999999.0 s  #123456789 nightl…urope …"), "{}", rows[2]);
+        assert!(rows[2].ends_with("lookup.rs:56789"), "{}", rows[2]);
+        assert_eq!((rows.len(), rows[3].matches('…').count()), (5, 1));
+        // Every column begins where its heading does.
+        let from = rows[0].find("from").expect("a heading");
+        let begins = |row: &String| row.chars().nth(from - 1) == Some(' ') && row.chars().nth(from) != Some(' ');
+        assert!(rows[1..].iter().all(begins), "{rows:#?}");
+    }
+
+    #[test]
+    fn numbers_that_leave_no_room_make_wider_rows() {
+        let rows = table(&[busy("4294967295.4294967295", Duration::MAX, u64::MAX, "label", "src/main.rs", u32::MAX)]);
+        for number in ["4294967295.4294967295", "18446744073709551616.0 s", "#18446744073709551615", ":4294967295"] {
+            assert!(rows[1].contains(number), "{number} in {}", rows[1]);
+        }
     }
 }
