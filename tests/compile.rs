@@ -1,4 +1,4 @@
-//! The contracts, as code that has to compile (house 12.5): a kind of pool of one's own, pools behind trait objects, a refused job
+//! The contracts, as code that has to compile: a kind of pool of one's own, pools behind trait objects, a refused job
 //! through `?`, generic code, blocking control. Each also runs, so that what compiles is known to work.
 
 #![allow(missing_docs, reason = "the names of tests say what they guard")]
@@ -44,7 +44,7 @@ fn errand(value: u64) -> Errand {
     Box::new(move || value)
 }
 
-/// A backend that wraps another and forwards what it does not change (house 5).
+/// Changes one thing about another backend, and leaves all else to it.
 struct Renamed<B>(B);
 
 impl<B: Backend> Backend for Renamed<B> {
@@ -125,7 +125,7 @@ impl Worker for Adder {
     }
 }
 
-/// Both at once and dyn-compatible, submission boxed.
+/// `DynExecutor` is for those who submit and control through one trait object.
 #[tokio::test]
 async fn one_type_of_job_goes_to_any_pool_that_takes_it() -> Outcome {
     type Job = Box<dyn FnOnce() -> u64 + Send>;

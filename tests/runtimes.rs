@@ -186,7 +186,7 @@ fn a_pool_is_used_from_wherever_its_handle_goes() -> Outcome {
     Ok(())
 }
 
-/// House 3: limits and control hold "for synchronous callers, foreign executors and blocked runtimes alike".
+/// `DESIGN.md`, section 3: neither control nor a limit needs the caller's runtime.
 #[test]
 fn control_answers_while_the_callers_runtime_is_blocked() -> Outcome {
     let runtime = current_thread();

@@ -1,13 +1,14 @@
 //! What a pool is told before it starts, or by a resize.
 
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use millpond::{
-    BuildError, ConfigError, ControlError, JobOptions, Lane, Limits, PoolBuilder, PoolExecutor, RejectReason,
-    ThreadPool, Threads, TimeLimit,
+    BuildError, ConfigError, ControlError, Fate, Health, JobError, JobOptions, JoinError, Ladder, Lane, LimitKind,
+    Limits, PoolBuilder, PoolExecutor, RejectReason, Select, ThreadPool, Threads, TimeLimit,
 };
 
-use crate::{LIMIT, builder, goes_on, pool};
+use crate::{LIMIT, builder, goes_on, pool, until};
 
 #[track_caller]
 fn refused_config(builder: PoolBuilder<Threads>, parts: &[&str]) -> ConfigError {
@@ -88,6 +89,71 @@ fn absurdly_long_time_limits_never_pass() {
     assert_eq!(pool.with(options).submit_blocking(|| 4).expect("a place").join().expect("it runs"), 4);
     assert!(pool.blocking().inventory(TimeLimit(Duration::MAX)).is_ok());
     assert!(pool.blocking().shutdown(TimeLimit(Duration::MAX)).is_ok());
+}
+
+#[test]
+fn a_queue_without_a_bound_worth_the_name() {
+    let boundless = |name| Lane::new(name).capacity(usize::MAX);
+    let pool =
+        builder("boundless").default_lane(boundless("default")).lane(boundless("b")).build().expect("it is large");
+    assert_eq!(pool.saturation().queue_capacity, usize::MAX, "a sum that does not run over");
+    pool.blocking().quiesce(LIMIT).expect("it answers");
+    let jobs =
+        ["default", "b"].repeat(50).into_iter().map(|lane| pool.with(JobOptions::new().lane(lane)).try_submit(|| 1));
+    let jobs: Vec<_> = jobs.collect::<Result<_, _>>().expect("a place for each");
+    pool.blocking().resume(LIMIT).expect("it answers");
+    assert_eq!(jobs.into_iter().map(|job| job.join().expect("it runs")).sum::<u64>(), 100);
+    goes_on(&pool);
+}
+
+/// No worker may be lost at all: the one that is takes its seat along until it returns.
+#[test]
+fn an_abandoned_cap_of_zero() {
+    let pool = builder("bad-cap").abandoned_cap(0).build().expect("it is strict, not wrong");
+    let (release, held) = sync_channel::<()>(1);
+    let stuck = pool.submit_blocking(move || held.recv().is_ok()).expect("a place");
+    until(|| pool.saturation().active == 1);
+    let report = pool.blocking().terminate(Select::job(stuck.id()), Ladder::kill(), LIMIT).expect("it answers");
+    assert_eq!(report.targets[0].fate, Fate::Abandoned);
+    until(|| pool.snapshot().health == Health::Unavailable);
+    let refused = pool.try_submit(|| 5).expect_err("there is no seat");
+    assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 0, .. }), "{refused}");
+    assert_eq!(refused.into_job()(), 5);
+    release.send(()).expect("the job listens");
+    until(|| pool.saturation().abandoned == 0);
+    goes_on(&pool);
+}
+
+/// The ladder for an overrun is then climbed at once, and takes nobody else along.
+#[test]
+fn a_kill_grace_of_zero() {
+    let pool = builder("bad-grace").kill_grace(Duration::ZERO).build().expect("it is strict, not wrong");
+    let (release, held) = sync_channel::<()>(1);
+    let limited = JobOptions::new().run_limit(Duration::from_millis(5));
+    let stuck = pool.with(limited).submit_blocking(move || held.recv().is_ok()).expect("a place");
+    let error = stuck.join().expect_err("it overran");
+    assert!(matches!(&error, JoinError::Job(JobError::TimedOut(why)) if why.limit == LimitKind::Run), "{error}");
+    goes_on(&pool);
+    assert_eq!(pool.saturation().abandoned, 1, "another worker had the seat by then");
+    release.send(()).expect("the job listens");
+    until(|| pool.saturation().abandoned == 0);
+    goes_on(&pool);
+}
+
+/// The last handle's drop ends it then and there: no job is left without an outcome.
+#[test]
+fn a_shutdown_limit_of_zero() {
+    let pool = builder("bad-end").shutdown_limit(Duration::ZERO).build().expect("it is strict, not wrong");
+    goes_on(&pool);
+    let (_release, held) = sync_channel::<()>(1);
+    let stuck = pool.submit_blocking(move || held.recv().is_ok()).expect("a place");
+    until(|| pool.saturation().active == 1);
+    let queued = pool.submit_blocking(|| true).expect("a place");
+    drop(pool);
+    let error = queued.join().expect_err("there was no time for it");
+    assert!(matches!(error, JoinError::Job(JobError::NotStarted(_))), "{error}");
+    let error = stuck.join().expect_err("it does not end");
+    assert!(matches!(error, JoinError::Job(JobError::Abandoned(_))), "{error}");
 }
 
 #[test]

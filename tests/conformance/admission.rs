@@ -1,4 +1,4 @@
-//! Admission (house 6): who is let in, who waits, who is turned away.
+//! Admission: who is let in, who waits, who is turned away.
 
 use millpond::{Lane, Limits, PoolExecutor, RejectReason};
 use tokio_test::{assert_pending, task::spawn};
@@ -23,7 +23,7 @@ fn rejecting(capacity: usize) -> Lane {
     Lane::new("default").capacity(capacity).reject_when_full()
 }
 
-/// House 12.2: "a pool of N with capacity c admits exactly N + c long jobs, however fast workers take them".
+/// `DESIGN.md`, section 2: how many get in does not depend on whether a worker has taken one yet.
 fn a_pool_of_n_with_capacity_c_admits_exactly_n_plus_c<S: Subject>() {
     for taken_first in [false, true] {
         let pool = build::<S>("n-plus-c", |builder| builder.limits(Limits::fixed(2)).default_lane(rejecting(3)));
@@ -47,7 +47,7 @@ fn a_pool_of_n_with_capacity_c_admits_exactly_n_plus_c<S: Subject>() {
     }
 }
 
-/// House 6: "capacity 0 = direct hand-over". A job whose outcome is known has given its place back already.
+/// Without a queue it takes a free worker to let a job in. A job whose outcome is known has given its place back already.
 fn a_lane_of_capacity_zero_hands_over_to_a_free_worker<S: Subject>() {
     let pool = build::<S>("hand-over", |builder| builder.limits(Limits::fixed(2)).default_lane(rejecting(0)));
     let (first, second) = (Gate::new(), Gate::new());
@@ -62,7 +62,7 @@ fn a_lane_of_capacity_zero_hands_over_to_a_free_worker<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "a free worker, or one that is being started".
+/// Nor has that worker to be up already: a seat that can be filled counts.
 fn a_pool_that_is_not_up_yet_admits_for_workers_that_can_be_started<S: Subject>() {
     let pool = build::<S>("on-demand", |builder| builder.limits(Limits::new(0, 2)).default_lane(rejecting(0)));
     let gate = Gate::new();
@@ -74,7 +74,7 @@ fn a_pool_that_is_not_up_yet_admits_for_workers_that_can_be_started<S: Subject>(
     at_rest(&pool);
 }
 
-/// House 6: "a refused job comes back inside the error, so the caller may run it".
+/// Whoever is refused still has the job, unharmed, and can run it.
 fn a_refused_job_comes_back_intact_from_all_three_forms<S: Subject>() {
     let pool = build::<S>("comes-back", |builder| builder.limits(Limits::fixed(1)).default_lane(rejecting(0)));
     let gate = Gate::new();
@@ -94,7 +94,7 @@ fn a_refused_job_comes_back_intact_from_all_three_forms<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "says what happens when it is full: wait, with a limit".
+/// A lane is full only until one of its places is given back.
 fn a_lane_that_waits_lets_the_submitter_in_when_a_place_comes_free<S: Subject>() {
     let pool =
         build::<S>("waits", |builder| builder.limits(Limits::fixed(1)).default_lane(Lane::new("default").capacity(0)));
@@ -112,7 +112,7 @@ fn a_lane_that_waits_lets_the_submitter_in_when_a_place_comes_free<S: Subject>()
     at_rest(&pool);
 }
 
-/// House 5: `submit_blocking` waits as `submit` does.
+/// A thread waits at the gate as a task does.
 fn a_blocking_submitter_waits_at_the_gate<S: Subject>() {
     let pool =
         build::<S>("blocks", |builder| builder.limits(Limits::fixed(1)).default_lane(Lane::new("default").capacity(0)));
@@ -132,7 +132,7 @@ fn a_blocking_submitter_waits_at_the_gate<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: first in, first out within a lane.
+/// One lane, one worker, no limits: nothing may change the order.
 fn jobs_of_a_lane_run_in_the_order_of_admission<S: Subject>() {
     let pool = build::<S>("fifo", |builder| builder.limits(Limits::fixed(1)));
     let gate = Gate::new();
@@ -168,7 +168,7 @@ fn jobs_are_numbered_in_the_order_of_admission<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "a submitter that goes away leaves no trace"; invariant 7.
+/// Invariant 7, for a submit whose future is dropped.
 fn a_submitter_that_goes_away_leaves_no_trace<S: Subject>() {
     let pool = build::<S>("goes-away", |builder| {
         builder.limits(Limits::fixed(1)).default_lane(Lane::new("default").capacity(0))

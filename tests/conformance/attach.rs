@@ -1,4 +1,4 @@
-//! Typed handles from actors and names (house 5): `from_actor`, `from_registry`, and what they answer otherwise.
+//! Typed handles from actors and names: `from_actor`, `from_registry`, and what they answer otherwise.
 
 use millpond::{
     AttachError, CallWith, Capabilities, ControlError, Limits, Pool, PoolBuilder, PoolExecutor, PoolMessage, TaskPool,
@@ -33,7 +33,7 @@ fn a_pool_is_found_by_its_registered_name<S: Subject>() {
     assert_eq!((again.saturation().limit, again.capabilities()), (2, pool.capabilities()));
 }
 
-/// House 5: it belongs to the handles that `build` gave, and their clones.
+/// Else a dashboard would keep alive every pool that it looked at.
 fn a_handle_that_was_looked_up_owns_nothing<S: Subject>() {
     let pool = fixed::<S>("owns-nothing", 1);
     let onlooker = soon(Pool::<S::Backend>::from_registry(pool.name())).expect("it is there");

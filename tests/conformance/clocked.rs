@@ -26,7 +26,7 @@ fn clocked<S: Subject>(what: &str, limits: Limits) -> (PoolOf<S>, SettableClock)
     (pool, clock)
 }
 
-/// House 6: "queue wait, running for .. last beat".
+/// How long a job waited, how long it runs, and when it last gave a sign.
 fn ages_are_read_off_the_pools_clock<S: Subject>() {
     let (pool, clock) = clocked::<S>("ages", Limits::fixed(1));
     let (first, second) = (Gate::new(), Gate::new());
@@ -51,7 +51,7 @@ fn ages_are_read_off_the_pools_clock<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: selector "active for longer than".
+/// The selector by age goes by how long the job has run.
 fn active_longer_than_takes_the_old_and_leaves_the_young<S: Subject>() {
     let (pool, clock) = clocked::<S>("older", Limits::fixed(2));
     // A worker that comes up while the clock is moved may have read it before.
@@ -81,7 +81,7 @@ fn active_longer_than_takes_the_old_and_leaves_the_young<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "leave after `idle_timeout` down to `min`; the longest idle leaves first".
+/// Down to `min` and no further; who has been idle for longest goes first.
 fn idle_workers_above_min_leave_after_the_idle_timeout<S: Subject>() {
     let (pool, clock) = clocked::<S>("idle-out", Limits::new(1, 4).idle_timeout(SECOND * 8));
     let (early, late) = (Gate::new(), Gate::new());
@@ -129,7 +129,7 @@ fn shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over<S: Subject>()
     assert_eq!(report.took, SECOND * 6);
 }
 
-/// House 12.3: "tests in one process do not move each other's time".
+/// `DESIGN.md`, section 3: a pool has no time but that of its own clock.
 fn the_real_clock_does_not_move_a_settable_one<S: Subject>() {
     let (pool, clock) = clocked::<S>("standstill", Limits::fixed(1));
     let (other, other_clock) = clocked::<S>("other-clock", Limits::fixed(1));

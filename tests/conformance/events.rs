@@ -1,4 +1,4 @@
-//! Events (house 6 and the issue's item 5): bounded, with lag reported to a slow reader.
+//! Events: what a pool tells whoever listens, and what it tells those who listen too slowly.
 
 use millpond::{Exit, Health, Ladder, Limits, PoolEvent, PoolExecutor, Rung, Select};
 
@@ -42,7 +42,7 @@ fn what_happens_to_a_pool_is_told<S: Subject>() {
     assert!(!between.iter().any(unhealthy));
 }
 
-/// The issue: "`events()` bounded, with lag reported to a slow reader".
+/// What is kept for a reader is bounded, and what was lost to that is counted for it.
 fn a_slow_reader_is_told_how_much_it_missed<S: Subject>() {
     let pool = fixed::<S>("slow-reader", 1);
     until("it is up", || pool.saturation().idle == 1);
@@ -73,7 +73,7 @@ fn a_stream_ends_with_its_pool<S: Subject>() {
     assert!(events.try_next().is_none());
 }
 
-/// House 6: "exits say why: .. killed (by whom ..)".
+/// The exit says that it was killed, and by whom.
 fn what_becomes_of_a_killed_worker_is_told<S: Subject>() {
     let pool = fixed::<S>("killed-event", 1);
     let gate = Gate::new();

@@ -1,4 +1,4 @@
-//! Extending a pool (house 5): interceptors, per-thread state, workers with state of their own.
+//! Extending a pool: interceptors, per-thread state, workers with state of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ impl Interceptor for Clumsy {
     }
 }
 
-/// House 5: "an interceptor around each job on the worker"; `after` runs in reverse.
+/// On the way in as they were added, on the way out in reverse.
 fn interceptors_are_called_around_each_job_in_order<S: Intercepted>() {
     let notes = Notes::default();
     let (outer, inner) = (Notes(notes.0.clone(), "outer"), Notes(notes.0.clone(), "inner"));
@@ -97,7 +97,7 @@ fn connected(name: &str) -> ThreadPool {
     ThreadPool::builder(name).limits(Limits::fixed(1)).initializer(connect).build().expect("it is built")
 }
 
-/// House 4 of the issue: "`submit_with` for per-thread state".
+/// `submit_with`: one state for each thread, and the same one for each of its jobs.
 #[test]
 fn a_threads_state_is_made_by_its_initializer_and_kept_between_jobs() {
     let name = named::<OnThreads>("state");
@@ -178,7 +178,7 @@ impl Worker for Counter {
     }
 }
 
-/// House 5: a worker actor with state of its own; it is `stop`ped when it leaves other than by a panic or a kill.
+/// The state goes with a panic, and is handed to `stop` when the worker leaves in peace.
 #[test]
 fn a_worker_actor_keeps_its_state_until_it_panics_and_is_stopped_when_it_leaves() {
     let stopped = Arc::new(AtomicUsize::new(0));
@@ -198,7 +198,7 @@ fn a_worker_actor_keeps_its_state_until_it_panics_and_is_stopped_when_it_leaves(
     at_rest(&pool);
 }
 
-/// House 6: "the typed `shutdown_returning` hands unstarted jobs back"; each of them is handed back or run, never both.
+/// Each job is handed back or run, never both.
 #[test]
 fn a_shutdown_that_returns_hands_unstarted_jobs_back_in_order() {
     let pool = build::<OnActors>("returning", |builder| builder.limits(Limits::fixed(1)));

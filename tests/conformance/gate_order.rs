@@ -1,4 +1,4 @@
-//! The line at the gate (house 6), on a clock that stands still, so that no promise runs out under the test.
+//! The line at the gate, on a clock that stands still, so that no promise runs out under the test.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn narrow<S: Subject>(what: &str, capacity: usize) -> (PoolOf<S>, SettableClock)
     (pool, clock)
 }
 
-/// House 5: `try_submit` "never overtakes those who wait", though the place that was promised looks free.
+/// A place that is promised looks free, and is not to be had by `try_submit`.
 fn nobody_overtakes_those_who_wait<S: Subject>() {
     let (pool, _clock) = narrow::<S>("overtake", 0);
     let gate = Gate::new();
@@ -45,7 +45,7 @@ fn nobody_overtakes_those_who_wait<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: the line is first in, first out, one for each place that comes free.
+/// Who came first is let in first, one for each place that comes free.
 fn waiters_are_let_in_in_their_order<S: Subject>() {
     let (pool, _clock) = narrow::<S>("line", 0);
     let gate = Gate::new();
@@ -69,7 +69,7 @@ fn waiters_are_let_in_in_their_order<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "a grant to a waiting submitter is revocable until it is received"; invariant 7.
+/// Invariant 7, between grant and receipt.
 fn a_promised_place_that_is_dropped_goes_to_the_next_in_line<S: Subject>() {
     let (pool, _clock) = narrow::<S>("dropped-promise", 0);
     let gate = Gate::new();
@@ -88,7 +88,7 @@ fn a_promised_place_that_is_dropped_goes_to_the_next_in_line<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "the timer takes back what nobody polls"; the submitter keeps its job and goes to the end of the line.
+/// A submitter that does not come for its place keeps its job and goes to the end of the line.
 fn a_promise_that_nobody_comes_for_is_revoked<S: Subject>() {
     let (pool, clock) = narrow::<S>("revoked", 0);
     let gate = Gate::new();
@@ -113,7 +113,7 @@ fn a_promise_that_nobody_comes_for_is_revoked<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: a job that leaves the queue, from anywhere in it, frees its place at that moment.
+/// The place comes back with the cancellation, not when a worker would have come to the job.
 fn a_place_freed_by_a_cancelled_job_goes_to_a_waiter<S: Subject>() {
     let (pool, _clock) = narrow::<S>("freed", 1);
     let gate = Gate::new();

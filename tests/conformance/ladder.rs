@@ -1,4 +1,4 @@
-//! The ladder (house 6): cancel asks, stop waits for the job's end, kill takes; the report names the rung that worked.
+//! The ladder: cancel asks, stop waits for the job's end, kill takes; the report says which of them did it.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ fn a_job_that_does_not_listen_is_still_running_after_a_cooperative_ladder<S: Sub
     at_rest(&pool);
 }
 
-/// House 2: "stop asks a *worker*, which leaves after its job".
+/// Stop costs no job: the worker ends the one that it has, and then goes.
 fn stop_lets_the_job_end_and_takes_the_worker_after_it<S: Subject>() {
     for by_job in [true, false] {
         let pool = fixed::<S>("stop", 1);
@@ -96,7 +96,7 @@ fn stop_takes_an_idle_worker_at_once<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 2: "the answer names the rung that worked".
+/// Who listens is not killed; the report tells the two apart.
 fn a_graceful_ladder_goes_up_to_kill_only_if_it_must<S: Subject>() {
     let pool = fixed::<S>("graceful", 2);
     let gate = Gate::new();
@@ -117,7 +117,7 @@ fn a_graceful_ladder_goes_up_to_kill_only_if_it_must<S: Subject>() {
     at_rest(&pool);
 }
 
-/// Invariant 1; house 6: "a late result of an abandoned worker is ignored (first writer wins)".
+/// Invariant 1: what the job returns after its outcome was written changes nothing.
 fn a_killed_job_has_one_outcome_whatever_it_returns_later<S: Subject>() {
     let pool = fixed::<S>("late", 1);
     let gate = Gate::new();
@@ -141,7 +141,7 @@ fn a_killed_job_has_one_outcome_whatever_it_returns_later<S: Subject>() {
     assert_eq!(ledger.abandoned, u64::from(abandoned));
 }
 
-/// House 6, the table of backends: an actor is "dropped when its job next returns `Pending`; not within the grace: abandoned".
+/// An async worker too can be out of reach: one whose job blocks the thread is given up when the grace is over.
 fn a_job_that_never_yields_is_abandoned_and_counted_until_it_returns<S: Subject>() {
     let pool = fixed::<S>("never-yields", 1);
     let gate = Gate::new();
@@ -175,7 +175,7 @@ fn a_ladder_without_a_rung_does_nothing<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 3, rule 3: "a worker that finishes n while condemned leaves without taking another".
+/// `DESIGN.md`, section 1: from `Condemned` no way leads back to a job.
 fn a_condemned_worker_takes_no_other_job<S: Subject>() {
     let pool = fixed::<S>("condemned", 1);
     let gate = Gate::new();

@@ -1,4 +1,4 @@
-//! Lanes and their reserves (house 6; invariant 6: a lane's reserve is never taken by another lane).
+//! Lanes and their reserves, and invariant 6.
 
 use std::sync::mpsc::sync_channel;
 
@@ -40,7 +40,7 @@ fn a_reserve_is_never_taken_by_another_lane<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: a reserve is a floor, not a ceiling, and a lane that uses its reserve leaves the rest to all.
+/// A reserve is a floor, not a ceiling, and a lane that uses its reserve leaves the rest to all.
 fn a_lane_may_take_more_than_its_reserve_of_what_is_free<S: Subject>() {
     let pool = build::<S>("beyond", |builder| builder.limits(Limits::fixed(3)).lane(Lane::new("dns").reserve(1)));
     let (dns_gate, gate) = (Gate::new(), Gate::new());
@@ -74,7 +74,7 @@ fn a_reserved_lane_without_a_queue_has_room_behind_anothers_backlog<S: Subject>(
     at_rest(&pool);
 }
 
-/// House 6: "among lanes that may start: round robin first".
+/// A long queue in one lane does not make another's jobs wait for all of it.
 fn lanes_that_may_start_take_turns<S: Subject>() {
     let pool =
         build::<S>("turns", |builder| builder.limits(Limits::fixed(1)).lane(Lane::new("a")).lane(Lane::new("b")));
@@ -100,7 +100,7 @@ fn lanes_that_may_start_take_turns<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "each lane has a bounded queue" of its own.
+/// Each lane's bound is its own.
 fn a_full_lane_does_not_close_the_others<S: Subject>() {
     let small = Lane::new("small").capacity(1).reject_when_full();
     let pool = build::<S>("full-lane", |builder| builder.limits(Limits::fixed(1)).lane(small));
@@ -117,7 +117,7 @@ fn a_full_lane_does_not_close_the_others<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "lowering `max` or `min` below that is refused with the conflict named".
+/// The lanes and their reserves are fixed, so it is the resize that has to give way; nothing changes.
 fn limits_that_would_break_a_reserve_are_refused_with_the_conflict_named<S: Subject>() {
     let pool = build::<S>("conflict", |builder| builder.limits(Limits::fixed(3)).lane(Lane::new("dns").reserve(2)));
     for limits in [Limits::new(1, 3), Limits::fixed(1), Limits::fixed(2)] {

@@ -1,5 +1,4 @@
-//! The ledger (house 6; invariant 1): it balances at rest after any mixture, and no snapshot under load shows a term that runs
-//! backwards.
+//! The ledger and invariant 1: whatever was done, it adds up at rest, and under load none of its terms ever goes down.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,8 +51,7 @@ fn every_way_to_end_has_its_term<S: Subject>() {
     assert_eq!(expected.ended(), 6);
 }
 
-/// House 10: "all bookkeeping happens **before** the outcome is published, or whoever awaits a job and then reads the ledger is
-/// surprised".
+/// Whoever has awaited a job finds it in the ledger: the count comes before the outcome.
 fn the_ledger_is_up_to_date_when_an_outcome_is_known<S: Subject>() {
     let pool = fixed::<S>("up-to-date", 2);
     for n in 1..=200 {

@@ -1,4 +1,4 @@
-//! Quiesce and resume, drain, shutdown (house 2 and 6; invariant 9: shutdown returns by its deadline, whatever the jobs do).
+//! Quiesce and resume, drain, shutdown, and invariant 9.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ conform! {
     whoever_asks_a_pool_that_is_gone_is_told_so,
 }
 
-/// House 2: "quiesce / resume: admit but do not dispatch; reversible".
+/// A quiesced pool still takes jobs in; it runs them after `resume`.
 fn a_quiesced_pool_admits_and_does_not_dispatch<S: Subject>() {
     let pool = fixed::<S>("quiesce", 2);
     until("both are up", || pool.saturation().idle == 2);
@@ -55,7 +55,7 @@ fn a_job_in_hand_goes_on_while_the_pool_is_quiesced<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 2: "drain: refuse new jobs, run the admitted ones".
+/// The answer comes when what was admitted has run.
 fn a_draining_pool_refuses_and_runs_what_was_admitted<S: Subject>() {
     let pool = fixed::<S>("drain", 1);
     let gate = Gate::new();
@@ -76,7 +76,7 @@ fn a_draining_pool_refuses_and_runs_what_was_admitted<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 2: "one way".
+/// `DESIGN.md`, section 1: from `Draining` the gate only closes.
 fn drain_is_one_way<S: Subject>() {
     let pool = fixed::<S>("one-way", 1);
     soon(pool.drain(LIMIT)).unwrap();
@@ -97,7 +97,7 @@ fn a_quiesced_pool_drains_what_it_had_admitted<S: Subject>() {
     assert_eq!(soon(handle).unwrap(), 2);
 }
 
-/// House 6: "returns at its deadline with {completed, not started, cancelled, killed, abandoned}".
+/// The report has a place for every job that the pool had.
 fn shutdown_reports_what_became_of_the_jobs<S: Subject>() {
     let pool = fixed::<S>("report", 2);
     soon(put::<S>(&pool, Task::value(0))).unwrap();

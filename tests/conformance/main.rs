@@ -1,7 +1,7 @@
 //! One suite, every kind of pool: the bodies are generic over what hosts the jobs, and run against each of them.
 //!
-//! Capabilities differ and are declared; semantics do not differ. A comment at each body names the clause of the design that it
-//! guards: `house n` is a section of the design brief, `invariant n` one of the numbered invariants of `DESIGN.md`.
+//! What a kind cannot do it says in its capabilities; in all else the kinds are alike. A comment at a body says which promise it
+//! holds the pool to; `invariant n` is one of those numbered in `DESIGN.md`, section 7.
 
 #![allow(missing_docs, reason = "the names of tests say what they guard")]
 

@@ -1,4 +1,4 @@
-//! Outcomes (house 6; invariant 1: every accepted job ends in exactly one).
+//! Outcomes and invariant 1: what an accepted job can come to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ conform! {
     what_a_job_leaves_behind_is_dropped_once,
 }
 
-/// House 6: "`JobError::Panicked` with message, location and job".
+/// The error says what the panic said, where that was, and in which job.
 fn a_panic_comes_back_with_message_place_and_submitter<S: Subject>() {
     let pool = fixed::<S>("panic", 1);
     let (task, panicked_at) = (Task::call(|| panic!("no {} today", "luck")), line!());
@@ -42,7 +42,7 @@ fn a_panic_comes_back_with_message_place_and_submitter<S: Subject>() {
     assert_eq!((ledger.panicked, ledger.completed), (1, 1));
 }
 
-/// House 6: "an actor worker is restarted after a panic (its state is suspect); a thread is kept".
+/// After a panic an actor begins anew, with a fresh state; a thread just goes on.
 fn a_panic_ends_a_stateful_worker_and_no_other<S: Subject>() {
     let pool = fixed::<S>("suspect", 1);
     let gate = Gate::new();
@@ -61,7 +61,7 @@ fn a_panic_ends_a_stateful_worker_and_no_other<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 2: "cancel asks a *job*"; one that no worker has is over at once.
+/// There is nobody to ask about a job that no worker has: it is over at once.
 fn a_queued_job_that_is_cancelled_never_runs<S: Subject>() {
     let pool = fixed::<S>("cancel-queued", 1);
     let gate = Gate::new();
@@ -103,7 +103,7 @@ fn a_job_that_has_ended_is_not_cancelled_any_more<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 5: "`cancel_on_drop()` is there for who wants it"; invariant 7.
+/// Invariant 7, for those who want a dropped handle to mean that nobody wants the job.
 fn a_handle_that_cancels_on_drop_cancels<S: Subject>() {
     let pool = fixed::<S>("cancel-on-drop", 1);
     let gate = Gate::new();
@@ -117,7 +117,7 @@ fn a_handle_that_cancels_on_drop_cancels<S: Subject>() {
     assert_eq!((ran.load(Ordering::Acquire), pool.snapshot().ledger.completed), (0, 1));
 }
 
-/// House 5: "dropping it detaches, as in tokio and Python".
+/// Nobody has to keep a handle for the sake of its job.
 fn a_handle_that_is_dropped_detaches<S: Subject>() {
     let pool = fixed::<S>("detach", 1);
     let gate = Gate::new();
@@ -143,7 +143,7 @@ fn a_handle_says_where_its_job_is<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 5: "`join()` for synchronous callers".
+/// A caller without a runtime waits by `join`.
 fn join_gives_output_and_failure<S: Subject>() {
     let pool = fixed::<S>("join", 1);
     assert_eq!(put::<S>(&pool, Task::value(4)).join().unwrap(), 4);

@@ -1,5 +1,4 @@
-//! Ownership (house 5): a pool that was built belongs to its handles, one spawned under a parent to the parent; and however a pool
-//! dies, no handle is left waiting (invariants 7 and 9).
+//! Ownership: who keeps a pool alive, its handles or a parent. However it dies, nobody waits in vain (invariants 7 and 9).
 
 use millpond::{
     BuildError, CloseReason, JobError, JobOptions, KillReach, Limits, Pool, PoolExecutor, PoolMessage, RejectReason,
@@ -51,7 +50,7 @@ fn is_listed(name: &str) -> bool {
     pools().iter().any(|pool| pool.name() == name)
 }
 
-/// House 5: "when the last is dropped it drains, bounded by its configured shutdown limit, then aborts".
+/// `DESIGN.md`, section 4: the admitted jobs still run, and then the pool is gone.
 fn the_last_handle_that_is_dropped_drains_the_pool<S: Subject>() {
     let pool = fixed::<S>("last-handle", 1);
     let (name, gate) = (pool.name().to_owned(), Gate::new());
@@ -89,7 +88,7 @@ fn a_drain_after_the_last_handle_is_bounded_by_the_shutdown_limit<S: Subject>() 
     assert!(matches!(soon(queued), Err(JobError::NotStarted(_))));
 }
 
-/// House 5: "one spawned under a parent belongs to the parent".
+/// The handles come and go; the parent decides.
 fn a_pool_under_a_parent_outlives_its_handles_and_ends_with_the_parent<S: Subject>() {
     let (parent, name) = (parent(), named::<S>("child"));
     let builder = S::builder(&name).limits(Limits::fixed(1));
@@ -109,7 +108,7 @@ fn a_pool_under_a_parent_outlives_its_handles_and_ends_with_the_parent<S: Subjec
     until("the pool is gone", || !is_listed(&name));
 }
 
-/// House 3: "a raw `Actor::spawn_linked` of the pool actor in the caller's system also works".
+/// ractor's own way to spawn it, on a runtime that is not ours.
 fn a_pool_is_spawned_by_hand_in_an_actor_system_of_ones_own<S: Subject>() {
     let (parent, name) = (parent(), named::<S>("by-hand"));
     let supervisor = S::builder(&name).limits(Limits::fixed(2)).into_supervisor().expect("it is sound");

@@ -1,4 +1,4 @@
-//! Limits and resize (house 6; invariant 2: running jobs ≤ limit + debt + abandoned, always).
+//! Limits and resize, and invariant 2.
 
 use millpond::{ControlError, Executor, JobStatus, Lane, Limits, PoolExecutor, WorkerId};
 use tokio_test::{assert_pending, task::spawn};
@@ -23,7 +23,7 @@ fn workers(pool: &dyn PoolExecutor) -> Vec<WorkerId> {
     pool.inventory_now().workers.iter().map(|row| row.worker).collect()
 }
 
-/// House 6: "8 → 2 → 8 under load stops and starts nobody needlessly"; `DESIGN.md`, section 2, the first table.
+/// `DESIGN.md`, section 2, the first table: down and up again under load costs no worker.
 fn eight_to_two_to_eight_under_load_stops_nobody<S: Subject>() {
     let pool = fixed::<S>("8-2-8", 8);
     let gate = Gate::new();
@@ -42,7 +42,7 @@ fn eight_to_two_to_eight_under_load_stops_nobody<S: Subject>() {
     assert_eq!(soon(shrunk.settled()), [], "nobody had to leave");
 }
 
-/// House 6: "`settled()` names who left".
+/// Whoever waits for the debt to be paid learns who paid it.
 fn debt_is_paid_by_whoever_next_asks_for_work_and_settled_names_them<S: Subject>() {
     let pool = fixed::<S>("settled", 4);
     let (stay, leave) = (Gate::new(), Gate::new());
@@ -66,7 +66,7 @@ fn debt_is_paid_by_whoever_next_asks_for_work_and_settled_names_them<S: Subject>
     at_rest(&pool);
 }
 
-/// House 6: "growth cancels debt first"; the table's third row.
+/// The table's last row: a worker that was to leave stays before another is started.
 fn growth_cancels_debt_first<S: Subject>() {
     let pool = fixed::<S>("grow-first", 6);
     let (one, rest) = (Gate::new(), Gate::new());
@@ -86,7 +86,7 @@ fn growth_cancels_debt_first<S: Subject>() {
     assert!(kept.iter().filter(|worker| workers(&pool).contains(worker)).count() == 5, "all five stayed");
 }
 
-/// House 6: "a shrink takes idle workers first and never makes a job fail".
+/// As long as somebody idles, no busy worker has to go, and no job ever.
 fn a_shrink_takes_idle_workers_first<S: Subject>() {
     let pool = fixed::<S>("idle-first", 4);
     until("all are up", || pool.saturation().idle == 4);
@@ -128,7 +128,7 @@ fn nothing_starts_while_seats_are_owed<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: growth "wakes waiters at once".
+/// Those who wait are let in by the growth itself, not by the next job that ends.
 fn growth_wakes_those_who_wait_at_the_gate<S: Subject>() {
     let pool = build::<S>("grow-wakes", |builder| {
         builder.limits(Limits::fixed(1)).default_lane(Lane::new("default").capacity(0))
@@ -146,7 +146,7 @@ fn growth_wakes_those_who_wait_at_the_gate<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "workers start on demand up to `max`".
+/// No worker is there before a job wants it, and none beyond `max`.
 fn workers_start_on_demand_up_to_max<S: Subject>() {
     let pool = build::<S>("demand", |builder| builder.limits(Limits::new(0, 3)));
     assert_eq!(pool.saturation().workers, 0);
@@ -178,7 +178,7 @@ fn a_later_resize_settles_an_earlier_one<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 2: drain is one way; a pool that goes is not resized.
+/// A pool that goes has no size to be given.
 fn a_pool_that_drains_is_not_resized<S: Subject>() {
     let pool = fixed::<S>("too-late", 1);
     let gate = Gate::new();

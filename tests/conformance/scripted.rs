@@ -59,7 +59,7 @@ impl Stage {
     }
 }
 
-/// House 12.1: "a job handed to a worker but not begun goes back to the front of its queue if that worker dies".
+/// `DESIGN.md`, section 4, last row: it keeps its turn.
 #[test]
 fn a_job_that_was_not_begun_goes_back_to_the_front_of_its_lane() {
     let stage = plain("put-back", true, Limits::fixed(1));
@@ -98,7 +98,7 @@ fn a_job_whose_worker_dies_under_it_has_an_outcome_and_is_not_run_again() {
     at_rest(&stage.pool);
 }
 
-/// House 6: "a start that fails is a restart decision, never the end of the pool"; with a queue the job waits for the next one.
+/// A start that fails costs time, not jobs: with a queue the job waits for the next one.
 #[test]
 fn a_refused_start_keeps_the_queue_and_is_tried_again() {
     let stage = plain("refused", true, Limits::new(0, 1));
@@ -115,7 +115,7 @@ fn a_refused_start_keeps_the_queue_and_is_tried_again() {
     at_rest(&stage.pool);
 }
 
-/// House 6: "capacity 0 = direct hand-over: .. if that start fails, that is the job's outcome".
+/// Without a queue it was let in for this one worker, and there is nowhere to wait for another.
 #[test]
 fn a_job_that_was_handed_to_a_start_that_fails_shares_its_fate() {
     let stage = stage("shared-fate", true, Limits::new(0, 1), |builder, script| {
@@ -130,7 +130,7 @@ fn a_job_that_was_handed_to_a_start_that_fails_shares_its_fate() {
     assert_eq!(stage.pool.snapshot().ledger.not_started, 1);
 }
 
-/// House 5: "a start that overruns its limit is taken down the ladder, or abandoned, like a job".
+/// A worker that never comes up is dealt with as one whose job never ends.
 #[test]
 fn a_start_that_hangs_is_given_up_at_the_start_limit() {
     for killable in [true, false] {
@@ -176,7 +176,7 @@ fn a_kill_reaches_the_worker_while_it_holds_the_claim_and_not_after() {
     at_rest(&stage.pool);
 }
 
-/// House 6: "past the cap no replacement is started and admission says `SaturatedByAbandoned`"; `DESIGN.md`, section 2, last table.
+/// `DESIGN.md`, section 2, last table.
 #[test]
 fn abandoned_workers_beyond_the_cap_are_not_replaced_and_admission_says_so() {
     let stage = stage("cap", false, Limits::fixed(1), |builder, _| builder.abandoned_cap(1));
@@ -207,7 +207,7 @@ fn abandoned_workers_beyond_the_cap_are_not_replaced_and_admission_says_so() {
     at_rest(&stage.pool);
 }
 
-/// House 6: "each slot has its own restart budget and a jittered exponential back-off".
+/// Each failure in a row makes that slot wait longer for its next start.
 #[test]
 fn a_slot_that_keeps_failing_backs_off() {
     let stage = plain("back-off", true, Limits::fixed(1));
@@ -253,7 +253,7 @@ fn a_pool_whose_actor_is_killed_writes_every_outcome() {
     assert!(ledger.balances() && ledger.pending == 0, "{ledger}");
 }
 
-/// House 7: "refused threads (EAGAIN) degrade the pool"; `DESIGN.md`, section 2, the second table.
+/// `DESIGN.md`, section 2, the second table.
 #[test]
 fn refused_threads_degrade_the_pool_and_are_started_again() {
     let clock = SettableClock::new();

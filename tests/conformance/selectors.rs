@@ -1,4 +1,4 @@
-//! Selective termination (house 6): each selector finds whom it names and nobody else, and every target is fenced (invariant 4).
+//! Selective termination: each selector finds whom it names and nobody else, and hits nobody who came later (invariant 4).
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn kill() -> Ladder {
     Ladder::new().then(Rung::Kill, Duration::from_secs(60))
 }
 
-/// House 6: the fate by capability.
+/// How far a kill reaches is declared by the backend.
 fn fate_of_a_kill(pool: &dyn PoolExecutor) -> Fate {
     if pool.capabilities().kill == KillReach::None { Fate::Abandoned } else { Fate::Killed }
 }
@@ -64,12 +64,12 @@ fn takes_the_first_of_two<S: Subject>(
     at_rest(&pool);
 }
 
-/// House 6: "a worker is fenced by its generation and goes with whatever claim it holds".
+/// A worker goes whatever job it has by then.
 fn by_worker<S: Subject>() {
     takes_the_first_of_two::<S>("by-worker", |_, _, worker| Select::worker(worker));
 }
 
-/// House 6, here and below: "everything else becomes targets fenced by (worker, claim)".
+/// Here and below it goes only with the job that it had when it was selected.
 fn by_job<S: Subject>() {
     takes_the_first_of_two::<S>("by-job", |_, victim, _| Select::job(victim.id()));
 }
@@ -82,7 +82,7 @@ fn by_lane<S: Subject>() {
     takes_the_first_of_two::<S>("by-lane", |_, _, _| Select::lane("img"));
 }
 
-/// House 3, rule 4: a predicate runs in the caller.
+/// A predicate is the caller's code, and runs in the caller.
 fn by_predicate<S: Subject>() {
     takes_the_first_of_two::<S>("by-predicate", |_, _, worker| {
         let caller = std::thread::current().id();
@@ -101,7 +101,7 @@ fn by_targets_resolved_before<S: Subject>() {
     });
 }
 
-/// House 6: "all"; the pool staffs itself again.
+/// The pool has lost no seat by it: each is filled again.
 fn all_takes_every_worker_the_idle_ones_too<S: Subject>() {
     let pool = fixed::<S>("all", 3);
     until("all are up", || pool.saturation().idle == 3);
@@ -123,7 +123,7 @@ fn all_takes_every_worker_the_idle_ones_too<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: `Withdrawn`; no worker is touched for it.
+/// No worker is touched for it.
 fn a_queued_job_is_withdrawn<S: Subject>() {
     let pool = fixed::<S>("withdrawn", 1);
     let gate = Gate::new();
@@ -187,7 +187,7 @@ fn a_worker_of_an_earlier_generation_is_stale<S: Subject>() {
     at_rest(&pool);
 }
 
-/// The issue: unknown lane, worker or job get a clear typed error, or a fate that says so.
+/// A lane or worker that never was is an error; a job may just be over, and gets a fate.
 fn what_does_not_exist_is_named<S: Subject>() {
     let pool = fixed::<S>("unknown", 1);
     soon(put::<S>(&pool, Task::value(0))).unwrap();

@@ -1,5 +1,4 @@
-//! Time limits (house 6), each its own and each named in its error, on a clock that the test moves. Invariant 5: a job whose limit
-//! passed in the queue never runs, and its outcome is written in the same tick.
+//! Time limits on a clock that the test moves: whichever passes first is named in the error. And invariant 5, to the tick.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +56,7 @@ fn telltale() -> (Task, Arc<AtomicBool>) {
     (task, ran)
 }
 
-/// House 6: the error says "no worker within 1.0 s (8/8 busy, ..; longest: worker 3.7 `label` from src/upload.rs:88, active 41.2 s)".
+/// The error explains the wait: how full the pool was, and who had held a worker for longest, since when, from which line.
 fn the_admission_limit_ends_the_wait_at_the_gate_and_says_who_held_the_workers<S: Subject>() {
     let lane = Lane::new("io").capacity(0).admission_limit(SECOND);
     let (pool, clock) = clocked::<S>("admission-limit", 1, lane);
@@ -90,7 +89,7 @@ fn the_admission_limit_ends_the_wait_at_the_gate_and_says_who_held_the_workers<S
     assert_eq!(pool.snapshot().ledger.rejected, 1);
 }
 
-/// Invariant 5; house 6: "also when every worker is stuck".
+/// Invariant 5, while no worker does anything that could notice.
 fn the_queue_limit_takes_a_job_out_from_anywhere_in_the_queue_in_the_same_tick<S: Subject>() {
     let (pool, clock) = clocked::<S>("queue-limit", 1, Lane::new("io"));
     let gate = Gate::new();
@@ -120,7 +119,7 @@ fn the_queue_limit_takes_a_job_out_from_anywhere_in_the_queue_in_the_same_tick<S
     assert!(!ran.load(Ordering::Acquire), "it never runs");
 }
 
-/// House 6: no limit waits for dispatch.
+/// A gate that lets nothing through stops no clock.
 fn the_queue_limit_holds_while_the_gate_is_quiesced<S: Subject>() {
     let (pool, clock) = clocked::<S>("quiesced-limit", 1, Lane::new("io").queue_limit(SECOND));
     soon(pool.quiesce(TimeLimit::default())).unwrap();
@@ -151,7 +150,7 @@ fn a_job_of_its_own_queue_limit_is_not_bound_by_its_lanes<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: "its outcome `TimedOut` is written (ledger: expired) and the pool's ladder starts"; a job that stops keeps its worker.
+/// The outcome does not wait for the job. The ladder begins with a question; a job that heeds it keeps its worker.
 fn the_run_limit_writes_the_outcome_in_the_same_tick_and_asks_the_job_to_stop<S: Subject>() {
     let (pool, clock) = clocked::<S>("run-limit", 1, Lane::new("io").run_limit(SECOND));
     let mut events = pool.events();
@@ -177,7 +176,7 @@ fn the_run_limit_writes_the_outcome_in_the_same_tick_and_asks_the_job_to_stop<S:
     at_rest(&pool);
 }
 
-/// House 6: the ladder; the seat comes back, by a kill or by a replacement.
+/// The seat comes back either way, by a kill or by a replacement.
 fn the_run_limit_takes_the_worker_of_a_job_that_does_not_listen<S: Subject>() {
     let (pool, clock) = clocked::<S>("run-limit-deaf", 1, Lane::new("io"));
     let gate = Gate::new();
@@ -196,7 +195,7 @@ fn the_run_limit_takes_the_worker_of_a_job_that_does_not_listen<S: Subject>() {
     assert_eq!(pool.snapshot().ledger.expired, 1);
 }
 
-/// House 6: "deadline (absolute, over all of them)".
+/// A deadline is one moment for the whole way; here it comes before the admission limit.
 fn the_deadline_stands_over_the_wait_at_the_gate<S: Subject>() {
     let (pool, clock) = clocked::<S>("deadline-gate", 1, Lane::new("io").capacity(0).admission_limit(SECOND * 60));
     let gate = Gate::new();
@@ -233,7 +232,7 @@ fn the_deadline_stands_over_queue_and_run<S: Subject>() {
     assert_eq!(pool.snapshot().ledger.expired, 2);
 }
 
-/// House 6: "*control limit* (a reply)"; what was asked for may still happen.
+/// Only the wait for the reply ends: what was asked for may still happen.
 fn the_control_limit_ends_the_wait_for_a_reply<S: Subject>() {
     let (pool, clock) = clocked::<S>("control-limit", 1, Lane::new("io"));
     let gate = Gate::new();

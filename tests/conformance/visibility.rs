@@ -1,4 +1,4 @@
-//! What can be seen (house 6, visibility): saturation, inventory, snapshot, and the job's view of itself.
+//! What can be seen: saturation, inventory, snapshot, and the job's view of itself.
 
 use std::sync::mpsc::sync_channel;
 
@@ -20,7 +20,7 @@ conform! {
     every_pool_of_the_process_is_listed,
 }
 
-/// House 6: worker id, state, job id, label, submitted from, lane, jobs done, start-up delay, backend facts.
+/// Each column, at a moment when its value is known.
 fn an_inventory_row_says_who_what_and_from_which_line<S: Subject>() {
     let pool = build::<S>("row", |builder| builder.limits(Limits::fixed(1)).lane(Lane::new("img")));
     soon(put::<S>(&pool, Task::value(0))).unwrap();
@@ -45,7 +45,7 @@ fn an_inventory_row_says_who_what_and_from_which_line<S: Subject>() {
     assert!(idle.workers[0].job.is_none() && idle.longest_active().is_none());
 }
 
-/// House 10 of the issue: "how full, who, since when, from which line".
+/// What an operator asks first is in what gets printed.
 fn an_inventory_prints_as_a_table<S: Subject>() {
     let pool = fixed::<S>("table", 2);
     until("both are up", || pool.saturation().idle == 2);
@@ -60,7 +60,7 @@ fn an_inventory_prints_as_a_table<S: Subject>() {
     soon(handle).unwrap();
 }
 
-/// House 6: `Saturation`, each counter at a moment when it is known.
+/// Each counter at a moment when it is known.
 fn saturation_counts_every_place<S: Subject>() {
     let pool = build::<S>("counts", |builder| {
         builder.limits(Limits::fixed(3)).default_lane(Lane::new("default").capacity(4)).lane(Lane::new("b").capacity(3))
@@ -82,7 +82,7 @@ fn saturation_counts_every_place<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 6: `Snapshot`.
+/// The same per lane, and what is too much for a cheap read.
 fn a_snapshot_holds_lanes_ledger_ages_and_histograms<S: Subject>() {
     let lane = Lane::new("b").capacity(9).reserve(1);
     let pool = build::<S>("snapshot", |builder| builder.limits(Limits::fixed(2)).lane(lane));
@@ -126,7 +126,7 @@ fn inventory_answers_by_message_while_every_worker_is_stuck<S: Subject>() {
     at_rest(&pool);
 }
 
-/// House 5: "`beat()` for progress"; it belongs to the job in hand, not to the one after it.
+/// A beat belongs to the job in hand, not to the one after it.
 fn a_beat_is_seen<S: Subject>() {
     let pool = fixed::<S>("beat", 1);
     let gate = Gate::new();
@@ -148,7 +148,7 @@ fn a_beat_is_seen<S: Subject>() {
     silent.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
 }
 
-/// House 5: `JobContext::current()` in every kind of worker.
+/// Every kind of worker lends its job the context.
 fn a_job_knows_itself<S: Subject>() {
     let pool = fixed::<S>("itself", 1);
     let (sender, seen) = sync_channel(1);
@@ -175,7 +175,7 @@ fn nobody_has_a_job_outside_of_jobs<S: Subject>() {
     assert!(soon(async { JobContext::current().is_none() }));
 }
 
-/// House 5: "`millpond::pools()` lists every pool of the process", until it has ended; the listing owns nothing.
+/// `pools()` shows it until it has ended, and keeps nothing alive.
 fn every_pool_of_the_process_is_listed<S: Subject>() {
     let pool = fixed::<S>("listed", 1);
     let name = pool.name().to_owned();

@@ -1,6 +1,6 @@
-//! 1. Control starvation, continued: every thread of the application's tokio runtime is blocked.
+//! 1. Control starvation, continued: the application has blocked all threads of its own runtime.
 //!
-//! Control answers, to a plain thread. Only a thread pool can also run jobs; the others run theirs once the runtime is back.
+//! A plain thread is still answered. Threads need no runtime and run jobs meanwhile; the other kinds run theirs once it is back.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! 1. Control starvation: the supervisor awaits something that it does not control.
+//! 1. Control starvation: a supervisor that waits for its workers is as stuck as they are.
 //!
-//! Four workers, one blocked for 25 s; kill it. Inventory, submit and resize answer throughout, the slot shows `Abandoned`, and a
-//! replacement is up and runs jobs. The same with nobody killing: a worker that blocks is nobody else's affair.
+//! One worker of four blocks for 25 s. While it is being killed, inventory, submit and resize have to be answered; afterwards the
+//! inventory shows it as `Abandoned`, and another one works in its place. With nobody killing, the other three are not disturbed.
 
 use std::time::Duration;
 
@@ -9,9 +9,11 @@ use millpond::{Fate, JobError, JobStatus, Ladder, PoolExecutor, Rung, Select, Ti
 
 use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put, put_labelled, value};
 use crate::latch::Meter;
-use crate::patience::{at_rest, control_answers, eventually, scaled};
+use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled};
 
 const BLOCKED_FOR: Duration = Duration::from_secs(25);
+/// Longer than any answer may take: a supervisor that waited it out would be noticed.
+const GRACE: Duration = CONTROL_LIMIT.saturating_mul(2);
 
 on_every_kind!(a_blocked_worker_is_killed, a_blocked_worker_is_left_alone, a_blocked_worker_holds_up_no_other);
 
@@ -22,13 +24,16 @@ fn a_blocked_worker_is_killed<K: Kind>() {
     let victim = put_labelled::<K>(&pool, "stuck", Work::value(0).counted(&bodies).block(&stuck));
     eventually("the job has begun", || bodies.inside() == 1);
 
-    let ladder = Ladder::new().then(Rung::Kill, Duration::from_millis(100));
+    let ladder = Ladder::new().then(Rung::Kill, GRACE);
+    let submit = || drop(put::<K>(&pool, Work::value(1)));
     let report = std::thread::scope(|scope| {
-        let kill = || pool.blocking().terminate(Select::label("stuck"), ladder, TimeLimit::default());
+        let kill = || pool.blocking().terminate(Select::label("stuck"), ladder, TimeLimit::secs(10));
         let killing = scope.spawn(kill);
-        control_answers(&pool, scaled(BLOCKED_FOR), || drop(put::<K>(&pool, Work::value(1))));
+        // Not for longer than the grace, lest one slow answer be lost among many quick ones.
+        control_answers(&pool, GRACE / 2, submit);
         killing.join().expect("no panic").expect("the kill answers while the worker blocks")
     });
+    control_answers(&pool, scaled(BLOCKED_FOR), submit);
 
     assert_eq!(report.targets.iter().map(|target| target.fate).collect::<Vec<_>>(), [Fate::Abandoned]);
     assert!(matches!(failure(victim), JobError::Abandoned(_)));

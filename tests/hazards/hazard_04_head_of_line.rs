@@ -1,7 +1,7 @@
-//! 4. Head of line (the DNS storm): four workers hold jobs of 30 s.
+//! 4. Head of line (the DNS storm): short look-ups behind bulk jobs that hold all four workers, and forty more that wait.
 //!
-//! A job of a reserved lane runs in less than 20 ms. Without a reserve it fails at its own time limit, with an error that names who
-//! holds the workers, since when, and from which line.
+//! With a seat of their own the look-ups do not notice (the goal is 20 ms). Without one each is told after its own limit, and not
+//! after the storm, what it waited for: the label, the age and the submitting line of the job that has run for longest.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! 7. Permit freed, thread still running: limit 2, jobs that ignore cancellation for 5 s, a run limit of 50 ms, 20 submits.
+//! 7. Permit freed, thread still running: twenty jobs that overrun their 50 ms and do not listen, in a pool of two.
 //!
-//! Live job bodies never exceed 2 + the abandoned cap; past it admission says `SaturatedByAbandoned`.
+//! Each that is given up makes room for one more, but only as far as the abandoned cap goes; then the pool says why it is full.
 
 use std::time::Duration;
 

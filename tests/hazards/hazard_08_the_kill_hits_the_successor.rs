@@ -1,7 +1,7 @@
-//! 8. The kill hits the successor: kill by job, by label and by age, delivered late.
+//! 8. The kill hits the successor: a kill was meant for one job and arrives when its worker has another.
 //!
-//! By then the same worker, in the same incarnation, runs the next job: that one completes, and the answer is `Finished` or `Stale`.
-//! Again across a restart and a resize, and with the kill racing the end of its job.
+//! However it was selected, it has to miss: the second job completes, and the report says `Finished`, or `Stale` where the worker
+//! itself was replaced, after a restart or a resize. And the race: the kill is sent while its job ends.
 
 use std::time::Duration;
 

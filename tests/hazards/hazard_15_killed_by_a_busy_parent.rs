@@ -1,7 +1,7 @@
-//! Hazard 15, drain hang or silent loss, continued: the supervisor is killed by its parent.
+//! 15. Drain hang or silent loss, continued: the pool's actor is killed, and its parent has no time to look.
 //!
-//! That parent is busy and keeps the supervision event, and with it the State of the killed actor. Every handle resolves at once,
-//! workers end or are listed as orphans.
+//! The supervision event lies in the parent's mailbox, with the killed actor's State in it, so nothing may depend on the drop of
+//! that State. Nobody waits for an outcome, and whoever cannot be ended is listed by `orphans()`.
 
 use std::pin::pin;
 use std::task::Poll;

@@ -1,6 +1,7 @@
-//! 16. Resize loses count: 2 → 1 → 2 with both out; 4 → 1 while a leaving worker panics; to below what is busy, then up at once.
+//! 16. Resize loses count: a seat that is owed is paid twice, or never, and the pool is one worker off from then on.
 //!
-//! Never more than the limit run, waiters are woken by growth, and at rest the count is right.
+//! Resizes at the moments when seats are out: down and up again, down while a worker that should leave panics instead, and up with
+//! somebody at the gate. After each the pool is tried for how many it runs at once.
 
 use millpond::{Executor, JobHandle, Lane, Limits, Pool, PoolEvent, PoolExecutor, ResizeReport, TimeLimit};
 

@@ -1,6 +1,6 @@
-//! 16. Resize loses count, continued: 1,000 random resizes under load.
+//! 16. Resize loses count, continued: a thousand resizes at random while jobs come and go.
 //!
-//! Never more than the largest limit run; once a resize has settled, never more than its own; at rest the count is right.
+//! At no time do more run than the largest limit allows, nor after a resize has settled more than that one allows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,6 +1,7 @@
-//! 17. User code under a lock: a job whose `Drop` submits to the pool, a predicate that panics, an output whose `Drop` panics.
+//! 17. User code under a lock: what a pool drops or calls may call the pool, or panic.
 //!
-//! No deadlock, no poisoned pool. (The clause on hooks comes with the hooks.)
+//! Payloads and outputs whose `Drop` submits or panics, predicates that panic, jobs that ask about themselves: after each the pool
+//! has to work as before. (Hooks are not there yet.)
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Hazard 18: acceptance that does not bind.
+//! 18. Acceptance that does not bind: a place is promised to somebody who never comes for it.
 //!
-//! Grants that nobody polls are taken back; a submitter dropped between grant and receipt leaves its place to the next; what was
-//! accepted has an outcome, and the ledger balances. On the settable clock, so that nothing is taken back before the test says so.
+//! Whether the submitter sleeps or is dropped, the place goes on to the next; when the pool ends, a promise is no acceptance. On
+//! the settable clock, so that nothing is taken back before the test says so.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,14 +1,14 @@
-//! How worker pools fail in production, each as a test against every backend to which it applies.
+//! The ways in which pools are known to fail, each tried on every kind of pool that could have it.
 //!
-//! Each module is named after its hazard and states the scenario. Jobs that "take long" are held by a latch that the test opens,
-//! so that no test passes by waiting; where a duration is part of the scenario it is the full one divided by
-//! `MILLPOND_HAZARD_SCALE` (default 25), ratios kept. The full durations:
+//! Each module is named after its hazard and begins with what goes wrong. Jobs that are slow are held by a latch that the test
+//! opens, so that patience alone makes nothing pass. All durations of a scenario are divided by `MILLPOND_HAZARD_SCALE` (default
+//! 25). By hand, at full length:
 //!
 //! ```text
 //! MILLPOND_HAZARD_SCALE=1 cargo test --release --all-features --test hazards -- --test-threads=1
 //! ```
 //!
-//! Times are asserted as generous multiples of the goal; the benchmark reports the figures themselves.
+//! What is asserted of times is far above the goals, since tests share the processor; `benches/` measures them.
 
 #![allow(missing_docs, reason = "nobody outside calls a test")]
 #![allow(unreachable_pub, reason = "a test crate has no outside")]
