@@ -89,7 +89,7 @@ async fn pause(pool: &TaskPool) -> Outcome {
     Ok(())
 }
 
-/// By label, and by age. The rest of the pool does not notice.
+/// By label, and by age. Nobody else in the pool is touched.
 async fn kill(pool: &TaskPool) -> Outcome {
     let (open, door) = watch::channel(false);
     let old = running(pool, "old", pending::<()>()).await?;

@@ -5,7 +5,7 @@
 //! cargo run --release --example dns_storm -- --json my.host     # your names; one JSON object on the last line
 //! ```
 //!
-//! Six blocking threads on each side, the system's own resolver on both. It takes about half a minute.
+//! Both sides have six threads to block and ask the system's own resolver. It takes about half a minute.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 #![allow(clippy::disallowed_methods, reason = "it measures with the machine's clock, and its slow calls sleep")]
 

@@ -1,4 +1,4 @@
-//! What an operator does while the storm runs: look, kill what has been active for longest, make the pool bigger.
+//! What an operator does while the storm runs: look round, take out the job that has run longest, make the pool bigger.
 
 use std::error::Error;
 use std::future::Future;
@@ -50,7 +50,7 @@ pub(crate) fn operate(names: Names) -> Result<Operation, Box<dyn Error>> {
     })
 }
 
-/// Kills what has been active for longest: says what that was, and what its submitter was told.
+/// Kills the job that has run longest: says which it was, and what its submitter was told.
 ///
 /// The target is the job, so if it ended since the inventory, whatever its worker does now is not hit.
 async fn kill_longest(

@@ -1,4 +1,4 @@
-//! millpond: the same load and the same six threads, with and without a seat kept free for look-ups.
+//! millpond under that load: six threads again, with and without a seat kept free for look-ups.
 
 use std::error::Error;
 use std::future::Future;

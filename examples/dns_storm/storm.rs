@@ -23,7 +23,7 @@ pub(crate) const LOOK_UPS: usize = 60;
 
 /// The names that are looked up, in turn.
 pub(crate) type Names = Arc<[Arc<str>]>;
-/// A look-up's answer; what matters here is when it comes, and the error as a person reads it.
+/// A look-up's answer; what matters here is when it comes, and the text of its error.
 pub(crate) type Answer = Result<(), String>;
 
 /// A call that blocks its thread: a big file, a compression, a C library.

@@ -170,7 +170,7 @@ impl<'a> JobText<'a> {
         Self { id, label, file, line: format!(":{line}") }
     }
 
-    fn origin_len(&self) -> usize {
+    fn site_columns(&self) -> usize {
         columns(self.file) + self.line.len()
     }
 }
@@ -182,7 +182,7 @@ fn write_table(f: &mut impl fmt::Write, lines: &[Line<'_>]) -> fmt::Result {
     let id = widest(5, jobs().map(|job| columns(&job.id)));
     let rest = WIDTH.saturating_sub(worker + 1 + 9 + 1 + span + 2 + id + 1);
     let label = widest(5, jobs().map(|job| columns(&job.label)));
-    let from = widest(4, jobs().map(JobText::origin_len));
+    let from = widest(4, jobs().map(JobText::site_columns));
     let label = label.min(rest.saturating_sub(from + 1).max(LABEL));
     let from = rest.saturating_sub(label + 1).max(FROM);
 
