@@ -171,7 +171,9 @@ fn a_kill_reaches_the_worker_while_it_holds_the_claim_and_not_after() {
     assert_eq!((stage.script.kills(), second.status()), (vec![], JobStatus::Running));
     let report = soon(stage.pool.terminate(Select::job(second.id()), Ladder::kill(), LIMIT)).expect("it answers");
     assert_eq!((report.targets[0].fate, report.targets[0].rung), (Fate::Killed, Some(Rung::Kill)));
-    assert_eq!(stage.script.kills(), [worker]);
+    // More than once, if its keeper ends before it is quite gone.
+    let kills = stage.script.kills();
+    assert!(!kills.is_empty() && kills.iter().all(|killed| *killed == worker), "{kills:?}");
     assert!(soon(first).is_ok() && matches!(soon(second), Err(JobError::Killed(_))));
     at_rest(&stage.pool);
 }
