@@ -42,7 +42,7 @@ static WARDS: Mutex<Vec<Ward>> = parking_lot::const_mutex(Vec::new());
 pub(super) fn adopt(pool: &Arc<str>, clock: &Clock, cells: Vec<(Arc<Cell>, Option<HeldJob>)>) {
     let since = clock.now();
     let mut wards = WARDS.lock();
-    let gone: Vec<Ward> = wards.extract_if(.., |ward| is_gone(&ward.cell)).collect();
+    let gone = take_gone(&mut wards);
     for (cell, job) in cells {
         if !wards.iter().any(|ward| Arc::ptr_eq(&ward.cell, &cell)) {
             wards.push(Ward { pool: pool.clone(), cell, job, since, clock: clock.clone() });
@@ -52,8 +52,10 @@ pub(super) fn adopt(pool: &Arc<str>, clock: &Clock, cells: Vec<(Arc<Cell>, Optio
     drop(gone);
 }
 
-fn is_gone(cell: &Cell) -> bool {
-    cell.lock().state == WorkerState::Gone
+/// Those that have ended, for the caller to drop with nothing held: with them goes what their executor gave them.
+#[must_use = "dropped under the lock, they could run an executor's code there"]
+fn take_gone(wards: &mut Vec<Ward>) -> Vec<Ward> {
+    wards.extract_if(.., |ward| ward.cell.lock().state == WorkerState::Gone).collect()
 }
 
 /// A worker that was told to leave when its pool ended, and does, is no orphan; one that takes longer than this is.
@@ -70,7 +72,7 @@ impl Ward {
 /// Each is listed until its code returns.
 pub fn orphans() -> Vec<Orphan> {
     let mut wards = WARDS.lock();
-    let gone: Vec<Ward> = wards.extract_if(.., |ward| is_gone(&ward.cell)).collect();
+    let gone = take_gone(&mut wards);
     let listed = wards
         .iter()
         .filter(|ward| !ward.is_leaving())
@@ -84,7 +86,6 @@ pub fn orphans() -> Vec<Orphan> {
         })
         .collect();
     drop(wards);
-    // With them goes what their executor gave them, with nothing held.
     drop(gone);
     listed
 }

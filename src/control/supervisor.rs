@@ -5,17 +5,15 @@ use std::collections::HashMap;
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::event::{Events, PoolEvent};
+use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
 use super::resize::Settling;
 use super::shutdown::{AbortGuard, Ending};
+use super::side::{self, Aside};
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
-use super::{
-    keeper,
-    side::{self, Aside},
-};
 use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};

@@ -66,8 +66,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if job.header().is_cancelled() {
             // Asked while the worker had it, it would have been told when it ran: now it need not run.
             self.recall(&job.clone().erase());
+        } else {
+            self.limit_again(job);
         }
-        self.limit_again(job);
         true
     }
 

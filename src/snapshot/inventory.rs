@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn long_labels_and_paths_are_elided_and_numbers_are_not() {
-        let path = "/home/somebody/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/resolver-0.25.2/src/lookup.rs";
+        let path = "/home/somebody/work/services/name-service/vendor/third-party/resolver-0.25.2/src/lookup.rs";
         let label = "nightly-report-of-every-customer-in-europe";
         let rows = table(&[
             busy("0.1", SPAN, 7, "short", path, 1234),
