@@ -15,18 +15,23 @@ macro_rules! conform {
     };
 }
 
+mod faults;
 mod rig;
 mod subject;
 mod task;
 mod third_party;
 
+mod abort;
 mod admission;
 mod attach;
+mod eager_panics;
+mod escalation;
 mod events;
 mod extension;
 mod ladder;
 mod lanes;
 mod ledger;
+mod ledger_at_the_gate;
 mod lifecycle;
 mod outcomes;
 mod ownership;
@@ -38,6 +43,8 @@ mod visibility;
 mod clocked;
 #[cfg(feature = "testing")]
 mod gate_order;
+#[cfg(feature = "testing")]
+mod policies;
 #[cfg(feature = "testing")]
 mod scripted;
 #[cfg(feature = "testing")]

@@ -23,6 +23,7 @@ mod work;
 
 mod hazard_01_blocked_runtime;
 mod hazard_01_control_starvation;
+mod hazard_01_drops_of_a_pools_parts;
 mod hazard_01_start_and_drop;
 mod hazard_04_head_of_line;
 #[cfg(feature = "testing")]
@@ -31,11 +32,14 @@ mod hazard_06_leak_on_a_cancelled_caller;
 mod hazard_07_permit_freed_thread_still_running;
 mod hazard_08_the_kill_hits_the_successor;
 mod hazard_10_mailbox_overflow;
+mod hazard_15_abort_while_the_runtime_is_blocked;
 mod hazard_15_drain_hang_or_silent_loss;
 mod hazard_15_killed_by_a_busy_parent;
+mod hazard_15_replies_of_a_killed_pool;
 mod hazard_16_resize_loses_count;
 mod hazard_16_resize_storm;
 mod hazard_17_user_code_under_a_lock;
+mod hazard_17_wakers_that_panic;
 mod hazard_17_wakers_under_a_lock;
 #[cfg(feature = "testing")]
 mod hazard_18_acceptance_that_does_not_bind;

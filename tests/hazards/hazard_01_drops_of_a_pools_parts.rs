@@ -1,0 +1,126 @@
+//! 1. Control starvation, continued: what a pool was built from is dropped when its last handle is gone, and the `Drop` blocks.
+//!
+//! A restart policy, what an initializer has captured, a `Worker` value: all of them the user's. Other pools' control answers meanwhile.
+
+use std::time::Duration;
+
+use millpond::{
+    ActorPool, Exit, JobContext, Limits, PoolExecutor, Restart, RestartPolicy, SlotHistory, StartContext, StartError,
+    ThreadPool, TimeLimit, Timestamp, Worker,
+};
+
+use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
+use crate::latch::{Latch, Meter, OnDrop};
+use crate::patience::{CONTROL_LIMIT, eventually, within};
+
+on_every_kind!(a_restart_policys_drop_blocks, a_restart_policys_drop_blocks_in_a_pool_that_is_aborted);
+
+/// A part of a pool whose drop blocks whoever does it.
+struct Part {
+    stuck: Latch,
+    dropping: Meter,
+}
+
+type Blocks = OnDrop<Box<dyn FnOnce() + Send + Sync>>;
+
+impl Part {
+    fn new(ground: &Ground) -> Self {
+        Self { stuck: ground.latch(), dropping: Meter::default() }
+    }
+
+    fn take(&self) -> Blocks {
+        let (stuck, dropping) = (self.stuck.clone(), self.dropping.clone());
+        OnDrop::new(Box::new(move || {
+            let _dropping = dropping.enter();
+            stuck.block();
+        }))
+    }
+
+    /// Once somebody drops it, another pool is asked this and that, and lives on.
+    fn harms_nobody(&self) {
+        eventually("it is dropped", || self.dropping.inside() == 1);
+        let other = ThreadPool::builder(format!("h01-parts-other-{:p}", self))
+            .limits(Limits::fixed(1))
+            .build()
+            .expect("it is sound");
+        for _ in 0..10 {
+            let limit = TimeLimit::default();
+            within(CONTROL_LIMIT, "inventory", || other.blocking().inventory(limit)).expect("it answers");
+            within(CONTROL_LIMIT, "quiesce", || other.blocking().quiesce(limit)).expect("it answers");
+            within(CONTROL_LIMIT, "resume", || other.blocking().resume(limit)).expect("it answers");
+        }
+        assert_eq!(other.try_submit(|| 4).expect("there is a place").join().expect("it runs"), 4);
+        assert_eq!(self.dropping.inside(), 1, "all that was answered while the drop blocked");
+        within(CONTROL_LIMIT, "a shutdown", || other.blocking().shutdown(TimeLimit::default())).expect("it answers");
+        self.stuck.open();
+        eventually("it has been dropped", || self.dropping.inside() == 0);
+    }
+}
+
+struct Policy(#[expect(dead_code, reason = "it is there to be dropped")] Blocks);
+
+impl RestartPolicy for Policy {
+    fn decide(&self, _now: Timestamp, _slot: &SlotHistory, _exit: &Exit) -> Restart {
+        Restart::After(Duration::ZERO)
+    }
+}
+
+fn a_restart_policys_drop_blocks<K: Kind>() {
+    let ground = Ground::new();
+    let part = Part::new(&ground);
+    let builder = K::builder("h01-policy-drop", &ground).limits(Limits::fixed(1)).restart_policy(Policy(part.take()));
+    let pool = builder.build().expect("the configuration is sound");
+    assert_eq!(value(put::<K>(&pool, Work::value(3))), 3);
+    drop(pool);
+    part.harms_nobody();
+}
+
+fn a_restart_policys_drop_blocks_in_a_pool_that_is_aborted<K: Kind>() {
+    let ground = Ground::new();
+    let part = Part::new(&ground);
+    let builder = K::builder("h01-policy-abort", &ground).limits(Limits::fixed(1)).restart_policy(Policy(part.take()));
+    let pool = builder.build().expect("the configuration is sound");
+    assert_eq!(value(put::<K>(&pool, Work::value(3))), 3);
+    within(CONTROL_LIMIT, "an abort", || pool.abort());
+    drop(pool);
+    part.harms_nobody();
+}
+
+/// Without a worker, so that no thread of the pool holds the initializer when it goes.
+#[test]
+fn an_initializers_drop_blocks() {
+    let ground = Ground::new();
+    let part = Part::new(&ground);
+    let captured = part.take();
+    let builder = ThreadPool::builder("h01-initializer-drop").limits(Limits::new(0, 1)).initializer(move |_| {
+        let _captured = &captured;
+        Ok(())
+    });
+    drop(builder.build().expect("the configuration is sound"));
+    part.harms_nobody();
+}
+
+struct Clerk(#[expect(dead_code, reason = "it is there to be dropped")] Blocks);
+
+impl Worker for Clerk {
+    type Job = u64;
+    type Output = u64;
+    type State = ();
+
+    async fn start(&self, _cx: &StartContext) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    async fn handle(&self, job: u64, _state: &mut (), _cx: &JobContext) -> u64 {
+        job
+    }
+}
+
+#[test]
+fn a_worker_values_drop_blocks() {
+    let ground = Ground::new();
+    let part = Part::new(&ground);
+    let builder = ActorPool::builder("h01-worker-drop", Clerk(part.take())).runtime(ground.handle());
+    drop(builder.limits(Limits::new(0, 1)).build().expect("the configuration is sound"));
+    part.harms_nobody();
+}
