@@ -35,10 +35,11 @@ pub(crate) fn startable(lanes: &[Seats], lane: usize, seats: usize) -> usize {
 
 /// How many more jobs `lane` may admit.
 pub(crate) fn room(lanes: &[Seats], lane: usize, seats: usize) -> usize {
-    let others: usize = (0..lanes.len())
-        .filter(|&other| other != lane)
-        .map(|other| lanes[other].taken().min(startable(lanes, other, seats)))
-        .sum();
+    // What another lane takes of its own reserve is none of this lane's to begin with.
+    let beyond = |other: usize| {
+        lanes[other].taken().min(startable(lanes, other, seats)).saturating_sub(lanes[other].shortfall())
+    };
+    let others: usize = (0..lanes.len()).filter(|&other| other != lane).map(beyond).sum();
     let own = &lanes[lane];
     let hand_over = startable(lanes, lane, seats).saturating_sub(others);
     own.capacity.saturating_add(hand_over).saturating_sub(own.taken())
@@ -76,6 +77,37 @@ mod tests {
         let promised = Seats { granted: 1, ..lane(0, 0, 0, 0) };
         assert_eq!(room(&[promised, lane(0, 0, 0, 0)], 1, 1), 0);
         assert_eq!(room(&[promised, lane(0, 0, 0, 0)], 1, 2), 1);
+    }
+
+    #[test]
+    fn a_reserved_seat_that_its_lane_uses_is_not_taken_from_the_others_twice() {
+        // Two seats, one reserved: a job of each lane has its own.
+        assert_eq!(room(&[lane(0, 0, 0, 0), lane(0, 1, 1, 0)], 0, 2), 1);
+        // The second job of the reserved lane wants the seat that is for all.
+        assert_eq!(room(&[lane(0, 0, 0, 0), lane(0, 1, 2, 0)], 0, 2), 0);
+    }
+
+    #[test]
+    fn whatever_is_handed_over_can_start_and_no_seat_is_left_out() {
+        const SEATS: usize = 4;
+        for reserves in (0..27).map(|n| [n % 3, n / 3 % 3, n / 9]).filter(|r| r.iter().sum::<usize>() <= SEATS) {
+            // Every order in which jobs of three lanes can come.
+            for order in 0..3_usize.pow(6) {
+                let mut lanes = reserves.map(|reserve| lane(0, reserve, 0, 0));
+                for step in 0..6 {
+                    let comes = order / 3_usize.pow(step) % 3;
+                    lanes[comes].queued += room(&lanes, comes, SEATS).min(1);
+                }
+                let admitted: usize = lanes.iter().map(|lane| lane.queued).sum();
+                let room_left = (0..3).map(|lane| room(&lanes, lane, SEATS)).max().unwrap();
+                assert!(admitted == SEATS || room_left > 0, "{lanes:?}");
+                for started in 0..admitted {
+                    let next = (0..3).find(|&next| lanes[next].queued > 0 && startable(&lanes, next, SEATS) > 0);
+                    let next = next.unwrap_or_else(|| panic!("{started} of {admitted} started: {lanes:?}"));
+                    (lanes[next].queued, lanes[next].busy) = (lanes[next].queued - 1, lanes[next].busy + 1);
+                }
+            }
+        }
     }
 
     #[test]

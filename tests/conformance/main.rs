@@ -29,6 +29,7 @@ mod escalation;
 mod events;
 mod extension;
 mod ladder;
+mod lane_room;
 mod lanes;
 mod ledger;
 mod ledger_at_the_gate;

@@ -75,6 +75,8 @@ pub(crate) struct Model {
     pub(crate) cooling: Vec<u64>,
     /// By lane, who waits at the gate until when.
     pub(crate) gate: [VecDeque<(No, u64)>; LANES.len()],
+    /// By lane, those of them who were promised a place and have not looked yet.
+    pub(crate) promised: [VecDeque<No>; LANES.len()],
     /// Starts to come that the system refuses.
     pub(crate) refusals: usize,
     pub(crate) fates: BTreeMap<No, Fate>,
@@ -94,6 +96,7 @@ impl Model {
             abandoned: Vec::new(),
             cooling: Vec::new(),
             gate: Default::default(),
+            promised: Default::default(),
             refusals: 0,
             fates: BTreeMap::new(),
             cursor: 0,
@@ -156,19 +159,26 @@ impl Model {
         if lane + 1 == LANES.len() { self.setup.reserve } else { 0 }
     }
 
+    /// Seats of its reserve that `lane` does not use.
+    fn shortfall(&self, lane: usize) -> usize {
+        self.reserve(lane).saturating_sub(self.busy(lane))
+    }
+
     /// How many more jobs of `lane` may start.
     pub(crate) fn free(&self, lane: usize) -> usize {
         let others = (0..LANES.len()).filter(|&other| other != lane);
-        let shortfall: usize = others.map(|other| self.reserve(other).saturating_sub(self.busy(other))).sum();
+        let shortfall: usize = others.map(|other| self.shortfall(other)).sum();
         self.seats().saturating_sub(self.runs.len() + shortfall)
     }
 
     /// How many more jobs `lane` may admit.
     pub(crate) fn room(&self, lane: usize) -> usize {
+        let taken = |lane: usize| self.queues[lane].len() + self.promised[lane].len();
         let others = (0..LANES.len()).filter(|&other| other != lane);
-        let promised: usize = others.map(|other| self.queues[other].len().min(self.free(other))).sum();
+        let beyond = |other: usize| taken(other).min(self.free(other)).saturating_sub(self.shortfall(other));
+        let promised: usize = others.map(beyond).sum();
         let room = self.setup.capacity[lane] + self.free(lane).saturating_sub(promised);
-        room.saturating_sub(self.queues[lane].len())
+        room.saturating_sub(taken(lane))
     }
 
     /// Workers that cannot be made to die hold every seat.
@@ -181,7 +191,7 @@ impl Model {
     /// Workers start, those who wait get the places that came free, and one worker at a time takes what it may, until nothing
     /// moves: in the order in which the pond lets things happen.
     pub(crate) fn settle(&mut self) {
-        while self.staff() | self.grant() | self.idle_take() {}
+        while self.staff() | self.receive() | self.idle_take() {}
     }
 
     fn wanted(&self) -> usize {
@@ -243,17 +253,28 @@ impl Model {
         true
     }
 
-    pub(crate) fn grant(&mut self) -> bool {
-        let mut granted = false;
+    /// Promises the free places to those who wait.
+    pub(crate) fn grant(&mut self) {
         for lane in 0..LANES.len() {
             while self.room(lane) > 0
                 && let Some((no, _)) = self.gate[lane].pop_front()
             {
-                self.enter(no, lane, Terms::default());
-                granted = true;
+                self.promised[lane].push_back(no);
             }
         }
-        granted
+    }
+
+    /// Those who wait look whether they have been promised a place.
+    fn receive(&mut self) -> bool {
+        self.grant();
+        let mut received = false;
+        for lane in 0..LANES.len() {
+            while let Some(no) = self.promised[lane].pop_front() {
+                self.enter(no, lane, Terms::default());
+                received = true;
+            }
+        }
+        received
     }
 
     /// The job is in.
