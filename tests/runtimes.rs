@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 
 use millpond::{
     ActorPool, BuildError, JobContext, JoinError, Ladder, Lane, Limits, PoolExecutor, RejectReason, Select,
@@ -209,5 +210,42 @@ fn control_answers_while_the_callers_runtime_is_blocked() -> Outcome {
         release.send(()).expect("the job listens");
         assert!(driver.join().expect("the runtime goes on").expect("the job ends"));
     });
+    Ok(())
+}
+
+/// tokio polls a woken task right after the one that woke it. A worker that always looked at once would find the job of that one caller, and be
+/// woken again by the next.
+#[test]
+fn a_worker_that_many_tasks_of_one_thread_submit_to_finds_the_jobs_of_all() -> Outcome {
+    const CALLERS: u64 = 16;
+    const JOBS: usize = 200;
+    let runtime = Builder::new_multi_thread().worker_threads(1).build()?;
+    let limits = Limits::fixed(1);
+    let pool = Arc::new(TaskPool::builder("company").limits(limits).runtime(runtime.handle().clone()).build()?);
+    // Who did something: a job, or a caller that has its outcome.
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (pool, seen) = (pool.clone(), seen.clone());
+            runtime.spawn(async move {
+                for _ in 0..JOBS {
+                    let noted = seen.clone();
+                    let job = pool.submit(async move { noted.lock().unwrap().push("job") }).await.expect("a place");
+                    job.await.expect("it runs");
+                    seen.lock().unwrap().push("caller");
+                }
+            })
+        })
+        .collect();
+    runtime.block_on(async {
+        for caller in callers {
+            caller.await.expect("it does not panic");
+        }
+    });
+    let seen = seen.lock().unwrap();
+    let settled = &seen[seen.len() / 2..];
+    let rounds = settled.windows(2).filter(|pair| pair == &["job", "caller"]).count();
+    let jobs = settled.iter().filter(|it| **it == "job").count();
+    assert!(rounds * 4 < jobs, "{jobs} jobs took {rounds} rounds, for {CALLERS} callers");
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::Plane;
-use super::turnover::{Spent, Turn};
+use super::company::Company;
+use super::turnover::{Spent, Turn, Turned};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, enter, settle_in};
@@ -31,6 +32,7 @@ pub struct WorkerContext<J: ?Sized + Envelope> {
     place: Place,
     /// The last turnover called another worker.
     called: bool,
+    company: Company,
     exit: Option<Exit>,
     /// The cell, as jobs see it; lent to the thread while one of them is polled.
     current: Option<Arc<dyn InHand>>,
@@ -56,7 +58,17 @@ enum Place {
 impl<J: ?Sized + Envelope> WorkerContext<J> {
     pub(crate) fn new(plane: Arc<Plane<J>>, cell: Arc<Cell>) -> Self {
         let current = Some(cell.clone() as Arc<dyn InHand>);
-        Self { plane, cell, taken: None, key: None, place: Place::Between, called: false, exit: None, current }
+        Self {
+            plane,
+            cell,
+            taken: None,
+            key: None,
+            place: Place::Between,
+            called: false,
+            company: Company::default(),
+            exit: None,
+            current,
+        }
     }
 
     /// Which incarnation this is.
@@ -97,12 +109,18 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     /// Dropping the future loses no job: one that was taken is kept for the next call.
     pub async fn next(&mut self) -> Option<Claim<'_, J>> {
         let has_job = poll_fn(|cx| {
+            if self.place == Place::Idle {
+                std::task::ready!(self.cell.parker.poll(cx));
+                self.place = Place::Between;
+                if self.company.is_expected() {
+                    return yield_now(cx);
+                }
+            }
             let has_job = std::task::ready!(self.poll_take(cx));
             if has_job && std::mem::take(&mut self.called) {
                 // The worker that was called may lie where only this thread can get at it, and the job may block this thread:
                 // it goes first, and this one stands where another thread can take it.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return yield_now(cx);
             }
             Poll::Ready(has_job)
         })
@@ -161,8 +179,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     }
 
     fn turn(&mut self, now: Timestamp, spent: Option<Spent>) {
-        let (turn, called) = self.plane.turnover(&self.cell, now, spent);
+        let looks = spent.is_none();
+        let Turned { turn, called, more } = self.plane.turnover(&self.cell, now, spent);
         self.called = called;
+        if looks {
+            self.company.found(more);
+        }
         match turn {
             Turn::Run(job, claim) => {
                 self.plane.note_claimed(&self.cell, &job, claim, now);
@@ -187,6 +209,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         spinner.store(false, Ordering::Release);
         noticed
     }
+}
+
+/// Lets the other tasks of this thread go first.
+fn yield_now(cx: &Context<'_>) -> Poll<bool> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {

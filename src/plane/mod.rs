@@ -5,6 +5,7 @@
 mod abort;
 mod admit;
 mod claim;
+mod company;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod port;

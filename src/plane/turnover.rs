@@ -19,6 +19,15 @@ pub(super) enum Turn<J: ?Sized> {
     Leave,
 }
 
+/// What a turnover came to.
+pub(super) struct Turned<J: ?Sized> {
+    pub(super) turn: Turn<J>,
+    /// It called another worker.
+    pub(super) called: bool,
+    /// It left jobs in the queue.
+    pub(super) more: bool,
+}
+
 /// A job that its worker has just run to its end.
 pub(super) struct Spent {
     pub(super) lane: LaneId,
@@ -29,9 +38,7 @@ pub(super) struct Spent {
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Gives back what `cell` holds, if anything, and finds its next job. `now` ends the one and begins the other.
-    ///
-    /// True if it called another worker.
-    pub(super) fn turnover(&self, cell: &Arc<Cell>, now: Timestamp, spent: Option<Spent>) -> (Turn<J>, bool) {
+    pub(super) fn turnover(&self, cell: &Arc<Cell>, now: Timestamp, spent: Option<Spent>) -> Turned<J> {
         let mut after = After::default();
         let mut ready = self.ready.lock();
         if let Some(spent) = spent {
@@ -53,10 +60,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         } else {
             self.serve(&mut ready, state, cell, now, &mut after)
         };
+        let more = ready.lanes.iter().any(|line| !line.is_empty());
         drop(ready);
         let called = after.wake.is_some();
         self.after(after);
-        (turn, called)
+        Turned { turn, called, more }
     }
 
     /// Counts a job that was run. Under the ready lock, so that plain stores are enough; before its outcome is published.
