@@ -70,7 +70,8 @@ impl Employed {
 impl<B: Backend> Supervision<B> {
     /// Starts as many workers as are wanted, in slots that can have one.
     pub(super) fn staff(&mut self) {
-        if self.ending.as_ref().is_some_and(|ending| ending.is_stopping()) {
+        // A pool that was given up is aborted as soon as this message is over.
+        if self.escalated.is_some() || self.ending.as_ref().is_some_and(|ending| ending.is_stopping()) {
             return;
         }
         for _ in 0..self.plane().workers_wanted() {
@@ -283,7 +284,7 @@ impl<B: Backend> Supervision<B> {
             Restart::Never => SlotState::Waiting(Timestamp::NEVER),
             Restart::Escalate(reason) => {
                 self.escalated = Some(Arc::from(reason));
-                SlotState::Vacant
+                SlotState::Waiting(Timestamp::NEVER)
             }
         };
         self.update_cooling();

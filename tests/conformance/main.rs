@@ -48,4 +48,6 @@ mod policies;
 #[cfg(feature = "testing")]
 mod scripted;
 #[cfg(feature = "testing")]
+mod scripted_escalation;
+#[cfg(feature = "testing")]
 mod time_limits;
