@@ -9,8 +9,9 @@ use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
 use super::resize::Settling;
+use super::restart::Questions;
 use super::shutdown::{AbortGuard, Ending};
-use super::side::{self, Aside};
+use super::side::Aside;
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
@@ -94,6 +95,7 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) myself: ActorRef<PoolMessage>,
     pub(super) policy: Aside<dyn RestartPolicy>,
     pub(super) slots: Vec<Slot>,
+    pub(super) questions: Questions,
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
     pub(super) terminations: Vec<Termination>,
@@ -191,6 +193,7 @@ impl<B: Backend> Supervision<B> {
             myself,
             policy: Aside::new(policy),
             slots: Vec::new(),
+            questions: Questions::default(),
             employed: HashMap::new(),
             terminations: Vec::new(),
             settling: None,
@@ -234,6 +237,7 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
+            Command::Asked { worker, since } => self.on_asked(worker, since),
             Command::Decided { worker, decision } => self.on_decided(worker, decision),
             Command::HostGone => self.on_host_gone(),
             Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
@@ -248,7 +252,6 @@ impl<B: Backend> Supervision<B> {
     /// After every message: whatever waited for something looks whether it has come, and says when to look again.
     fn settle(&mut self) {
         let now = self.now();
-        side::look_after();
         let mut next = self.check_starts(now);
         next = next.min(self.climb(now));
         next = next.min(self.end_restarts(now));

@@ -81,6 +81,20 @@ pub(crate) fn alarm_after(span: Duration) -> std::io::Result<Arc<Alarm>> {
     Ok(alarm)
 }
 
+/// Has `look` called on the control thread every so often, until it says that this is enough.
+pub(super) fn every(span: Duration, mut look: impl FnMut() -> bool + Send + 'static) -> std::io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "the home of sleeping: the timer")]
+    timer()?.runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(span).await;
+            if !look() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Longer than this the timer does not sleep: deadlines further off are looked at again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
