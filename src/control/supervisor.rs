@@ -147,7 +147,7 @@ impl<B: Backend> PoolSupervisor<B> {
         });
         match escalated.flatten() {
             Some(reason) => {
-                self.shared.abort(CloseReason::Escalated(reason.clone()), &reason);
+                self.shared.abort(CloseReason::Escalated(reason.clone()), &reason, || ());
                 Err(format!("pool `{}` was given up: {reason}", self.shared.plane.config.name).into())
             }
             None => Ok(()),
@@ -156,7 +156,7 @@ impl<B: Backend> PoolSupervisor<B> {
 
     async fn post_stop(&self, _myself: ActorRef<PoolMessage>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
         // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
-        self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"));
+        self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"), || ());
         Ok(())
     }
 
@@ -302,7 +302,7 @@ impl<B: Backend> Supervision<B> {
     fn on_host_gone(&mut self) {
         tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
         let by = Arc::from("the runtime of its worker is gone");
-        self.shared.abort(CloseReason::RuntimeGone, &by);
+        self.shared.abort(CloseReason::RuntimeGone, &by, || ());
         self.tell(PoolEvent::Gate("closed"));
         self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
     }
