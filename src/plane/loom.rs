@@ -54,6 +54,10 @@ impl ControlPort for Control {
         garbage.dispose();
     }
 
+    fn in_passes(&self, mut pass: Box<dyn FnMut() -> bool + Send>) {
+        while pass() {}
+    }
+
     fn alarm(&self, _at: Timestamp) {}
 
     fn would_block(&self) -> bool {

@@ -3,9 +3,14 @@
 //! 200,000 jobs of one pool expire at the same moment, or are queued when the pool ends. Meanwhile another pool is asked, again and
 //! again: most of the jobs still wait for their outcome when its first answers come.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
-use millpond::{JobError, JobHandle, JobOptions, JobStatus, Lane, Limits, PoolExecutor, ThreadPool, TimeLimit};
+use millpond::{
+    JobError, JobHandle, JobOptions, JobStatus, Lane, Limits, PoolExecutor, RejectReason, ThreadPool, TimeLimit,
+};
 
 use crate::latch::Latch;
 use crate::patience::{FOREVER, at_rest, eventually, within};
@@ -92,4 +97,58 @@ fn a_pool_that_is_shut_down() {
     }
     scene.all_ended(|error| matches!(error, JobError::NotStarted(_)));
     scene.stuck.open();
+}
+
+/// An executor that takes its time over each task that it is to run again.
+#[derive(Default)]
+struct Slow(AtomicUsize);
+
+impl Wake for Slow {
+    fn wake(self: Arc<Self>) {
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_micros(50) {
+            std::hint::spin_loop();
+        }
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Submitters that wait at the gate are told when it closes.
+#[test]
+fn a_gate_that_closes_before_a_crowd() {
+    const CROWD: usize = 20_000;
+    let lane = Lane::new("default").capacity(0).admission_limit(None);
+    let pool = ThreadPool::builder("h01-crowd").limits(Limits::fixed(1)).default_lane(lane).build();
+    let pool = pool.expect("the configuration is sound");
+    let beside = ThreadPool::builder("h01-crowd-beside").limits(Limits::fixed(1)).build();
+    let beside = beside.expect("the configuration is sound");
+    let stuck = Latch::new();
+    let latch = stuck.clone();
+    drop(pool.try_submit(move || latch.block()).expect("a worker is on its way"));
+    eventually("the worker is stuck", || pool.saturation().active == 1);
+    let slow = Arc::new(Slow::default());
+    let waker = Waker::from(slow.clone());
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| Box::pin(pool.submit(|| ()))).collect();
+    for waits in &mut crowd {
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let told = || slow.0.load(Ordering::Acquire);
+    std::thread::scope(|scope| {
+        scope.spawn(|| pool.blocking().drain(TimeLimit(FOREVER)).expect("it drains once the worker is free"));
+        eventually("the first is told", || told() > 0);
+        let mut answers = 0;
+        while told() < CROWD {
+            beside.blocking().inventory(TimeLimit(FOREVER)).expect("it answers");
+            answers += usize::from(told() < CROWD);
+        }
+        stuck.open();
+        assert!(answers >= ANSWERS, "{answers} answers while {CROWD} were told");
+    });
+    for mut waits in crowd {
+        let Poll::Ready(Err(refused)) = waits.as_mut().poll(&mut Context::from_waker(&waker)) else {
+            panic!("it was told")
+        };
+        assert!(matches!(refused.reason(), RejectReason::Closed { .. }), "{refused}");
+    }
+    at_rest(&pool);
 }
