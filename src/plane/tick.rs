@@ -334,3 +334,33 @@ impl<J: ?Sized + Envelope> Ticks for Plane<J> {
 }
 
 const _: () = assert!(GRANT_PATIENCE.as_millis() > TICK.as_millis());
+
+#[cfg(all(test, not(millpond_loom)))]
+mod tests {
+    use super::*;
+
+    const FAR: Timestamp = Timestamp::from_nanos(1_000_000);
+
+    fn alarm() -> (Arc<Alarm>, What) {
+        let alarm = Arc::new(Alarm::default());
+        (alarm.clone(), What::Reply(alarm))
+    }
+
+    #[test]
+    fn a_calendar_whose_entries_die_stays_short_and_sweeps_a_few_at_a_time() {
+        let mut calendar = Calendar::default();
+        let kept: Vec<_> = (0..100).map(|_| alarm()).map(|(alarm, what)| (alarm, calendar.add(FAR, what))).collect();
+        let (mut longest, mut most) = (0, 0);
+        for _ in 0..100_000 {
+            let swept = calendar.add(FAR, alarm().1);
+            most = most.max(swept.0.len());
+            longest = longest.max(calendar.entries.len());
+        }
+        assert!(longest <= 4 * SWEEP_FROM && most <= STEP, "{longest} entries, {most} swept at once");
+        drop(calendar.add(Timestamp::default(), What::Control));
+        assert!(matches!(calendar.pop(Timestamp::default()), Some(What::Control)), "in the order of their time");
+        assert!(calendar.pop(Timestamp::default()).is_none(), "the others are not due");
+        let due = std::iter::from_fn(|| calendar.pop(FAR)).filter(What::matters).count();
+        assert_eq!(due, kept.len(), "none that matters was swept");
+    }
+}
