@@ -103,9 +103,11 @@ pub enum Restart {
     Escalate(String),
 }
 
-/// Decides what becomes of a slot whose worker ended by a fault. Asked on a side thread, never on the control thread.
+/// Decides what becomes of a slot whose worker ended by a fault. Asked on a side thread, never on the control thread, and about one
+/// slot of its pool at a time.
 ///
-/// One that panics, takes longer than a second, or asks for a delay of over a day is replaced by the default and reported.
+/// One that panics, takes longer than a second from when it is asked, or asks for a delay of over a day is replaced by the default and
+/// reported.
 pub trait RestartPolicy: Send + Sync + 'static {
     /// What to do about `exit` of the slot with this history, at `now`.
     fn decide(&self, now: Timestamp, slot: &SlotHistory, exit: &Exit) -> Restart;

@@ -4,12 +4,15 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure and pause between two looks at a condition")]
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use millpond::{
-    Exit, Limits, PoolEvent, PoolExecutor, Restart, RestartPolicy, SlotHistory, ThreadPool, TimeLimit, Timestamp,
+    EventStream, Exit, Limits, PoolEvent, PoolExecutor, Restart, RestartPolicy, SlotHistory, ThreadPool, TimeLimit,
+    Timestamp,
 };
 use parking_lot::{Mutex, const_mutex};
 
@@ -73,5 +76,77 @@ fn a_policy_that_hangs_is_replaced_after_a_second() {
     assert!(since.elapsed() >= POLICY_LIMIT, "it has a second");
     assert!(rounds > 1 && slowest < POLICY_LIMIT / 2, "{rounds} answers, the slowest after {slowest:?}");
     assert_eq!(pool.try_submit(|| 4).expect("there is a place").join().expect("a replacement runs it"), 4);
+    drop(release);
+}
+
+/// Answers at once, and counts how often it is asked.
+struct Innocent(Arc<AtomicUsize>);
+
+impl RestartPolicy for Innocent {
+    fn decide(&self, _now: Timestamp, _slot: &SlotHistory, _exit: &Exit) -> Restart {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Restart::After(Duration::ZERO)
+    }
+}
+
+/// What became of a policy or a slot.
+fn verdict(events: &mut EventStream) -> PoolEvent {
+    loop {
+        let event = events.next_blocking().expect("the pool is there");
+        if matches!(event, PoolEvent::PolicyReplaced { .. } | PoolEvent::RestartDecided { .. }) {
+            return event;
+        }
+    }
+}
+
+/// What one policy takes is not counted against the next: one that is asked late because others hang is not to blame.
+#[test]
+fn a_policy_that_is_asked_late_because_others_hang_is_not_replaced() {
+    let _alone = ALONE.lock();
+    // Each holds up those after it for a moment; so many, for longer than the limit.
+    let (release, channels): (Vec<_>, Vec<_>) = (0..16).map(|_| sync_channel(1)).unzip();
+    let hanging = channels.into_iter().enumerate();
+    let hanging: Vec<_> = hanging.map(|(n, hangs)| pool(&format!("hangs-{n}"), Hangs(Mutex::new(hangs)))).collect();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let innocent = pool("innocent", Innocent(asked.clone()));
+    let mut events = innocent.events();
+    hanging.iter().for_each(fault);
+    fault(&innocent);
+    let event = verdict(&mut events);
+    assert!(matches!(event, PoolEvent::RestartDecided { .. }), "it was blamed: {event:?}");
+    assert_eq!(asked.load(Ordering::Acquire), 1);
+    assert_eq!(innocent.try_submit(|| 4).expect("there is a place").join().expect("a replacement runs it"), 4);
+    drop(release);
+}
+
+/// Counts how often it is asked, and hangs each time until the other end of its channel is dropped.
+struct HangsEachTime(Arc<AtomicUsize>, Mutex<Receiver<()>>);
+
+impl RestartPolicy for HangsEachTime {
+    fn decide(&self, _now: Timestamp, _slot: &SlotHistory, _exit: &Exit) -> Restart {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        assert!(self.1.lock().recv().is_err(), "nothing is sent");
+        Restart::Never
+    }
+}
+
+/// Many slots of one pool have a fault at once: the policy that hangs holds one thread, and the default decides about all of them.
+#[test]
+fn a_policy_that_hangs_is_asked_once() {
+    const WORKERS: usize = 8;
+    let _alone = ALONE.lock();
+    let (release, hangs) = sync_channel(1);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let policy = HangsEachTime(asked.clone(), Mutex::new(hangs));
+    let builder = ThreadPool::builder("hangs-each-time").limits(Limits::fixed(WORKERS));
+    let pool = builder.restart_after_panic().restart_policy(policy).build().expect("the configuration is sound");
+    let mut events = pool.events();
+    (0..WORKERS).for_each(|_| fault(&pool));
+    assert!(matches!(verdict(&mut events), PoolEvent::PolicyReplaced { .. }));
+    for _ in 0..WORKERS {
+        let event = verdict(&mut events);
+        assert!(matches!(event, PoolEvent::RestartDecided { .. }), "the default decides: {event:?}");
+    }
+    assert_eq!(asked.load(Ordering::Acquire), 1);
     drop(release);
 }

@@ -4,14 +4,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millpond::{Lane, Limits, PoolExecutor, ThreadPool, TimeLimit};
+use millpond::{Fate, JobHandle, Ladder, Lane, Limits, PoolExecutor, Select, ThreadPool, TimeLimit};
 
-use crate::harness::figures::{median, nanos_per_call, quantile, time_each, time_each_async};
+use crate::harness::figures::{median, micros, nanos_per_call, quantile, time_each, time_each_async};
 use crate::harness::load::{self, Gate};
 use crate::harness::{WORKERS, fresh_name, runtime};
 
-pub(crate) const COLUMNS: &[&str] =
-    &["submit_ns", "turnover_ns", "inventory_p50_us", "inventory_p99_us", "inventory_now_us", "saturation_ns"];
+pub(crate) const COLUMNS: &[&str] = &[
+    "submit_ns",
+    "cancel_ns",
+    "terminate_queued_us",
+    "turnover_ns",
+    "inventory_p50_us",
+    "inventory_p99_us",
+    "inventory_now_us",
+    "saturation_ns",
+];
 
 /// Fills the queue while the workers sleep, asks, then wakes them and watches jobs pass through a queue that stays as full.
 pub(crate) fn measure(queued: usize) -> Vec<f64> {
@@ -19,6 +27,8 @@ pub(crate) fn measure(queued: usize) -> Vec<f64> {
     let gate = pond.put_workers_to_sleep();
     (0..queued).for_each(|_| pond.submit());
     let submit = pond.submit_nanos(queued);
+    let cancel = pond.cancel_nanos(queued);
+    let terminate = median(&time_each(1_000, || pond.terminate_newest()));
     let runtime = runtime();
     let asked = runtime.block_on(time_each_async(1_000, async || {
         pond.pool.inventory(TimeLimit::default()).await.expect("a pool that answers")
@@ -28,7 +38,7 @@ pub(crate) fn measure(queued: usize) -> Vec<f64> {
     gate.open();
     let turnover = pond.turnover_nanos();
     pond.end();
-    vec![submit, turnover, median(&asked), quantile(&asked, 0.99), median(&read), saturation]
+    vec![submit, cancel, terminate, turnover, median(&asked), quantile(&asked, 0.99), median(&read), saturation]
 }
 
 /// A pool whose jobs each submit their successor, so that its queue stays as full as it was made.
@@ -62,7 +72,11 @@ impl Pond {
     }
 
     fn submit(&'static self) {
-        drop(self.pool.try_submit(move || self.step()).expect("room for a job"));
+        drop(self.handle());
+    }
+
+    fn handle(&'static self) -> JobHandle<()> {
+        self.pool.try_submit(move || self.step()).expect("room for a job")
     }
 
     /// A job.
@@ -78,6 +92,26 @@ impl Pond {
         let batch = (queued / 20).clamp(50, 5_000);
         let times = time_each(11, || (0..batch).for_each(|_| self.submit()));
         median(&times) * 1_000.0 / batch as f64
+    }
+
+    /// Per cancel by its handle of a job behind all others, by batches.
+    fn cancel_nanos(&'static self, queued: usize) -> f64 {
+        let batch = (queued / 20).clamp(50, 5_000);
+        let cancelled = |_| {
+            let handles: Vec<_> = (0..batch).map(|_| self.handle()).collect();
+            let begun = Instant::now();
+            handles.iter().for_each(JobHandle::cancel);
+            micros(begun.elapsed())
+        };
+        let times: Vec<f64> = (0..11).map(cancelled).collect();
+        median(&times) * 1_000.0 / batch as f64
+    }
+
+    /// Submits a job, and takes it out of the queue by its number and a message.
+    fn terminate_newest(&'static self) {
+        let newest = Select::job(self.handle().id());
+        let report = self.pool.blocking().terminate(newest, Ladder::cooperative(Duration::ZERO), TimeLimit::default());
+        assert_eq!(report.expect("a pool that answers").targets[0].fate, Fate::Withdrawn);
     }
 
     /// Wall time per job that is taken, run and replaced by another.

@@ -14,7 +14,7 @@ use crate::id::WorkerId;
 use crate::plane::Signal;
 use crate::policy::{Restart, SlotHistory};
 use crate::snapshot::{Inventory, Snapshot};
-use crate::sync::Arc;
+use crate::sync::{Arc, Timestamp};
 
 /// What a pool's actor can be sent. Each reply should be awaited with a time limit; [`PoolExecutor`](crate::PoolExecutor) does.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Begin,
     /// The plane tells something.
     Signal(Signal),
+    /// A side thread has begun to ask a policy, and since when.
+    Asked { worker: WorkerId, since: Timestamp },
     /// A policy has decided; `Err`: it misbehaved, with what it did.
     Decided { worker: WorkerId, decision: Result<(Restart, SlotHistory), String> },
     /// The runtime of the async workers is gone.

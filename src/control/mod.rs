@@ -9,6 +9,7 @@ mod port;
 mod reaper;
 mod report;
 mod resize;
+mod restart;
 mod shutdown;
 mod side;
 mod staff;

@@ -53,6 +53,10 @@ impl ControlPort for Port {
         side::discard(garbage);
     }
 
+    fn in_passes(&self, pass: Box<dyn FnMut() -> bool + Send>) {
+        timer::in_passes(pass, || ());
+    }
+
     fn alarm(&self, at: Timestamp) {
         timer::alarm(at);
     }

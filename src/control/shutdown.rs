@@ -5,14 +5,17 @@ use std::time::Duration;
 use ractor::RpcReplyPort;
 
 use super::event::PoolEvent;
+use super::message::Command;
 use super::reaper::{self, HeldJob};
 use super::report::ShutdownReport;
 use super::side::Aside;
 use super::supervisor::{Shared, Supervision};
+use super::timer;
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
 use crate::gate::Gate;
 use crate::job::Envelope;
+use crate::plane::Signal;
 use crate::slot::Cell;
 use crate::snapshot::Ledger;
 use crate::sync::{Arc, Timestamp};
@@ -25,6 +28,8 @@ pub(super) struct Ending {
     deadline: Timestamp,
     before: Ledger,
     asked: Vec<Arc<dyn Envelope>>,
+    /// The deadline found many jobs queued, which are being ended.
+    emptying: bool,
     phase: Phase,
     replies: Vec<RpcReplyPort<ShutdownReport>>,
 }
@@ -66,6 +71,7 @@ impl<B: Backend> Supervision<B> {
             deadline: now.after(limit),
             before: self.plane().ledger(),
             asked: Vec::new(),
+            emptying: false,
             phase: Phase::Draining,
             replies: reply.into_iter().collect(),
         });
@@ -89,7 +95,7 @@ impl<B: Backend> Supervision<B> {
             self.plane().stop_all();
         }
         let over = now >= ending.deadline || ending.is_stopping() && self.has_only_abandoned();
-        if over && ending.phase != Phase::Over {
+        if over && ending.phase != Phase::Over && self.is_emptied(&mut ending) {
             self.end(&mut ending, now);
         }
         let next = match ending.phase {
@@ -97,8 +103,26 @@ impl<B: Backend> Supervision<B> {
             Phase::Asked | Phase::Stopping => ending.deadline,
             Phase::Over => Timestamp::NEVER,
         };
+        // What it waits for after that tells by a message.
+        let next = if ending.emptying { Timestamp::NEVER } else { next };
         self.ending = Some(ending);
         next
+    }
+
+    /// True once every queued job has its outcome, so that it is in the report; has them ended in passes.
+    fn is_emptied(&self, ending: &mut Ending) -> bool {
+        // Nothing is taken or admitted any more; what is closed stays closed.
+        let _ = self.plane().set_gate(Gate::Closed(CloseReason::Shutdown));
+        if !self.plane().fail_some(&CloseReason::Shutdown) {
+            return true;
+        }
+        if !std::mem::replace(&mut ending.emptying, true) {
+            let (plane, myself) = (self.shared.plane.clone(), self.myself.clone());
+            // An actor that is gone has left the rest to its guard.
+            let done = move || drop(myself.cast(Command::Signal(Signal::Tick).into()));
+            timer::in_passes(move || plane.fail_some(&CloseReason::Shutdown), done);
+        }
+        false
     }
 
     fn has_only_abandoned(&self) -> bool {
@@ -108,7 +132,7 @@ impl<B: Backend> Supervision<B> {
     fn end(&mut self, ending: &mut Ending, now: Timestamp) {
         ending.phase = Phase::Over;
         let cancelled = ending.asked.iter().filter(|job| job.header().is_done()).count() as u64;
-        self.shared.abort(CloseReason::Shutdown, &Arc::from("the pool was shut down"));
+        self.shared.abort(CloseReason::Shutdown, &Arc::from("the pool was shut down"), || ());
         let (before, after) = (ending.before, self.plane().ledger());
         let ran = |ledger: &Ledger| ledger.completed + ledger.panicked + ledger.expired;
         let report = ShutdownReport {
@@ -134,22 +158,25 @@ impl<B: Backend> Supervision<B> {
 impl<B: Backend> Shared<B> {
     /// The pool ends now, whether or not its actor still answers.
     pub(crate) fn end_now(&self) {
-        self.abort(CloseReason::Shutdown, &Arc::from("the pool was aborted"));
+        self.abort(CloseReason::Shutdown, &Arc::from("the pool was aborted"), || ());
         if let Some(actor) = self.actor.get() {
             actor.get_cell().kill();
         }
     }
 
-    /// However the pool dies: the gate closes and every outcome is written, on the spot. Safe to call again.
-    pub(super) fn abort(&self, reason: CloseReason, by: &Arc<str>) {
+    /// However the pool dies: the gate closes and every outcome is written; on the spot, but on the control thread, where many that
+    /// are queued are written in passes. `done` comes after the last one. Safe to call again.
+    pub(super) fn abort(&self, reason: CloseReason, by: &Arc<str>, done: impl FnOnce() + Send + 'static) {
         let interruptible = self.backend.capabilities().kill != KillReach::None;
         let held: Vec<_> = self.plane.cells().into_iter().map(|cell| (in_hand(&cell), cell)).collect();
-        let running = self.plane.abort(reason, by, interruptible);
+        let running = self.plane.abort(reason.clone(), by, interruptible);
         let wards = running.into_iter().map(|cell| {
             let job = held.iter().find(|(_, other)| Arc::ptr_eq(other, &cell)).and_then(|(job, _)| job.clone());
             (cell, job)
         });
         reaper::adopt(&self.plane.config.name, &self.plane.clock, wards.collect());
+        let plane = self.plane.clone();
+        timer::in_passes(move || plane.fail_some(&reason), done);
     }
 }
 
@@ -164,7 +191,8 @@ pub(super) struct AbortGuard<B: Backend>(pub(super) Aside<Shared<B>>);
 
 impl<B: Backend> Drop for AbortGuard<B> {
     fn drop(&mut self) {
-        self.0.abort(CloseReason::ActorGone, &Arc::from("the pool's actor ended"));
-        self.0.events.close();
+        let shared = Aside::new(self.0.clone());
+        let done = move || shared.events.close();
+        self.0.abort(CloseReason::ActorGone, &Arc::from("the pool's actor ended"), done);
     }
 }

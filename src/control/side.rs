@@ -1,22 +1,25 @@
-//! Side threads: where user code runs that no worker runs. One that hangs past its limit is abandoned and replaced.
+//! Side threads: where user code runs that no worker runs. One that keeps others waiting for long gets another beside it, and so
+//! holds up nobody else if it hangs.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use parking_lot::Condvar;
 
+use super::timer;
 use crate::job::catch;
 use crate::plane::Garbage;
-use crate::sync::{Arc, Clock, Mutex, OnceLock, Timestamp};
+use crate::sync::{Arc, Clock, Mutex, MutexGuard, OnceLock, Timestamp};
 
 type Errand = Box<dyn FnOnce() + Send>;
 
 /// How long one errand may take before the next ones get another thread.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a side thread waits for errands before it ends.
 const LINGER: Duration = Duration::from_secs(5);
-/// So many threads hang at most; beyond that errands wait for one of them to return.
-const MOST_THREADS: usize = 64;
+/// So many threads hang in drops at most; beyond that drops wait for one of them to return. Policies need no such bound: a pool asks
+/// one question at a time.
+const MOST_DROPS: usize = 64;
 
 #[derive(Default)]
 struct State {
@@ -26,37 +29,40 @@ struct State {
     /// Threads in an errand, with when it began.
     busy: Vec<(u64, Timestamp)>,
     next_thread: u64,
+    /// The timer looks in, since errands wait and every thread is busy.
+    watched: bool,
 }
 
 /// A queue of errands and the threads that run them: one, unless one hangs.
 struct Side {
     name: &'static str,
+    most_threads: usize,
     state: Mutex<State>,
     work: Condvar,
     clock: Clock,
 }
 
 impl Side {
-    fn new(name: &'static str) -> Arc<Self> {
-        Arc::new(Self { name, state: Mutex::default(), work: Condvar::new(), clock: Clock::real() })
+    fn new(name: &'static str, most_threads: usize) -> Arc<Self> {
+        Arc::new(Self { name, most_threads, state: Mutex::default(), work: Condvar::new(), clock: Clock::real() })
     }
 
     fn run(self: &Arc<Self>, errand: Errand) {
-        self.state.lock().errands.push_back(errand);
-        self.staff();
+        let mut state = self.state.lock();
+        state.errands.push_back(errand);
+        self.staff(state);
     }
 
     /// Sees to it that a thread that does not hang will take what is queued.
-    fn staff(self: &Arc<Self>) {
+    fn staff(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let now = self.clock.now();
-        let mut state = self.state.lock();
-        if state.errands.is_empty() {
-            return;
-        }
         let hangs = state.busy.iter().all(|&(_, since)| now.since(since) >= PATIENCE);
         if state.waiting > 0 {
             self.work.notify_one();
-        } else if hangs && state.busy.len() < MOST_THREADS {
+            return;
+        }
+        self.watch(&mut state);
+        if hangs && state.busy.len() < self.most_threads {
             state.next_thread += 1;
             let thread = state.next_thread;
             // Counted as busy from here on, so that no second one is started for the same errand.
@@ -64,6 +70,25 @@ impl Side {
             drop(state);
             self.clone().spawn(thread);
         }
+    }
+
+    /// Errands wait and every thread is busy: whether they hang is looked at until one has come for the last errand.
+    fn watch(self: &Arc<Self>, state: &mut State) {
+        if !std::mem::replace(&mut state.watched, true) {
+            let side = self.clone();
+            state.watched = timer::every(PATIENCE / 4, move || side.look()).is_ok();
+        }
+    }
+
+    /// False once there is nothing to look after.
+    fn look(self: &Arc<Self>) -> bool {
+        let mut state = self.state.lock();
+        state.watched = !state.errands.is_empty();
+        if state.watched {
+            self.staff(state);
+            return true;
+        }
+        false
     }
 
     #[expect(clippy::disallowed_methods, reason = "the home of side threads")]
@@ -91,7 +116,11 @@ impl Side {
                 state.waiting -= 1;
                 let now = self.clock.now();
                 state.busy.push((thread, now));
-                state.errands.pop_front()
+                let errand = state.errands.pop_front();
+                if state.waiting == 0 && !state.errands.is_empty() {
+                    self.watch(&mut state);
+                }
+                errand
             };
             if let Some(errand) = errand
                 && let Err(caught) = catch(errand)
@@ -104,12 +133,12 @@ impl Side {
 
 fn drops() -> &'static Arc<Side> {
     static DROPS: OnceLock<Arc<Side>> = OnceLock::new();
-    DROPS.get_or_init(|| Side::new("side-drops"))
+    DROPS.get_or_init(|| Side::new("side-drops", MOST_DROPS))
 }
 
 fn policies() -> &'static Arc<Side> {
     static POLICIES: OnceLock<Arc<Side>> = OnceLock::new();
-    POLICIES.get_or_init(|| Side::new("side-policies"))
+    POLICIES.get_or_init(|| Side::new("side-policies", usize::MAX))
 }
 
 /// Drops a payload where it can block nobody.
@@ -144,10 +173,4 @@ impl<T: ?Sized + Send + Sync + 'static> Drop for Aside<T> {
 /// Asks a policy.
 pub(super) fn ask_policy(question: impl FnOnce() + Send + 'static) {
     policies().run(Box::new(question));
-}
-
-/// Looks after side threads that hang while errands wait; called by supervisors when they tick.
-pub(super) fn look_after() {
-    drops().staff();
-    policies().staff();
 }

@@ -1,50 +1,43 @@
-//! Workers start, end and are restarted; each slot has its own history, budget and back-off.
+//! Workers start and end; each slot has its own history. What follows a fault: `restart.rs`.
 
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorId};
 
 use super::event::PoolEvent;
-use super::message::Command;
-use super::side::{self, Aside};
 use super::supervisor::Supervision;
 use crate::backend::{Backend, WorkerControl};
 use crate::error::StartError;
 use crate::id::WorkerId;
 use crate::job::catch;
 use crate::plane::{Overrun, WorkerContext};
-use crate::policy::{Exit, Restart, RestartPolicy, SlotBackoff, SlotHistory};
+use crate::policy::{Exit, SlotHistory};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Timestamp};
-
-/// How long a restart policy may think.
-const POLICY_LIMIT: Duration = Duration::from_secs(1);
-/// The longest delay that makes sense.
-const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A lasting position for a worker.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     /// How many incarnations it has had.
     generation: u32,
-    restarts: u32,
+    pub(super) restarts: u32,
     /// When its latest incarnation was started.
-    started_at: Timestamp,
-    history: Option<SlotHistory>,
+    pub(super) started_at: Timestamp,
+    pub(super) history: Option<SlotHistory>,
     /// Why the backend refused the latest incarnation, until its exit is told.
     refusal: Option<StartError>,
-    state: SlotState,
+    pub(super) state: SlotState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum SlotState {
+pub(super) enum SlotState {
     /// Empty. Exit: `Filled`.
     #[default]
     Vacant,
     /// Has a worker. Exits: `Vacant`, `Deciding`.
     Filled,
-    /// Its worker ended by a fault, and the policy thinks, until then at most. Exits: `Vacant`, `Waiting`.
-    Deciding(Timestamp),
+    /// Its worker ended by a fault, and the policy is being asked. Exits: `Vacant`, `Waiting`.
+    Deciding,
     /// Backs off or cools down until then, or stays empty for good. Exit: `Vacant`.
     Waiting(Timestamp),
 }
@@ -70,7 +63,8 @@ impl Employed {
 impl<B: Backend> Supervision<B> {
     /// Starts as many workers as are wanted, in slots that can have one.
     pub(super) fn staff(&mut self) {
-        if self.ending.as_ref().is_some_and(|ending| ending.is_stopping()) {
+        // A pool that was given up is aborted as soon as this message is over.
+        if self.escalated.is_some() || self.ending.as_ref().is_some_and(|ending| ending.is_stopping()) {
             return;
         }
         for _ in 0..self.plane().workers_wanted() {
@@ -114,7 +108,7 @@ impl<B: Backend> Supervision<B> {
                 let slot = &mut self.slots[index];
                 slot.refusal = Some(error);
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
-                slot.state = SlotState::Deciding(Timestamp::NEVER);
+                slot.state = SlotState::Deciding;
                 self.update_cooling();
             }
         }
@@ -219,108 +213,20 @@ impl<B: Backend> Supervision<B> {
         if !exit.is_fault() {
             return;
         }
-        let mut history = slot.history.clone().unwrap_or_else(|| SlotHistory::new(worker, slot.started_at));
+        let mut history = slot.history.take().unwrap_or_else(|| SlotHistory::new(worker, slot.started_at));
         if history.worker != worker {
             // It never became ready.
             (history.worker, history.started_at, history.ready_at) = (worker, slot.started_at, None);
         }
-        slot.history = Some(history.clone());
-        slot.state = SlotState::Deciding(now.after(POLICY_LIMIT));
-        let (policy, myself) = (self.policy.clone(), self.myself.clone());
-        side::ask_policy(move || {
-            let decision = catch(|| {
-                history.fault(now, policy.healthy_after());
-                let restart = policy.decide(now, &history, &exit);
-                (restart, history)
-            });
-            let decision = decision.map_err(|caught| caught.message);
-            // A pool that has ended meanwhile needs no decision.
-            let _ = myself.cast(Command::Decided { worker, decision }.into());
-        });
-    }
-
-    pub(super) fn on_decided(&mut self, worker: WorkerId, decision: Result<(Restart, SlotHistory), String>) {
-        let Some(slot) = self.slots.get_mut(worker.slot as usize) else { return };
-        if slot.generation != worker.generation || !matches!(slot.state, SlotState::Deciding(_)) {
-            return;
-        }
-        let sane =
-            decision.map_err(|message| format!("it panicked: {message}")).and_then(|decision| match &decision.0 {
-                Restart::After(delay) | Restart::CoolDown(delay) if *delay > LONGEST_DELAY => {
-                    Err(format!("it asked for a delay of {delay:?}"))
-                }
-                _ => Ok(decision),
-            });
-        match sane {
-            Ok((restart, history)) => {
-                slot.history = Some(history);
-                self.decide(worker, restart);
-            }
-            Err(reason) => self.replace_policy(worker, reason),
-        }
-    }
-
-    fn replace_policy(&mut self, worker: WorkerId, reason: String) {
-        tracing::error!(pool = &*self.plane().config.name, "the restart policy is replaced by the default: {reason}");
-        self.tell(PoolEvent::PolicyReplaced { reason });
-        self.policy = Aside::new(Arc::new(SlotBackoff::default()));
-        let (now, default) = (self.now(), SlotBackoff::default());
-        let slot = &mut self.slots[worker.slot as usize];
-        let history = slot.history.get_or_insert_with(|| SlotHistory::new(worker, slot.started_at));
-        history.fault(now, default.healthy_after());
-        let restart = default.decide(now, history, &Exit::Lost);
-        self.decide(worker, restart);
-    }
-
-    fn decide(&mut self, worker: WorkerId, restart: Restart) {
-        let now = self.now();
-        self.tell(PoolEvent::RestartDecided { worker, restart: restart.clone() });
-        let slot = &mut self.slots[worker.slot as usize];
-        slot.restarts = slot.restarts.saturating_add(1);
-        slot.state = match restart {
-            Restart::After(Duration::ZERO) => SlotState::Vacant,
-            Restart::After(delay) | Restart::CoolDown(delay) => SlotState::Waiting(now.after(delay)),
-            Restart::Never => SlotState::Waiting(Timestamp::NEVER),
-            Restart::Escalate(reason) => {
-                self.escalated = Some(Arc::from(reason));
-                SlotState::Vacant
-            }
-        };
-        self.update_cooling();
-        self.staff();
-    }
-
-    /// Slots whose delay is over are vacant again; a policy that thinks for too long is replaced. Says when to look again.
-    pub(super) fn end_restarts(&mut self, now: Timestamp) -> Timestamp {
-        let mut next = Timestamp::NEVER;
-        let mut over = false;
-        let mut late = Vec::new();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            match slot.state {
-                SlotState::Waiting(until) if until <= now => {
-                    slot.state = SlotState::Vacant;
-                    over = true;
-                }
-                SlotState::Deciding(until) if until <= now => late.push((index, slot.generation)),
-                SlotState::Waiting(until) | SlotState::Deciding(until) => next = next.min(until),
-                SlotState::Vacant | SlotState::Filled => {}
-            }
-        }
-        for (index, generation) in late {
-            let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation };
-            self.replace_policy(worker, format!("it did not answer within {POLICY_LIMIT:?}"));
-        }
-        if over {
-            self.update_cooling();
-            self.staff();
-        }
-        next
+        slot.history = Some(history);
+        slot.state = SlotState::Deciding;
+        self.ask(worker, exit, now);
     }
 
     /// Tells the plane how many seats cannot be filled.
     pub(super) fn update_cooling(&self) {
         let max = self.plane().max();
-        let unavailable = |slot: &&Slot| matches!(slot.state, SlotState::Waiting(_) | SlotState::Deciding(_));
+        let unavailable = |slot: &&Slot| matches!(slot.state, SlotState::Waiting(_) | SlotState::Deciding);
         let cooling = self.slots.iter().take(max).filter(unavailable).count();
         self.plane().set_cooling(cooling);
     }

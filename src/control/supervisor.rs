@@ -9,8 +9,9 @@ use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
 use super::resize::Settling;
+use super::restart::Questions;
 use super::shutdown::{AbortGuard, Ending};
-use super::side::{self, Aside};
+use super::side::Aside;
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
@@ -94,6 +95,7 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) myself: ActorRef<PoolMessage>,
     pub(super) policy: Aside<dyn RestartPolicy>,
     pub(super) slots: Vec<Slot>,
+    pub(super) questions: Questions,
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
     pub(super) terminations: Vec<Termination>,
@@ -145,7 +147,7 @@ impl<B: Backend> PoolSupervisor<B> {
         });
         match escalated.flatten() {
             Some(reason) => {
-                self.shared.abort(CloseReason::Escalated(reason.clone()), &reason);
+                self.shared.abort(CloseReason::Escalated(reason.clone()), &reason, || ());
                 Err(format!("pool `{}` was given up: {reason}", self.shared.plane.config.name).into())
             }
             None => Ok(()),
@@ -154,7 +156,7 @@ impl<B: Backend> PoolSupervisor<B> {
 
     async fn post_stop(&self, _myself: ActorRef<PoolMessage>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
         // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
-        self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"));
+        self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"), || ());
         Ok(())
     }
 
@@ -191,6 +193,7 @@ impl<B: Backend> Supervision<B> {
             myself,
             policy: Aside::new(policy),
             slots: Vec::new(),
+            questions: Questions::default(),
             employed: HashMap::new(),
             terminations: Vec::new(),
             settling: None,
@@ -234,6 +237,7 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
+            Command::Asked { worker, since } => self.on_asked(worker, since),
             Command::Decided { worker, decision } => self.on_decided(worker, decision),
             Command::HostGone => self.on_host_gone(),
             Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
@@ -248,7 +252,6 @@ impl<B: Backend> Supervision<B> {
     /// After every message: whatever waited for something looks whether it has come, and says when to look again.
     fn settle(&mut self) {
         let now = self.now();
-        side::look_after();
         let mut next = self.check_starts(now);
         next = next.min(self.climb(now));
         next = next.min(self.end_restarts(now));
@@ -299,7 +302,7 @@ impl<B: Backend> Supervision<B> {
     fn on_host_gone(&mut self) {
         tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
         let by = Arc::from("the runtime of its worker is gone");
-        self.shared.abort(CloseReason::RuntimeGone, &by);
+        self.shared.abort(CloseReason::RuntimeGone, &by, || ());
         self.tell(PoolEvent::Gate("closed"));
         self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
     }

@@ -1,5 +1,6 @@
 //! The one control thread of the process, and the one timer on it.
 
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
@@ -17,6 +18,8 @@ pub(crate) trait Timed: Ticks {
 
 struct Timer {
     runtime: Handle,
+    /// The control thread.
+    thread: ThreadId,
     planes: Mutex<Vec<Weak<dyn Timed>>>,
     changed: Notify,
     /// When the timer means to wake; `u64::MAX` while it looks, so that whoever is early in that moment wakes it again.
@@ -43,9 +46,11 @@ fn timer() -> std::io::Result<&'static Timer> {
     }
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let handle = runtime.handle().clone();
-    std::thread::Builder::new().name("millpond-control".to_owned()).spawn(move || runtime.block_on(run()))?;
+    let control = std::thread::Builder::new().name("millpond-control".to_owned());
+    let control = control.spawn(move || runtime.block_on(run()))?;
     Ok(TIMER.get_or_init(|| Timer {
         runtime: handle,
+        thread: control.thread().id(),
         planes: Mutex::new(Vec::new()),
         changed: Notify::new(),
         sleeps_until: AtomicU64::new(u64::MAX),
@@ -81,6 +86,41 @@ pub(crate) fn alarm_after(span: Duration) -> std::io::Result<Arc<Alarm>> {
     Ok(alarm)
 }
 
+/// Does work that may be much, a pass at a time until one says that nothing is left, and then `done`: in one go, but on the control
+/// thread, which has all pools to look after between two passes. What is done in one pass is done when this returns.
+pub(super) fn in_passes(mut pass: impl FnMut() -> bool + Send + 'static, done: impl FnOnce() + Send + 'static) {
+    let Some(timer) = TIMER.get().filter(|timer| timer.thread == std::thread::current().id()) else {
+        while pass() {}
+        return done();
+    };
+    if !pass() {
+        return done();
+    }
+    #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]
+    timer.runtime.spawn(async move {
+        loop {
+            tokio::task::yield_now().await;
+            if !pass() {
+                return done();
+            }
+        }
+    });
+}
+
+/// Has `look` called on the control thread every so often, until it says that this is enough.
+pub(super) fn every(span: Duration, mut look: impl FnMut() -> bool + Send + 'static) -> std::io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "the home of sleeping: the timer")]
+    timer()?.runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(span).await;
+            if !look() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Longer than this the timer does not sleep: deadlines further off are looked at again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
@@ -95,8 +135,12 @@ async fn run() {
     };
     loop {
         timer.sleeps_until.store(u64::MAX, Ordering::Release);
-        let next = tick_all(timer, &clock);
+        let next = tick_all(timer, &clock).await;
         let sleep = next.since(clock.now()).min(LONGEST_SLEEP);
+        if sleep.is_zero() {
+            tokio::task::yield_now().await;
+            continue;
+        }
         timer.sleeps_until.store(next.as_nanos(), Ordering::Release);
         // A plane that became due before the store found `u64::MAX` there, or an earlier time, and has notified.
         #[expect(clippy::disallowed_methods, reason = "the home of sleeping: the timer")]
@@ -106,8 +150,9 @@ async fn run() {
     }
 }
 
-/// One pass over every plane on the real clock; when the next is wanted.
-fn tick_all(timer: &Timer, clock: &Clock) -> Timestamp {
+/// One pass over every plane on the real clock; when the next is wanted. A plane that has more to do than one pass may take gets
+/// another when all others, and the supervisors, have had their turn.
+async fn tick_all(timer: &Timer, clock: &Clock) -> Timestamp {
     let planes: Vec<Arc<dyn Timed>> = {
         let mut planes = timer.planes.lock();
         planes.retain(|plane| plane.strong_count() > 0);
@@ -122,7 +167,11 @@ fn tick_all(timer: &Timer, clock: &Clock) -> Timestamp {
                 tracing::error!("a pool's tick panicked: {}", caught.message);
             }
         }
-        next = next.min(plane.next_tick());
+        let wanted = plane.next_tick();
+        next = next.min(wanted);
+        if wanted <= now {
+            tokio::task::yield_now().await;
+        }
     }
     next
 }

@@ -9,21 +9,22 @@ use crate::slot::Cell;
 use crate::snapshot::WorkerState;
 use crate::sync::Arc;
 
+/// So many queued jobs are ended in one pass.
+const PASS: usize = 256;
+
 impl<J: ?Sized + Envelope> Plane<J> {
-    /// Takes every queued job out, each still without an outcome.
-    fn take_queued(&self) -> Vec<Arc<J>> {
+    /// Takes up to a pass's worth of jobs out of their lines, dead ones among them.
+    fn take_some(&self) -> Vec<Arc<J>> {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
         let mut jobs = Vec::new();
-        for (index, line) in ready.lanes.iter_mut().enumerate() {
-            while let Some(job) = line.pop().or_else(|| inbox.lanes[index].jobs.pop()) {
-                if job.header().is_queued() {
-                    jobs.push(job);
-                }
+        self.move_in(&mut ready, &mut inbox);
+        for line in &mut ready.lanes {
+            while jobs.len() < PASS
+                && let Some(job) = line.pop()
+            {
+                jobs.push(job);
             }
-        }
-        for (lane, moved) in ready.moved.iter_mut().enumerate() {
-            *moved = self.pushed(lane);
         }
         jobs
     }
@@ -38,24 +39,23 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.unstarted.lock().take().unwrap_or_default()
     }
 
-    /// Ends every queued job as not started; says how many.
-    pub(crate) fn fail_queued(&self, reason: &CloseReason) -> usize {
-        let mut failed = 0;
-        for job in self.take_queued() {
-            let error = not_started(&job.clone().erase(), reason);
-            let Some(key) = self.withdraw_payload(&job.clone().erase(), error) else { continue };
-            failed += 1;
-            match &mut *self.unstarted.lock() {
-                Some(unstarted) => unstarted.push((job, key)),
-                None => self.discard(job.erase(), Some(key)),
-            }
+    /// Ends queued jobs as not started, as many as are one pass's worth for the control thread. False once nothing is queued.
+    pub(crate) fn fail_some(&self, reason: &CloseReason) -> bool {
+        let jobs = self.take_some();
+        if jobs.is_empty() {
+            return false;
         }
-        failed
+        let ended = self.end_taken(jobs, |job| not_started(job, reason));
+        match &mut *self.unstarted.lock() {
+            Some(unstarted) => unstarted.extend(ended),
+            None => ended.into_iter().for_each(|(job, key)| self.discard(job.erase(), Some(key))),
+        }
+        true
     }
 
     /// Jobs of lanes without a queue that were handed to a worker whose start failed share its fate.
     pub(crate) fn fail_handed_over(&self, error: &Arc<StartError>) {
-        let mut failed: Vec<Arc<dyn Envelope>> = Vec::new();
+        let mut failed = Vec::new();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
@@ -70,21 +70,23 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     && let Some(job) = ready.lanes[index].pop()
                 {
                     excess -= usize::from(job.header().is_queued());
-                    failed.push(job.erase());
+                    failed.push(job);
                 }
             }
         }
-        for job in failed {
-            let error = JobError::StartFailed(Box::new(StartFailed { job: job.header().id(), source: error.clone() }));
-            self.withdraw(&job, error);
+        let error_of = |job: &Arc<dyn Envelope>| {
+            JobError::StartFailed(Box::new(StartFailed { job: job.header().id(), source: error.clone() }))
+        };
+        for (job, key) in self.end_taken(failed, error_of) {
+            self.discard(job.erase(), Some(key));
         }
     }
 
-    /// However the pool dies, this closes the gate and writes every outcome, on the spot. What it returns still runs.
+    /// However the pool dies, this closes the gate and writes the outcome of every job that runs; nothing is taken or put back any
+    /// more, so that what is queued is left to [`fail_some`](Self::fail_some). What it returns still runs.
     pub(crate) fn abort(&self, reason: CloseReason, by: &Arc<str>, interruptible: bool) -> Vec<Arc<Cell>> {
         // Closed already is closed: what follows ends the rest.
-        let _ = self.set_gate(Gate::Closed(reason.clone()));
-        self.fail_queued(&reason);
+        let _ = self.set_gate(Gate::Closed(reason));
         self.stop_all();
         let mut running = Vec::new();
         for cell in self.cells() {
@@ -107,8 +109,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 running.push(cell);
             }
         }
-        // Jobs that a dying worker put back after the queue was emptied.
-        self.fail_queued(&reason);
         running
     }
 }

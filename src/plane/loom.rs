@@ -15,7 +15,7 @@ use parking_lot::Mutex as Outside;
 
 use super::{ControlPort, Entry, Garbage, Plane, Signal, WorkerContext};
 use crate::config::{Lane, Limits, PoolConfig};
-use crate::error::RejectReason;
+use crate::error::{CloseReason, RejectReason};
 use crate::id::{LaneId, WorkerId};
 use crate::job::{Envelope, JobCell, JobHandle, Submission, Terms};
 use crate::sync::{Arc, Clock, Ordering, Ticks, Timestamp};
@@ -52,6 +52,10 @@ impl ControlPort for Control {
 
     fn discard(&self, garbage: Garbage) {
         garbage.dispose();
+    }
+
+    fn in_passes(&self, mut pass: Box<dyn FnMut() -> bool + Send>) {
+        while pass() {}
     }
 
     fn alarm(&self, _at: Timestamp) {}
@@ -134,6 +138,11 @@ impl Pond {
     /// All that is due at any time is due now.
     fn tick(&self) {
         self.plane.tick(NOW.after(Duration::from_secs(3600)));
+    }
+
+    /// What is queued ends as not started.
+    fn fail_queued(&self, reason: &CloseReason) {
+        while self.plane.fail_some(reason) {}
     }
 
     fn spawn<T: 'static>(&self, f: impl FnOnce(Self) -> T + 'static) -> thread::JoinHandle<T> {

@@ -132,6 +132,7 @@ pub(crate) struct After<J: ?Sized> {
 struct Rare<J: ?Sized> {
     wake_more: Vec<Arc<Cell>>,
     waiters: Vec<Arc<Waiter>>,
+    sent_away: Vec<Line<Arc<Waiter>>>,
     /// Found expired when a worker came for them.
     expired: Vec<Arc<J>>,
     swept: Vec<Arc<J>>,
@@ -150,6 +151,7 @@ impl<J: ?Sized> After<J> {
             Box::new(Rare {
                 wake_more: Vec::new(),
                 waiters: Vec::new(),
+                sent_away: Vec::new(),
                 expired: Vec::new(),
                 swept: Vec::new(),
                 due: Vec::new(),
@@ -279,12 +281,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     #[cold]
     fn after_all(&self, rare: Rare<J>) {
-        let Rare { wake_more, waiters, expired, swept, due } = rare;
+        let Rare { wake_more, waiters, sent_away, expired, swept, due } = rare;
         for cell in wake_more {
             cell.parker.notify();
         }
         for waiter in waiters {
             waiter.wake();
+        }
+        if !sent_away.is_empty() {
+            self.tell_sent_away(sent_away);
         }
         if !expired.is_empty() {
             self.expire_found(expired);

@@ -11,6 +11,8 @@ pub(crate) trait ControlPort: Send + Sync {
     fn signal(&self, signal: Signal);
     /// Drops a payload where it can block nobody.
     fn discard(&self, garbage: Garbage);
+    /// Does work that may be much, a pass at a time until one says that nothing is left: in one go, but on the control thread.
+    fn in_passes(&self, pass: Box<dyn FnMut() -> bool + Send>);
     /// The plane wants its next tick at `at` or before.
     fn alarm(&self, at: Timestamp);
     /// True if waiting for this pool on the calling thread would block the only thread of a runtime.

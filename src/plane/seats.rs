@@ -4,9 +4,12 @@ use super::{After, Inbox, Plane, Ready};
 use crate::gate::{Left, Waiter};
 use crate::id::LaneId;
 use crate::job::Envelope;
-use crate::lane::{self, Seats};
+use crate::lane::{self, Line, Seats};
 use crate::sync::{Arc, Ordering, Timestamp};
 use std::time::Duration;
+
+/// So many of those who are sent away are told in one pass.
+const PASS: usize = 64;
 
 /// How long a granted place waits for its submitter before it is taken back.
 pub(super) const GRANT_PATIENCE: Duration = Duration::from_millis(200);
@@ -129,14 +132,28 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Ends the wait of all who stand at the gate: no place will come free. Under both locks.
     pub(super) fn send_away(&self, ready: &mut Ready<J>, inbox: &mut Inbox<J>, after: &mut After<J>) {
         for lane in &mut inbox.lanes {
-            while let Some(waiter) = lane.waiters.pop() {
-                // One that holds a promise already is let in or told when it comes to receive.
-                if waiter.close() == Some(Left::Waiting) {
-                    after.rare().waiters.push(waiter);
-                }
+            if !lane.waiters.is_empty() {
+                after.rare().sent_away.push(std::mem::take(&mut lane.waiters));
             }
         }
         ready.waiters = false;
+    }
+
+    /// Tells those who were sent away, with no lock held. In no line any more, none of them can be granted a place meanwhile.
+    pub(super) fn tell_sent_away(&self, mut lines: Vec<Line<Arc<Waiter>>>) {
+        self.port.in_passes(Box::new(move || {
+            let mut told = 0;
+            while told < PASS
+                && let Some(waiter) = lines.iter_mut().find_map(Line::pop)
+            {
+                told += 1;
+                // One that has gone away by itself needs nothing.
+                if waiter.close().is_some() {
+                    waiter.wake();
+                }
+            }
+            told == PASS
+        }));
     }
 
     /// A submitter that stood in line, or held a promise, is done waiting without a place.

@@ -259,9 +259,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let found = {
             let ready = self.ready.lock();
             let inbox = self.inbox.lock();
-            let is_it = |queued: &&Arc<J>| queued.header().id() == job && queued.header().is_queued();
-            let in_ready = ready.lanes.iter().find_map(|line| line.iter().find(is_it));
-            in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.iter().find(is_it))).cloned()
+            // Numbers are given in the order in which jobs enter their lines.
+            let number = |queued: &Arc<J>| queued.header().id().get();
+            let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
+            in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number))).cloned()
         };
         found.is_some_and(|found| self.withdraw(&found.erase(), JobError::Cancelled(job)))
     }

@@ -1,9 +1,10 @@
-//! Time: one heap of dated entries, and the tick that works off what is due.
+//! Time: one calendar of dated entries, and the tick that works off what is due.
 
-use std::cmp::{Ordering as Order, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::seats::GRANT_PATIENCE;
 use super::{After, ControlPort, Overrun, Plane, Signal};
@@ -16,6 +17,11 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Ticks, Tim
 
 /// Ticks of the real clock are at most this far apart while anything is queued.
 pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// How long one pass of a tick may take on the real clock; on a settable one none takes any time.
+const PASS: Duration = Duration::from_millis(1);
+/// How many entries are worked off between two looks at the clock.
+const CLOCK_EVERY: usize = 16;
 
 /// Something that is due at a moment.
 enum What {
@@ -47,31 +53,6 @@ impl What {
     }
 }
 
-struct Entry {
-    at: Timestamp,
-    what: What,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Order {
-        self.at.cmp(&other.at)
-    }
-}
-
 /// Wakes one waiter at a moment: the limit of a control reply.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
@@ -95,10 +76,9 @@ impl Alarm {
     }
 }
 
-/// What is due when. Entries that do not matter any more are swept when the heap has doubled since the last sweep, so it
-/// holds at most twice what matters, and a few.
+/// What is due when.
 pub(super) struct Due {
-    heap: Mutex<Heap>,
+    calendar: Mutex<Calendar>,
     /// When the next entry is due; `u64::MAX` for none.
     next: AtomicU64,
     /// When to see again whether what is queued moves; `u64::MAX` while nothing is queued.
@@ -110,7 +90,7 @@ pub(super) struct Due {
 impl Default for Due {
     fn default() -> Self {
         Self {
-            heap: Mutex::new(Heap::default()),
+            calendar: Mutex::new(Calendar::default()),
             next: AtomicU64::new(u64::MAX),
             watch_at: AtomicU64::new(u64::MAX),
             taken: AtomicU64::new(0),
@@ -118,17 +98,62 @@ impl Default for Due {
     }
 }
 
+/// A moment, and a number that tells entries of the same moment apart.
+type Place = (Timestamp, u64);
+
+/// Entries that do not matter any more are swept, a few with each one that is added, once there are twice as many as the last sweep
+/// left: a sweep of them all at once would hold up whoever wants the lock.
 #[derive(Default)]
-struct Heap {
-    entries: BinaryHeap<Reverse<Entry>>,
-    /// Sweep when this many are there.
+struct Calendar {
+    entries: BTreeMap<Place, What>,
+    added: u64,
+    /// How far a sweep has come, if one is under way.
+    sweeping: Option<Place>,
+    /// A sweep begins when this many are there.
     sweep_at: usize,
+}
+
+const SWEEP_FROM: usize = 256;
+/// So many entries are looked at for each one that is added.
+const STEP: usize = 4;
+
+impl Calendar {
+    fn add(&mut self, at: Timestamp, what: What) -> Swept {
+        self.added += 1;
+        self.entries.insert((at, self.added), what);
+        if self.sweeping.is_none() && self.entries.len() >= self.sweep_at.max(SWEEP_FROM) {
+            self.sweeping = Some((Timestamp::default(), 0));
+        }
+        self.sweeping.map_or_else(Swept::default, |from| self.sweep(from))
+    }
+
+    /// One step of a sweep.
+    fn sweep(&mut self, from: Place) -> Swept {
+        let seen: SmallVec<[(Place, bool); STEP]> =
+            self.entries.range(from..).take(STEP).map(|(place, what)| (*place, what.matters())).collect();
+        self.sweeping = seen.get(STEP - 1).map(|&((at, number), _)| (at, number + 1));
+        let swept = seen.iter().filter(|(_, matters)| !matters);
+        let swept = Swept(swept.filter_map(|(place, _)| self.entries.remove(place)).collect());
+        if self.sweeping.is_none() {
+            self.sweep_at = self.entries.len() * 2;
+        }
+        swept
+    }
+
+    fn pop(&mut self, now: Timestamp) -> Option<What> {
+        let first = self.entries.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+
+    fn next(&self) -> u64 {
+        self.entries.first_key_value().map_or(u64::MAX, |((at, _), _)| at.as_nanos())
+    }
 }
 
 /// Entries that do not matter any more.
 #[derive(Default)]
 #[must_use = "dropped under a lock, it could run an executor's code there"]
-pub(super) struct Swept(BinaryHeap<Reverse<Entry>>);
+pub(super) struct Swept(Vec<What>);
 
 impl Swept {
     pub(super) fn is_empty(&self) -> bool {
@@ -136,28 +161,20 @@ impl Swept {
     }
 }
 
-const SWEEP_FROM: usize = 256;
-
 impl Due {
     /// Hands back what was swept, for the caller to drop with no lock held: wakers are among it.
     fn add(&self, at: Timestamp, what: What, port: &dyn ControlPort) -> Swept {
         if at == Timestamp::NEVER {
             return Swept::default();
         }
-        let mut swept = BinaryHeap::new();
-        {
-            let mut heap = self.heap.lock();
-            heap.entries.push(Reverse(Entry { at, what }));
-            if heap.entries.len() >= heap.sweep_at.max(SWEEP_FROM) {
-                let (kept, dead) = heap.entries.drain().partition(|Reverse(entry)| entry.what.matters());
-                (heap.entries, swept) = (kept, dead);
-                heap.sweep_at = heap.entries.len() * 2;
-            }
-            let next = heap.entries.peek().map_or(u64::MAX, |Reverse(entry)| entry.at.as_nanos());
-            self.next.store(next, Ordering::Release);
-        }
+        let swept = {
+            let mut calendar = self.calendar.lock();
+            let swept = calendar.add(at, what);
+            self.next.store(calendar.next(), Ordering::Release);
+            swept
+        };
         port.alarm(at);
-        Swept(swept)
+        swept
     }
 
     pub(super) fn waiting(&self, waiter: &Arc<Waiter>, port: &dyn ControlPort) {
@@ -195,12 +212,10 @@ impl Due {
     }
 
     fn pop(&self, now: Timestamp) -> Option<What> {
-        let mut heap = self.heap.lock();
-        let due = heap.entries.peek().is_some_and(|Reverse(entry)| entry.at <= now);
-        let popped = due.then(|| heap.entries.pop()).flatten();
-        let next = heap.entries.peek().map_or(u64::MAX, |Reverse(entry)| entry.at.as_nanos());
-        self.next.store(next, Ordering::Release);
-        popped.map(|Reverse(entry)| entry.what)
+        let mut calendar = self.calendar.lock();
+        let popped = calendar.pop(now);
+        self.next.store(calendar.next(), Ordering::Release);
+        popped
     }
 }
 
@@ -301,14 +316,51 @@ impl<J: ?Sized + Envelope> Plane<J> {
 }
 
 impl<J: ?Sized + Envelope> Ticks for Plane<J> {
+    /// On the real clock all pools share the thread that ticks: what one has is worked off in passes, and the timer comes back at once
+    /// as long as something is due. On a settable clock everything is worked off, in whoever advances it.
     fn tick(&self, now: Timestamp) {
+        let mut done = 0_usize;
         while let Some(what) = self.due.pop(now) {
             self.work_off(what, now);
+            done += 1;
+            if done.is_multiple_of(CLOCK_EVERY) && self.clock.now().since(now) >= PASS {
+                break;
+            }
         }
-        if !self.clock.is_settable() {
+        if self.due.watch_at.load(Ordering::Acquire) <= now.as_nanos() {
             self.see_that_work_moves(now);
         }
     }
 }
 
 const _: () = assert!(GRANT_PATIENCE.as_millis() > TICK.as_millis());
+
+#[cfg(all(test, not(millpond_loom)))]
+mod tests {
+    use super::*;
+
+    const FAR: Timestamp = Timestamp::from_nanos(1_000_000);
+
+    fn alarm() -> (Arc<Alarm>, What) {
+        let alarm = Arc::new(Alarm::default());
+        (alarm.clone(), What::Reply(alarm))
+    }
+
+    #[test]
+    fn a_calendar_whose_entries_die_stays_short_and_sweeps_a_few_at_a_time() {
+        let mut calendar = Calendar::default();
+        let kept: Vec<_> = (0..100).map(|_| alarm()).map(|(alarm, what)| (alarm, calendar.add(FAR, what))).collect();
+        let (mut longest, mut most) = (0, 0);
+        for _ in 0..100_000 {
+            let swept = calendar.add(FAR, alarm().1);
+            most = most.max(swept.0.len());
+            longest = longest.max(calendar.entries.len());
+        }
+        assert!(longest <= 4 * SWEEP_FROM && most <= STEP, "{longest} entries, {most} swept at once");
+        drop(calendar.add(Timestamp::default(), What::Control));
+        assert!(matches!(calendar.pop(Timestamp::default()), Some(What::Control)), "in the order of their time");
+        assert!(calendar.pop(Timestamp::default()).is_none(), "the others are not due");
+        let due = std::iter::from_fn(|| calendar.pop(FAR)).filter(What::matters).count();
+        assert_eq!(due, kept.len(), "none that matters was swept");
+    }
+}

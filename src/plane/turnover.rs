@@ -9,6 +9,10 @@ use crate::slot::{Cell, CellState, Held, transition};
 use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, MutexGuard, Ordering, Timestamp};
 
+/// So many entries of a line are looked at in one hold of the lock, if they are dead or expired. A worker that finds no other idles, and is
+/// the first to be called, since the line is not empty.
+const MOST_LOOKS: usize = 256;
+
 /// What a worker does next.
 pub(super) enum Turn<J: ?Sized> {
     /// Runs this job, which is claimed and seated.
@@ -187,7 +191,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             return None;
         }
         let state = self.lane(lane);
-        loop {
+        for _ in 0..MOST_LOOKS {
             // In turn, unless the oldest has little left of its deadline: then more work comes than fits, and to serve those
             // that will not make it would leave no time for those that can. The newest goes first while that lasts
             // ("adaptive LIFO": Maurer, "Fail at Scale", ACM Queue 13/8, 2015); the oldest leave when their time is over.

@@ -1,10 +1,10 @@
 //! What leaves: jobs from the queue without a worker, workers from their seats; and the bookkeeping of a job's life.
 
 use super::claim::Taken;
-use super::{After, Plane, Signal};
+use super::{After, Plane, Signal, Unstarted};
 use crate::error::{JobError, LimitKind, StartError, TimedOut};
-use crate::id::{ClaimNo, WorkerId};
-use crate::job::{ClaimKey, Envelope, Owner, Recalls, Settlement};
+use crate::id::{ClaimNo, LaneId, WorkerId};
+use crate::job::{Envelope, Owner, Recalls, Settlement};
 use crate::policy::Exit;
 use crate::slot::{Cell, transition};
 use crate::snapshot::WorkerState;
@@ -142,36 +142,31 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.
     pub(super) fn withdraw(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
-        let key = self.withdraw_payload(job, error);
-        let withdrawn = key.is_some();
-        self.discard(job.clone(), key);
-        withdrawn
-    }
-
-    /// The same, with the right to the payload for the caller.
-    pub(super) fn withdraw_payload(&self, job: &Arc<dyn Envelope>, error: JobError) -> Option<ClaimKey> {
-        let mut settlement = job.settle_error(error, Some(Owner::Queue))?;
+        let Some(mut settlement) = job.settle_error(error, Some(Owner::Queue)) else { return false };
         let key = settlement.key.take();
         let lane = job.header().lane();
         self.lane(lane).withdraw();
         self.count(settlement.ended);
-        self.place_freed(lane.index());
+        self.places_freed(Some(lane));
         job.sealed().0.publish(settlement);
-        key
+        self.discard(job.clone(), key);
+        true
     }
 
-    /// A job died where it stood in the queue: its place is free.
-    fn place_freed(&self, lane: usize) {
+    /// Jobs left the queue; or one died in it where it stood, in that lane.
+    fn places_freed(&self, died_in: Option<LaneId>) {
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
-            let alive = |job: &Arc<J>| job.header().is_queued();
-            // Which of the two lines it stood in is not known; each is swept when half of it may be dead.
-            let mut swept = ready.lanes[lane].died(alive);
-            swept.extend(inbox.lanes[lane].jobs.died(alive));
-            if !swept.is_empty() {
-                after.rare().swept = swept;
+            if let Some(lane) = died_in.map(LaneId::index) {
+                let alive = |job: &Arc<J>| job.header().is_queued();
+                // Which of the two lines it stood in is not known; each is swept when half of it may be dead.
+                let mut swept = ready.lanes[lane].died(alive);
+                swept.extend(inbox.lanes[lane].jobs.died(alive));
+                if !swept.is_empty() {
+                    after.rare().swept = swept;
+                }
             }
             if ready.waiters {
                 self.grant(&mut ready, &mut inbox, &mut after);
@@ -181,13 +176,37 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.after(after);
     }
 
-    /// Jobs that a worker found expired when it came for them: they are out of the line already.
+    /// Ends jobs that are out of their lines already, each with its error, unless somebody was quicker. Gives back those that it ended,
+    /// with the right to their payloads.
+    pub(super) fn end_taken(
+        &self,
+        jobs: Vec<Arc<J>>,
+        error_of: impl Fn(&Arc<dyn Envelope>) -> JobError,
+    ) -> Unstarted<J> {
+        let settle = |job: Arc<J>| {
+            let erased = job.clone().erase();
+            let open = job.header().is_queued();
+            let mut settlement = open.then(|| erased.settle_error(error_of(&erased), Some(Owner::Queue))).flatten()?;
+            self.lane(job.header().lane()).withdraw();
+            self.count(settlement.ended);
+            let key = settlement.key.take().expect("the payload of a queued job belongs to whoever ends it");
+            Some(((job, key), settlement))
+        };
+        let (ended, settlements): (Unstarted<J>, Vec<_>) = jobs.into_iter().filter_map(settle).unzip();
+        if !ended.is_empty() {
+            self.places_freed(None);
+        }
+        for ((job, _), settlement) in ended.iter().zip(settlements) {
+            job.sealed().0.publish(settlement);
+        }
+        ended
+    }
+
+    /// Jobs that a worker found expired when it came for them.
     pub(super) fn expire_found(&self, jobs: Vec<Arc<J>>) {
         let now = self.clock.now();
-        for job in jobs {
-            let job = job.erase();
-            let error = self.timed_out_in_queue(&job, now);
-            self.withdraw(&job, error);
+        for (job, key) in self.end_taken(jobs, |job| self.timed_out_in_queue(job, now)) {
+            self.discard(job.erase(), Some(key));
         }
     }
 

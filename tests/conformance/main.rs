@@ -49,4 +49,6 @@ mod policies;
 #[cfg(feature = "testing")]
 mod scripted;
 #[cfg(feature = "testing")]
+mod scripted_escalation;
+#[cfg(feature = "testing")]
 mod time_limits;

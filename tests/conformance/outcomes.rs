@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use millpond::{JobError, JobOptions, JobStatus, JoinError, PoolExecutor};
+use millpond::{JobError, JobHandle, JobOptions, JobStatus, JoinError, Lane, Limits, PoolExecutor};
 
-use crate::rig::{at_rest, fixed, hold, put, put_with, soon, status_becomes, until, worker_of};
+use crate::rig::{at_rest, build, fixed, hold, put, put_with, soon, status_becomes, until, worker_of};
 use crate::subject::Subject;
 use crate::task::{ASKED, Gate, Task};
 
@@ -13,6 +13,7 @@ conform! {
     a_panic_comes_back_with_message_place_and_submitter,
     a_panic_ends_a_stateful_worker_and_no_other,
     a_queued_job_that_is_cancelled_never_runs,
+    a_worker_passes_any_number_of_cancelled_jobs,
     a_running_job_that_is_cancelled_ends_as_it_sees_fit,
     a_job_that_has_ended_is_not_cancelled_any_more,
     a_handle_that_cancels_on_drop_cancels,
@@ -76,6 +77,25 @@ fn a_queued_job_that_is_cancelled_never_runs<S: Subject>() {
     held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
     at_rest(&pool);
     assert_eq!((ran.load(Ordering::Acquire), pool.snapshot().ledger.cancelled), (0, 1));
+}
+
+/// Those that died in place stand between the living, and a worker looks at a limited number of them at a time.
+fn a_worker_passes_any_number_of_cancelled_jobs<S: Subject>() {
+    const LIVING: usize = 1_600;
+    const DEAD: usize = 1_400;
+    let lane = Lane::new("default").capacity(1 + LIVING + DEAD);
+    let pool = build::<S>("cancel-many", |builder| builder.limits(Limits::fixed(1)).default_lane(lane));
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let mut living = vec![put::<S>(&pool, Task::value(1))];
+    let dead: Vec<_> = (0..DEAD).map(|_| put::<S>(&pool, Task::value(0))).collect();
+    living.extend((1..LIVING).map(|_| put::<S>(&pool, Task::value(1))));
+    dead.iter().for_each(JobHandle::cancel);
+    gate.open();
+    let ran: u64 = held.into_iter().chain(living).map(|handle| soon(handle).expect("nobody cancelled it")).sum();
+    assert_eq!(ran, LIVING as u64);
+    at_rest(&pool);
+    assert_eq!(pool.snapshot().ledger.cancelled, DEAD as u64);
 }
 
 fn a_running_job_that_is_cancelled_ends_as_it_sees_fit<S: Subject>() {

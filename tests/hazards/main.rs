@@ -24,6 +24,7 @@ mod work;
 mod hazard_01_blocked_runtime;
 mod hazard_01_control_starvation;
 mod hazard_01_drops_of_a_pools_parts;
+mod hazard_01_floods;
 mod hazard_01_start_and_drop;
 mod hazard_04_head_of_line;
 #[cfg(feature = "testing")]

@@ -192,7 +192,7 @@ fn whoever_waits_is_told_that_the_pool_closes() {
         });
         let closes = pond.spawn(|pond| {
             assert!(pond.plane.set_gate(Gate::Closed(CloseReason::Shutdown)).is_ok());
-            pond.plane.fail_queued(&CloseReason::Shutdown);
+            pond.fail_queued(&CloseReason::Shutdown);
             pond.plane.stop_all();
         });
         while work_once(&mut worker) {}

@@ -202,6 +202,7 @@ fn a_pool_that_is_aborted_ends_every_job() {
         let worker = pond.spawn(|_| work(worker));
         let submitter = pond.spawn(|pond| pond.try_submit(0).ok());
         let running = pond.plane.abort(CloseReason::ActorGone, &Arc::from("the model"), true);
+        pond.fail_queued(&CloseReason::ActorGone);
         if let Some(handle) = join(submitter) {
             // Which way it ended is a matter of luck; that it ended is not.
             drop(block_on(handle));

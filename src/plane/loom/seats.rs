@@ -29,7 +29,7 @@ fn a_kill_aimed_at_a_claim_never_hits_the_next() {
         if hit {
             // It had the first job in hand then, and takes no other.
             assert_eq!(join(worker), 1);
-            pond.plane.fail_queued(&CloseReason::Shutdown);
+            pond.fail_queued(&CloseReason::Shutdown);
             assert!(matches!(block_on(second), Err(JobError::NotStarted(_))));
         } else {
             assert!(block_on(second).is_ok());
@@ -55,7 +55,7 @@ fn a_kill_aimed_at_a_worker_hits_whatever_it_holds() {
         assert!(join(worker) <= 2);
         assert!(pond.plane.cells().is_empty());
         drop(handles);
-        pond.plane.fail_queued(&CloseReason::Shutdown);
+        pond.fail_queued(&CloseReason::Shutdown);
         pond.assert_at_rest();
     });
 }
@@ -72,7 +72,7 @@ fn a_worker_that_is_abandoned_as_it_finishes_is_counted_once() {
         while work_once(&mut worker) {}
         let abandoned = join(abandoner);
         // It may have been told to leave before it had taken the job.
-        pond.plane.fail_queued(&CloseReason::Shutdown);
+        pond.fail_queued(&CloseReason::Shutdown);
         match block_on(handle) {
             Ok(_) | Err(JobError::NotStarted(_)) => assert!(!abandoned),
             Err(JobError::Abandoned(_)) => assert!(abandoned),
@@ -118,7 +118,7 @@ fn a_job_that_a_kill_found_in_hand_is_not_put_back() {
         let dies = pond.spawn(|_| drop(dies));
         let hit = pond.plane.condemn(FIRST, Some(ClaimNo(1)), &by()).is_some();
         join(dies);
-        pond.plane.fail_queued(&CloseReason::Shutdown);
+        pond.fail_queued(&CloseReason::Shutdown);
         match block_on(handle) {
             Err(JobError::Killed(_)) => assert!(hit),
             Err(JobError::NotStarted(_)) => assert!(!hit),
