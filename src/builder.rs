@@ -10,7 +10,7 @@ use crate::config::{Lane, Limits, PoolConfig};
 use crate::control::{PoolSupervisor, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::policy::RestartPolicy;
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::sync::{Arc, Clock};
 
 /// What a pool is to be. Nothing is started before [`build`](Self::build) or [`spawn_linked`](Self::spawn_linked), which check everything.
@@ -98,7 +98,9 @@ impl<B: Backend> PoolBuilder<B> {
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;
         self.backend.prepare(&self.config.name)?;
-        Ok(PoolSupervisor::new(self.config, self.backend, self.policy))
+        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy);
+        pool::list(&supervisor.shared);
+        Ok(supervisor)
     }
 
     /// Starts the pool on millpond's control thread. It belongs to the handles; see [`Pool`].

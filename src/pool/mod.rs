@@ -41,25 +41,41 @@ impl Drop for Owner {
     }
 }
 
-static POOLS: Mutex<Vec<Weak<dyn PoolExecutor>>> = parking_lot::const_mutex(Vec::new());
+/// A pool, as the list of all pools knows it.
+trait Listed: Send + Sync {
+    /// The pool, from the moment on at which it has an actor, and until that ends.
+    fn listed(self: Arc<Self>) -> Option<Arc<dyn PoolExecutor>>;
+}
 
-/// Every pool of this process: the one that hurts is the one that nobody knew of. These handles own nothing.
+impl<B: Backend> Listed for Shared<B> {
+    fn listed(self: Arc<Self>) -> Option<Arc<dyn PoolExecutor>> {
+        let alive = self.actor.get()?.get_status() < ractor::ActorStatus::Stopping;
+        alive.then_some(self as Arc<dyn PoolExecutor>)
+    }
+}
+
+static POOLS: Mutex<Vec<Weak<dyn Listed>>> = parking_lot::const_mutex(Vec::new());
+
+/// Every pool of this process, however its actor was spawned: the one that hurts is the one that nobody knew of. These handles
+/// own nothing.
 pub fn pools() -> Vec<Arc<dyn PoolExecutor>> {
-    let listed: Vec<Arc<dyn PoolExecutor>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
+    let pools: Vec<Arc<dyn Listed>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
     // Out of the lock: the last share in a pool that has ended may be dropped here, and with it what its user gave it.
-    let alive = |pool: &Arc<dyn PoolExecutor>| pool.actor().get_status() < ractor::ActorStatus::Stopping;
-    listed.into_iter().filter(alive).collect()
+    pools.into_iter().filter_map(Listed::listed).collect()
+}
+
+/// Has [`pools`] show this one while its actor is there. Every pool passes here before it is spawned.
+pub(crate) fn list<B: Backend>(shared: &Arc<Shared<B>>) {
+    let listed: Arc<dyn Listed> = shared.clone();
+    let mut pools = POOLS.lock();
+    pools.retain(|pool| pool.strong_count() > 0);
+    pools.push(Arc::downgrade(&listed));
 }
 
 impl<B: Backend> Pool<B> {
     pub(crate) fn new(shared: Arc<Shared<B>>, actor: &ActorRef<PoolMessage>, owned: bool) -> Self {
         // The actor itself sets it as well: the same reference.
         let _ = shared.actor.set(actor.clone());
-        let listed: Arc<dyn PoolExecutor> = shared.clone();
-        let mut pools = POOLS.lock();
-        pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(&listed));
-        drop(pools);
         Self { shared, owner: owned.then(|| Arc::new(Owner(actor.clone()))) }
     }
 
