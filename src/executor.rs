@@ -15,6 +15,7 @@ use crate::control::{
     EventStream, Ladder, PoolMessage, ResizeReport, Select, ShutdownReport, Targets, TerminationReport,
 };
 use crate::error::{ControlError, Rejected};
+use crate::id::WorkerId;
 use crate::job::JobHandle;
 use crate::plane::Alarm;
 use crate::snapshot::{Inventory, Saturation, Snapshot};
@@ -127,12 +128,16 @@ pub trait PoolExecutor: Send + Sync {
     #[doc(hidden)]
     fn lanes(&self) -> Vec<Arc<str>>;
 
+    /// True if there is or ever was this incarnation.
+    #[doc(hidden)]
+    fn has_had(&self, worker: WorkerId) -> bool;
+
     /// Resolves a selector into fenced targets, from an inventory taken now.
     ///
     /// # Errors
     ///
-    /// If it names a lane or a worker that does not exist, or a job that nobody ever submitted is not told apart from one
-    /// that has ended: those come back as targets, and are reported as `Stale` or `Finished`.
+    /// If it names a lane that there is not, or a worker that there never was. A worker that is gone comes back as a target, and is
+    /// reported as `Stale`; so does a job, which is reported as `Stale` or, once it has ended, `Finished`.
     fn select(&self, select: &Select) -> Result<Targets, ControlError> {
         let unknown = |what: String| ControlError::Unknown { pool: Arc::from(self.name()), what };
         if let Select::Lane(lane) = select
@@ -140,13 +145,12 @@ pub trait PoolExecutor: Send + Sync {
         {
             return Err(unknown(format!("lane `{lane}`")));
         }
-        let inventory = self.inventory_now();
         if let Select::Worker(worker) = select
-            && !inventory.workers.iter().any(|row| row.worker.slot == worker.slot)
+            && !self.has_had(*worker)
         {
             return Err(unknown(format!("worker {worker}")));
         }
-        Ok(select.resolve(&inventory))
+        Ok(select.resolve(&self.inventory_now()))
     }
 
     /// Every worker, by message: what the supervisor itself sees.

@@ -107,6 +107,8 @@ pub(crate) struct Plane<J: ?Sized> {
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
     cells: RwLock<Vec<Arc<Cell>>>,
+    /// By slot, its latest generation. Not loom's lock: nothing of a model runs while it is held.
+    generations: parking_lot::Mutex<Vec<u32>>,
     due: tick::Due,
     scene: Mutex<Option<Arc<Scene>>>,
     /// Jobs that never began, if whoever ends the pool wants them back.
@@ -216,6 +218,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),
             cells: RwLock::new(Vec::new()),
+            generations: parking_lot::Mutex::default(),
             due: tick::Due::default(),
             scene: Mutex::new(None),
             unstarted: Mutex::new(None),

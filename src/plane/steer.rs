@@ -29,10 +29,27 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// A new incarnation, `Starting` and seated.
     pub(crate) fn seat_worker(&self, id: WorkerId, restarts: u32) -> Arc<Cell> {
         let cell = Cell::new(id, restarts, self.clock.clone());
+        self.note_generation(id);
         let _ready = self.ready.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
         self.cells.write().push(cell.clone());
         cell
+    }
+
+    fn note_generation(&self, id: WorkerId) {
+        let (slot, mut latest) = (id.slot as usize, self.generations.lock());
+        if latest.len() <= slot {
+            latest.resize(slot + 1, 0);
+        }
+        latest[slot] = id.generation;
+    }
+
+    /// True if there is or ever was this incarnation.
+    pub(crate) fn has_had(&self, worker: WorkerId) -> bool {
+        self.generations
+            .lock()
+            .get(worker.slot as usize)
+            .is_some_and(|latest| (1..=*latest).contains(&worker.generation))
     }
 
     /// How many workers should be started now: for jobs that could start, and up to `min`. Clears the demand.

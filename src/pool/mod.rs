@@ -12,6 +12,7 @@ use crate::backend::{Actors, Backend, Capabilities, Tasks, Threads};
 use crate::control::{Attached, Command, EventStream, PoolMessage, Shared, alarm_after};
 use crate::error::{AttachError, ControlError};
 use crate::executor::{Blocking, Limit, PoolExecutor, TimeLimit, Unanswered, answer};
+use crate::id::WorkerId;
 use crate::snapshot::{Inventory, Saturation, Snapshot};
 use crate::sync::{Arc, Mutex, Weak};
 
@@ -168,6 +169,10 @@ impl<B: Backend> PoolExecutor for Shared<B> {
     fn lanes(&self) -> Vec<Arc<str>> {
         self.plane.lanes.iter().map(|lane| lane.spec.name.clone()).collect()
     }
+
+    fn has_had(&self, worker: WorkerId) -> bool {
+        self.plane.has_had(worker)
+    }
 }
 
 impl<B: Backend> PoolExecutor for Pool<B> {
@@ -209,6 +214,10 @@ impl<B: Backend> PoolExecutor for Pool<B> {
 
     fn lanes(&self) -> Vec<Arc<str>> {
         self.shared.lanes()
+    }
+
+    fn has_had(&self, worker: WorkerId) -> bool {
+        self.shared.has_had(worker)
     }
 }
 
