@@ -52,7 +52,7 @@ pub use {
     backend::Worker,
     builder::PoolBuilder,
     control::{Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
-    executor::{Blocking, DynExecutor, Executor, PoolExecutor, TimeLimit},
+    executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {

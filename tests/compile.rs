@@ -12,10 +12,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use millpond::{
-    ActorPool, AttachError, Backend, Capabilities, DynExecutor, Executor, Hosts, Interceptor, JobContext, JobHandle,
-    JobOptions, Ladder, Limits, Pool, PoolBuilder, PoolExecutor, PoolMessage, PoolSupervisor, RejectReason, Rejected,
-    Select, StartContext, StartError, Started, Submitter, TaskPool, Tasks, ThreadPool, Threads, TimeLimit, Worker,
-    WorkerContext,
+    ActorPool, AttachError, Backend, Capabilities, DynExecutor, DynSubmitter, Executor, Hosts, Interceptor, JobContext,
+    JobError, JobHandle, JobOptions, JoinError, Ladder, Limits, Pool, PoolBuilder, PoolExecutor, PoolMessage,
+    PoolSupervisor, RejectReason, Rejected, Select, StartContext, StartError, Started, Submitter, TaskPool, Tasks,
+    ThreadPool, Threads, TimeLimit, Worker, WorkerContext,
 };
 use ractor::{ActorCell, ActorRef};
 
@@ -134,10 +134,55 @@ async fn one_type_of_job_goes_to_any_pool_that_takes_it() -> Outcome {
         Arc::new(PoolBuilder::new("compile-dynexec-desks", Desks).limits(Limits::fixed(1)).build()?),
     ];
     for pool in pools {
-        assert_eq!(pool.submit_dyn(errand(8)).await?.await?, 8);
-        assert_eq!(pool.try_submit_dyn(errand(9))?.await?, 9);
-        assert_eq!(pool.snapshot().ledger.completed, 2);
+        assert_eq!(pool.submit(errand(8)).await?.await?, 8);
+        assert_eq!(pool.try_submit(errand(9))?.await?, 9);
+        let labelled: DynSubmitter<'_, Job, u64> = pool.with(JobOptions::new().label("ten"));
+        assert_eq!(labelled.submit(errand(10)).await?.await?, 10);
+        assert_eq!(pool.snapshot().ledger.completed, 3);
     }
+    Ok(())
+}
+
+/// A trait object hides its caller's line from `#[track_caller]`; what an operator reads is that line all the same.
+#[test]
+fn the_line_that_submits_through_a_trait_object_is_the_callers() -> Outcome {
+    type Job = Box<dyn FnOnce() -> u64 + Send>;
+    let pool: Arc<dyn DynExecutor<Job, u64>> = Arc::new(threads("compile-dyn-site"));
+    pool.blocking().quiesce(LIMIT)?;
+    let panics = || -> Job { Box::new(|| panic!("as told")) };
+    let label = || JobOptions::new().label("dyn");
+    let lines = [line!() + 2, line!() + 3, line!() + 4, line!() + 5, line!() + 6, line!() + 7];
+    let handles = [
+        pool.try_submit(panics())?,
+        pool.submit_blocking(panics())?,
+        block_on(pool.submit(panics()))?,
+        pool.with(label()).try_submit(panics())?,
+        pool.with(label()).submit_blocking(panics())?,
+        block_on(pool.with(label()).submit(panics()))?,
+    ];
+    let on_behalf = JobOptions::new().submitted_from(std::panic::Location::caller());
+    let (named, line) = (pool.with(on_behalf).try_submit(panics())?, line!() - 1);
+    pool.blocking().resume(LIMIT)?;
+    for (handle, line) in handles.into_iter().zip(lines).chain([(named, line)]) {
+        let error = handle.join().expect_err("it panics");
+        let JoinError::Job(JobError::Panicked(report)) = &error else { panic!("{error}") };
+        assert_eq!((report.submitted_from.file(), report.submitted_from.line()), (file!(), line), "{error}");
+    }
+    Ok(())
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("it is small").block_on(future)
+}
+
+/// Control in a program without a runtime, whatever the pool's type is behind the trait object.
+#[test]
+fn control_through_a_trait_object_has_a_blocking_form() -> Outcome {
+    let pool: Arc<dyn PoolExecutor> = Arc::new(threads("compile-dyn-blocking"));
+    assert_eq!(pool.blocking().resize(Limits::fixed(2), LIMIT)?.to, Limits::fixed(2));
+    let listed = millpond::pools().into_iter().find(|other| other.name() == pool.name()).expect("it is listed");
+    assert_eq!(&*listed.blocking().inventory(LIMIT)?.pool, "compile-dyn-blocking");
+    assert_eq!(pool.blocking().shutdown(LIMIT)?.completed, 0);
     Ok(())
 }
 

@@ -123,7 +123,7 @@ impl<B: Backend> Pool<B> {
         &self.shared.backend
     }
 
-    /// The control operations for synchronous callers.
+    /// The control operations for synchronous callers, without a trait to import.
     pub fn blocking(&self) -> Blocking<'_> {
         Blocking(self)
     }
@@ -164,6 +164,10 @@ impl<B: Backend> PoolExecutor for Shared<B> {
 
     fn abort(&self) {
         self.end_now();
+    }
+
+    fn as_dyn(&self) -> &dyn PoolExecutor {
+        self
     }
 
     fn lanes(&self) -> Vec<Arc<str>> {
@@ -210,6 +214,10 @@ impl<B: Backend> PoolExecutor for Pool<B> {
 
     fn abort(&self) {
         self.shared.abort();
+    }
+
+    fn as_dyn(&self) -> &dyn PoolExecutor {
+        self
     }
 
     fn lanes(&self) -> Vec<Arc<str>> {
