@@ -59,7 +59,7 @@ pub use {
     config::{ConfigError, Lane, Limits, WhenFull},
     error::{
         AttachError, BuildError, CloseReason, ControlError, JobError, JoinError, KilledJob, LimitKind, NotStarted,
-        PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
+        NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},

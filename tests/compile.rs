@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use millpond::{
     ActorPool, AttachError, Backend, Capabilities, DynExecutor, DynSubmitter, Executor, Hosts, Interceptor, JobContext,
-    JobError, JobHandle, JobOptions, JoinError, Ladder, Limits, Pool, PoolBuilder, PoolExecutor, PoolMessage,
-    PoolSupervisor, RejectReason, Rejected, Select, StartContext, StartError, Started, Submitter, TaskPool, Tasks,
-    ThreadPool, Threads, TimeLimit, Worker, WorkerContext,
+    JobError, JobHandle, JobOptions, JoinError, Ladder, Limits, Pool, PoolBuilder, PoolEvent, PoolExecutor,
+    PoolMessage, PoolSupervisor, RejectReason, Rejected, Select, StartContext, StartError, Started, Submitter,
+    TaskPool, Tasks, ThreadPool, Threads, TimeLimit, Worker, WorkerContext,
 };
 use ractor::{ActorCell, ActorRef};
 
@@ -303,6 +303,61 @@ fn control_has_a_blocking_form() -> Outcome {
     assert!(control.terminate(Select::label("none"), Ladder::kill(), LIMIT)?.targets.is_empty());
     control.drain(LIMIT)?;
     assert_eq!(control.shutdown(LIMIT)?.completed, 0);
+    Ok(())
+}
+
+/// Whatever else is awaited has a form for synchronous callers too, each with a limit where nothing else bounds it.
+#[test]
+fn what_is_awaited_has_a_blocking_form() -> Outcome {
+    let pool = ThreadPool::builder("compile-no-await").limits(Limits::fixed(2)).initializer(|_| Ok(40_u32)).build()?;
+    let again = ThreadPool::from_registry_blocking("compile-no-await")?;
+    assert_eq!(ThreadPool::from_actor_blocking(again.actor())?.name(), pool.name());
+    let mut events = pool.events();
+    let mut settled = pool.blocking().resize(Limits::fixed(1), LIMIT)?.settled();
+    assert!(settled.wait_timeout(LIMIT.0)?.len() <= 1);
+    let resized = loop {
+        match events.next_timeout(LIMIT.0)? {
+            Some(PoolEvent::Resized { to, .. }) => break to,
+            Some(_) => {}
+            None => return Err("the pool is there".into()),
+        }
+    };
+    assert_eq!(resized, Limits::fixed(1));
+    let label = || JobOptions::new().label("state");
+    assert_eq!(pool.with(label()).try_submit_with(|state: &mut u32| *state + 1)?.join()?, 41);
+    assert_eq!(pool.with(label()).submit_with_blocking(|state: &mut u32| *state + 2)?.join_timeout(LIMIT.0)?, 42);
+    Ok(())
+}
+
+/// Never comes to an end with a job.
+struct Thorough;
+
+impl Worker for Thorough {
+    type Job = u64;
+    type Output = u64;
+    type State = ();
+
+    async fn start(&self, _cx: &StartContext) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    async fn handle(&self, _job: u64, (): &mut (), _cx: &JobContext) -> u64 {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_shutdown_that_returns_jobs_has_a_blocking_form() -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let builder = ActorPool::builder("compile-returning", Thorough).limits(Limits::fixed(1));
+    let pool = builder.runtime(runtime.handle().clone()).build()?;
+    let (held, queued) = (pool.submit_blocking(6)?, pool.submit_blocking(7)?);
+    while pool.saturation().active == 0 {
+        std::thread::yield_now();
+    }
+    let (report, jobs) = pool.shutdown_returning_blocking(TimeLimit::millis(200))?;
+    assert_eq!((report.killed, report.not_started, jobs), (1, 1, vec![7]));
+    assert!(held.join().is_err() && queued.join().is_err());
     Ok(())
 }
 

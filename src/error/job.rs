@@ -205,4 +205,14 @@ pub enum JoinError {
     /// Waiting here would block the only thread of a current-thread runtime. The job goes on; `await` the handle instead.
     #[error("joining here would block the only thread of this runtime; `await` the handle instead")]
     WouldBlock,
+    /// The job has no outcome within the time that its caller waits for it. The job goes on.
+    #[error("job {job} has no outcome within {}: {}", Seconds(*limit), if *began { "it runs" } else { "it waits for a worker" })]
+    NotYet {
+        /// The job.
+        job: JobId,
+        /// How long its caller waited.
+        limit: Duration,
+        /// True if a worker has it.
+        began: bool,
+    },
 }

@@ -9,8 +9,19 @@ pub use job::{JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport
 pub use reject::{RejectReason, Rejected};
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::snapshot::Seconds;
 use crate::sync::Arc;
+
+/// What was waited for has not come within the time that the caller waits for it. It may come yet: wait again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("not within {}", Seconds(*limit))]
+pub struct NotYet {
+    /// How long the caller waited.
+    pub limit: Duration,
+}
 
 /// Why a pool takes no more jobs.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -14,7 +14,7 @@ use crate::error::{AttachError, ControlError};
 use crate::executor::{Blocking, Limit, PoolExecutor, TimeLimit, Unanswered, answer};
 use crate::id::WorkerId;
 use crate::snapshot::{Inventory, Saturation, Snapshot};
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, Mutex, Weak, block_on};
 
 /// A supervised pool of workers. `B` is all that varies.
 ///
@@ -85,6 +85,10 @@ impl<B: Backend> Pool<B> {
     /// # Errors
     ///
     /// If it is a pool of another kind, or does not answer within five seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
     pub async fn from_actor(actor: ActorRef<PoolMessage>) -> Result<Self, AttachError> {
         let name = actor.get_name().unwrap_or_else(|| format!("{:?}", actor.get_id()));
         if actor.get_cell().is_message_type_of::<PoolMessage>() == Some(false) {
@@ -113,9 +117,31 @@ impl<B: Backend> Pool<B> {
     /// # Errors
     ///
     /// If there is none, or [`from_actor`](Self::from_actor) fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
     pub async fn from_registry(name: &str) -> Result<Self, AttachError> {
         let cell = ractor::registry::where_is(name).ok_or_else(|| AttachError::NotRegistered(name.to_owned()))?;
         Self::from_actor(cell.into()).await
+    }
+
+    /// [`from_actor`](Self::from_actor) for synchronous callers.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_actor_blocking(actor: ActorRef<PoolMessage>) -> Result<Self, AttachError> {
+        block_on(Self::from_actor(actor))
+    }
+
+    /// [`from_registry`](Self::from_registry) for synchronous callers.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_registry_blocking(name: &str) -> Result<Self, AttachError> {
+        block_on(Self::from_registry(name))
     }
 
     /// The backend, for what only this kind of pool can be asked.

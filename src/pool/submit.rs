@@ -228,6 +228,36 @@ impl<'a> Submitter<'a, Threads> {
     {
         self.pool.submit_with_at(job, self.options, Location::caller())
     }
+
+    /// See [`Pool::try_submit_with`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn try_submit_with<F, S, T>(self, job: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T + Send + 'static,
+        S: 'static,
+        T: Send + 'static,
+    {
+        self.pool.try_submit_with_at(job, &self.options, Location::caller())
+    }
+
+    /// See [`Pool::submit_with_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn submit_with_blocking<F, S, T>(self, job: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T + Send + 'static,
+        S: 'static,
+        T: Send + 'static,
+    {
+        self.pool.submit_with_blocking_at(job, &self.options, Location::caller())
+    }
 }
 
 impl<B, J> Executor<J> for Pool<B>
