@@ -163,9 +163,6 @@ impl<B: Backend> Supervision<B> {
         if let Some(Employed { actor: Some(keeper), kept: true, .. }) = &employed {
             keeper.stop(None);
         }
-        if let Exit::FailedToStart(error) = &exit {
-            tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker did not come up: {error}");
-        }
         self.tell(PoolEvent::WorkerGone { worker, exit: exit.clone() });
         self.note_left(worker, &exit);
         if !employed.is_some_and(|employed| employed.abandoned) {
@@ -226,8 +223,10 @@ impl<B: Backend> Supervision<B> {
         }
         slot.history = Some(history.clone());
         slot.state = SlotState::Deciding(now.after(POLICY_LIMIT));
-        let (policy, myself) = (self.policy.clone(), self.myself.clone());
+        let (policy, myself, plane) = (self.policy.clone(), self.myself.clone(), Arc::downgrade(&self.shared.plane));
         side::ask_policy(move || {
+            // A pool that has ended meanwhile explains nothing any more. An error of the user's may panic as it is read.
+            let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
             let decision = catch(|| {
                 history.fault(now, policy.healthy_after());
                 let restart = policy.decide(now, &history, &exit);

@@ -42,7 +42,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn fail_queued(&self, reason: &CloseReason) -> usize {
         let mut failed = 0;
         for job in self.take_queued() {
-            let error = not_started(&job.clone().erase(), reason);
+            let error = self.not_started(&job.clone().erase(), reason);
             let Some(key) = self.withdraw_payload(&job.clone().erase(), error) else { continue };
             failed += 1;
             match &mut *self.unstarted.lock() {
@@ -75,7 +75,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
         }
         for job in failed {
-            let error = JobError::StartFailed(Box::new(StartFailed { job: job.header().id(), source: error.clone() }));
+            let error = self.start_failed(&job, error);
             self.withdraw(&job, error);
         }
     }
@@ -111,10 +111,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.fail_queued(&reason);
         running
     }
-}
 
-fn not_started(job: &Arc<dyn Envelope>, reason: &CloseReason) -> JobError {
-    let header = job.header();
-    let (job, submitted_from) = (header.id(), header.submitted_from());
-    JobError::NotStarted(Box::new(NotStarted { job, submitted_from, reason: reason.clone() }))
+    fn not_started(&self, job: &Arc<dyn Envelope>, reason: &CloseReason) -> JobError {
+        let (pool, header) = (self.config.name.clone(), job.header());
+        let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        JobError::NotStarted(Box::new(NotStarted { pool, job, label, submitted_from, reason: reason.clone() }))
+    }
+
+    fn start_failed(&self, job: &Arc<dyn Envelope>, error: &Arc<StartError>) -> JobError {
+        let (pool, header) = (self.config.name.clone(), job.header());
+        let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        JobError::StartFailed(Box::new(StartFailed { pool, job, label, submitted_from, source: error.clone() }))
+    }
 }
