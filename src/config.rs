@@ -19,6 +19,7 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many workers a pool may have, and how long one may idle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Workers that are kept up even when idle.
     pub min: usize,
@@ -62,6 +63,7 @@ impl fmt::Display for Limits {
 
 /// What a full lane does to [`submit`](crate::Executor::submit).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum WhenFull {
     /// The submitter waits at the gate, at most the lane's admission limit.
     Wait,

@@ -12,10 +12,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use millpond::{
-    ActorPool, AttachError, Backend, Capabilities, DynExecutor, DynSubmitter, Executor, Hosts, Interceptor, JobContext,
-    JobError, JobHandle, JobOptions, JoinError, Ladder, Limits, Pool, PoolBuilder, PoolEvent, PoolExecutor,
-    PoolMessage, PoolSupervisor, RejectReason, Rejected, Select, StartContext, StartError, Started, Submitter,
-    TaskPool, Tasks, ThreadPool, Threads, TimeLimit, Worker, WorkerContext,
+    ActorPool, AttachError, Backend, Capabilities, DynExecutor, DynSubmitter, Executor, Facts, Hosts, Interceptor,
+    JobContext, JobError, JobHandle, JobOptions, JoinError, KillOutcome, Ladder, Ledger, Limits, Pool, PoolBuilder,
+    PoolEvent, PoolExecutor, PoolMessage, PoolSupervisor, RejectReason, Rejected, Rung, Saturation, Select,
+    StartContext, StartError, Started, Submitter, TaskPool, Tasks, ThreadPool, Threads, TimeLimit, Worker,
+    WorkerContext,
 };
 use ractor::{ActorCell, ActorRef};
 
@@ -38,6 +39,21 @@ fn a_third_party_backend_gets_the_whole_pool() -> Outcome {
     assert_eq!(pool.capabilities().kind, "desk pool");
     assert_eq!(pool.blocking().shutdown(LIMIT)?.not_started, 0);
     Ok(())
+}
+
+/// Types that may grow are still made by whoever needs one: limits, a ladder, what a kill came to.
+#[test]
+fn types_that_may_grow_can_be_made() {
+    let mut limits = Limits::new(1, 4).idle_timeout(None);
+    limits.max += 1;
+    assert_eq!((limits.min, limits.max), (1, 5));
+    let ladder = [Rung::Cancel, Rung::Stop, Rung::Kill].into_iter();
+    let ladder = ladder.fold(Ladder::new(), |ladder, rung| ladder.then(rung, LIMIT.0));
+    assert_ne!(ladder, Ladder::new());
+    assert_ne!(KillOutcome::Signalled, KillOutcome::Abandoned);
+    let mut facts = Facts::default();
+    facts.thread = Some(Arc::from("desk"));
+    assert!(Saturation::default().active == 0 && Ledger::default().balances() && facts.actor.is_none());
 }
 
 fn errand(value: u64) -> Errand {

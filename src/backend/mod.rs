@@ -53,6 +53,7 @@ pub enum KillReach {
 
 /// What became of a kill.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum KillOutcome {
     /// The worker will end; its context's drop says when.
     Signalled,

@@ -69,6 +69,7 @@ impl Future for Settled {
 
 /// A rung of the ladder.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
 pub enum Rung {
     /// Asks the job.
     Cancel,
