@@ -153,25 +153,25 @@ impl PoolBuilder<Threads> {
         S: 'static,
         I: Fn(&StartContext) -> Result<S, StartError> + Send + Sync + 'static,
     {
-        self.backend.set_initializer(initializer);
+        self.backend = self.backend.initializer(initializer);
         self
     }
 
     /// The threads' stack size in bytes; default: that of `std::thread`.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.backend.stack_size = Some(bytes);
+        self.backend = self.backend.stack_size(bytes);
         self
     }
 
     /// Ends a thread whose job panicked, and restarts its slot, instead of keeping it: for state that a panic may have spoilt.
     pub fn restart_after_panic(mut self) -> Self {
-        self.backend.keep_after_panic = false;
+        self.backend = self.backend.restart_after_panic();
         self
     }
 
     /// Adds an interceptor, called on the thread around each job.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.backend.interceptors.push(interceptor);
+        self.backend = self.backend.interceptor(interceptor);
         self
     }
 }
@@ -179,13 +179,13 @@ impl PoolBuilder<Threads> {
 impl PoolBuilder<Tasks> {
     /// The runtime that the workers run on; default: the one that `build` is called on.
     pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.backend.set_runtime(runtime);
+        self.backend = self.backend.runtime(runtime);
         self
     }
 
     /// Adds an interceptor, called on the worker around each job.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.backend.interceptors.push(interceptor);
+        self.backend = self.backend.interceptor(interceptor);
         self
     }
 }
@@ -193,13 +193,13 @@ impl PoolBuilder<Tasks> {
 impl<W: Worker> PoolBuilder<Actors<W>> {
     /// The runtime that the workers run on; default: the one that `build` is called on.
     pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.backend.set_runtime(runtime);
+        self.backend = self.backend.runtime(runtime);
         self
     }
 
     /// Adds an interceptor, called on the worker around each job.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.backend.interceptors.push(interceptor);
+        self.backend = self.backend.interceptor(interceptor);
         self
     }
 }

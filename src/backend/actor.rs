@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
 use super::{
-    Backend, Capabilities, Hosts, Interceptors, KillOutcome, KillReach, StartContext, Started, WorkerControl, host,
+    Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, StartContext, Started,
+    WorkerControl, host,
 };
 use crate::error::{BuildError, StartError};
 use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch};
@@ -128,12 +129,27 @@ where
 #[derive(Clone, Default)]
 pub struct Tasks {
     host: Host,
-    pub(crate) interceptors: Interceptors,
+    interceptors: Interceptors,
 }
 
 impl Tasks {
-    pub(crate) fn set_runtime(&mut self, runtime: Handle) {
+    /// Workers on the runtime that the pool is built on.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The runtime that the workers run on; default: the one that the pool is built on.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
         self.host.runtime = Some(runtime);
+        self
+    }
+
+    /// Adds an interceptor, called on the worker around each job.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(interceptor);
+        self
     }
 }
 
@@ -226,18 +242,29 @@ pub type ActorJob<W> = JobCell<<W as Worker>::Job, <W as Worker>::Output>;
 pub struct Actors<W: Worker> {
     worker: Arc<W>,
     host: Host,
-    pub(crate) interceptors: Interceptors,
+    interceptors: Interceptors,
     kind: PhantomData<fn(W)>,
 }
 
 impl<W: Worker> Actors<W> {
-    pub(crate) fn new(worker: W) -> Self {
+    /// Workers on the runtime that the pool is built on. One `worker` value serves all of them.
+    pub fn new(worker: W) -> Self {
         let (host, interceptors) = Default::default();
         Self { worker: Arc::new(worker), host, interceptors, kind: PhantomData }
     }
 
-    pub(crate) fn set_runtime(&mut self, runtime: Handle) {
+    /// The runtime that the workers run on; default: the one that the pool is built on.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
         self.host.runtime = Some(runtime);
+        self
+    }
+
+    /// Adds an interceptor, called on the worker around each job.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(interceptor);
+        self
     }
 }
 

@@ -154,7 +154,11 @@ impl ThreadPool {
         self.try_submit_at(job, options, site).map_err(without_state)
     }
 
-    fn with_state<F, S: 'static>(&self, job: F) -> Result<WithState<F, S>, Rejected<F>> {
+    fn with_state<F, S, T>(&self, job: F) -> Result<WithState<F, S>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T,
+        S: 'static,
+    {
         match self.shared.backend.check_state::<S>() {
             Ok(()) => Ok(WithState::new(job)),
             Err(found) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use millpond::{Backend, Limits, Pool, PoolExecutor, TimeLimit};
+use millpond::{Backend, Pool, PoolExecutor, TimeLimit};
 
 /// What a control operation may take at p99 on a quiet machine.
 pub const CONTROL_GOAL: Duration = Duration::from_millis(50);
