@@ -115,6 +115,22 @@ fn a_refused_start_keeps_the_queue_and_is_tried_again() {
     at_rest(&stage.pool);
 }
 
+/// What a script says of several starts holds for them in turn.
+#[test]
+fn starts_go_as_the_script_said_in_that_order() {
+    let stage = stage("in-turn", true, Limits::fixed(2), |builder, script| {
+        script.refuse_next_start();
+        script.hang_next_start();
+        builder
+    });
+    until("the second one hangs", || stage.script.started().contains(&WorkerId { slot: 1, generation: 1 }));
+    let worker = stage.worker(0, 2);
+    let handle = stage.submit(10);
+    assert_eq!(stage.take(worker), 10, "the one whose slot was refused first");
+    assert!(stage.script.finish(worker, 5));
+    assert_eq!((soon(handle).unwrap(), stage.pool.saturation().starting), (5, 1));
+}
+
 /// Without a queue it was let in for this one worker, and there is nowhere to wait for another.
 #[test]
 fn a_job_that_was_handed_to_a_start_that_fails_shares_its_fate() {
