@@ -123,6 +123,11 @@ impl<B: Backend> PoolBuilder<B> {
     /// # Errors
     ///
     /// As [`build`](Self::build); also if the parent is stopping.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the pool comes up, or not, whether or not the future is dropped: it belongs to the parent. Find it by
+    /// [`Pool::from_registry`].
     pub async fn spawn_linked(self, parent: ActorCell) -> Result<Pool<B>, BuildError> {
         let supervisor = self.into_supervisor()?;
         let (shared, name) = (supervisor.shared.clone(), supervisor.shared.plane.config.name.clone());
@@ -157,7 +162,7 @@ impl PoolBuilder<Threads> {
         self
     }
 
-    /// The threads' stack size in bytes; default: that of `std::thread`.
+    /// The threads' stack size in bytes; default: that of `std::thread`. One that is absurd is a build error.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.backend = self.backend.stack_size(bytes);
         self

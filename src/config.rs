@@ -13,6 +13,9 @@ pub(crate) const MAX_NAME: usize = 256;
 /// The most lanes that one pool can have.
 pub(crate) const MAX_LANES: usize = 64;
 
+/// The largest stack of a thread, in bytes: 64 GiB, or 1 GiB where addresses have 32 bits. More is a mistake, not a size.
+pub(crate) const MAX_STACK: usize = if usize::BITS > 32 { (1 << 30) * 64 } else { 1 << 30 };
+
 const DEFAULT_CAPACITY: usize = 1024;
 const DEFAULT_ADMISSION_LIMIT: Duration = Duration::from_secs(30);
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -200,6 +203,15 @@ pub enum ConfigError {
         /// Its length.
         bytes: usize,
     },
+    /// A pool's name has a NUL in it, which no thread's name can have.
+    #[error("the pool's name {0:?} has a NUL in it, which the names of its threads cannot have")]
+    NulInName(String),
+    /// No thread can have a stack of this size.
+    #[error("a stack of {bytes} bytes is above {MAX_STACK}, the most that a thread can have")]
+    StackTooLarge {
+        /// The size asked for.
+        bytes: usize,
+    },
     /// A time limit of zero would refuse everything.
     #[error("the {0} is zero, which would refuse everything; leave it out for no limit")]
     ZeroLimit(&'static str),
@@ -237,6 +249,9 @@ impl PoolConfig {
     /// Checks everything; the first conflict is named.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         check_name("pool", &self.name)?;
+        if self.name.contains('\0') {
+            return Err(ConfigError::NulInName(self.name.to_string()));
+        }
         if self.lanes.len() > MAX_LANES {
             return Err(ConfigError::TooManyLanes(self.lanes.len()));
         }

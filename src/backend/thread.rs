@@ -10,7 +10,8 @@ use super::{
     Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, StartContext, Started,
     WorkerControl,
 };
-use crate::error::StartError;
+use crate::config::{ConfigError, MAX_STACK};
+use crate::error::{BuildError, StartError};
 use crate::job::{ClaimKey, Envelope, JobCell, Ran, catch};
 use crate::plane::WorkerContext;
 use crate::snapshot::Facts;
@@ -128,7 +129,7 @@ impl Threads {
         self
     }
 
-    /// The threads' stack size in bytes.
+    /// The threads' stack size in bytes; one that is absurd is a build error.
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
@@ -214,6 +215,13 @@ impl Backend for Threads {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::new("thread pool", KillReach::None)
+    }
+
+    fn prepare(&mut self, _pool: &str) -> Result<(), BuildError> {
+        match self.stack_size {
+            Some(bytes) if bytes > MAX_STACK => Err(ConfigError::StackTooLarge { bytes }.into()),
+            _ => Ok(()),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the home of worker threads")]
