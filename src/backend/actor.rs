@@ -219,9 +219,18 @@ pub trait Worker: Send + Sync + 'static {
     type State: Send + 'static;
 
     /// Makes an incarnation's state. A failure is a restart decision, never the end of the pool.
+    ///
+    /// # Cancel safety
+    ///
+    /// Past the start limit, and when the pool ends, the future is dropped where it last yielded.
     fn start(&self, cx: &StartContext) -> impl Future<Output = Result<Self::State, StartError>> + Send;
 
     /// Does one job. After a panic the state is suspect: the incarnation ends and its slot is restarted.
+    ///
+    /// # Cancel safety
+    ///
+    /// A kill drops the future where it last yielded, and the state with it; the job's outcome is [`JobError::Killed`](crate::JobError::Killed).
+    /// What the job had half done by then is for its own guards to undo.
     fn handle(
         &self,
         job: Self::Job,
@@ -230,6 +239,10 @@ pub trait Worker: Send + Sync + 'static {
     ) -> impl Future<Output = Self::Output> + Send;
 
     /// The incarnation leaves, other than by a panic or a kill.
+    ///
+    /// # Cancel safety
+    ///
+    /// A kill, or the end of the pool's shutdown limit, drops the future where it last yielded, and the state with it.
     fn stop(&self, _state: Self::State) -> impl Future<Output = ()> + Send {
         async {}
     }

@@ -33,9 +33,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.unstarted.lock().get_or_insert_default();
     }
 
-    /// What was kept, with the right to the payloads.
+    /// What was kept, with the right to the payloads; more may be kept yet.
     pub(crate) fn take_unstarted(&self) -> Unstarted<J> {
-        self.unstarted.lock().take().unwrap_or_default()
+        self.unstarted.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Ends every queued job as not started; says how many.

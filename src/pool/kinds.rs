@@ -255,18 +255,29 @@ impl<W: Worker> ActorPool<W> {
         self.try_submit_at(job, &PLAIN, Location::caller())
     }
 
-    /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began.
+    /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began, in their order.
     ///
     /// Their handles answer [`JobError::NotStarted`](crate::JobError::NotStarted) all the same.
     ///
     /// # Errors
     ///
-    /// As there; the jobs are dropped then.
+    /// As there. No job is lost: from the call on, those that never begin are kept for [`take_unstarted`](Self::take_unstarted). What
+    /// a pool had dropped that was gone before the call, it cannot give back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the shutdown takes its course whether or not the future is dropped, and the jobs are kept as for an error.
     pub async fn shutdown_returning(&self, limit: TimeLimit) -> Result<(ShutdownReport, Vec<W::Job>), ControlError> {
         self.shared.plane.keep_unstarted();
         let report = self.shutdown(limit).await?;
-        let unstarted = self.shared.plane.take_unstarted();
-        Ok((report, unstarted.into_iter().filter_map(|(cell, mut key)| cell.reclaim(&mut key)).collect()))
+        Ok((report, self.take_unstarted()))
+    }
+
+    /// The jobs that a [`shutdown_returning`](Self::shutdown_returning) which gave no answer, or was not waited for, would have handed
+    /// back: those that are known by now not to begin, each once. None if there was no such call. They are kept until then, or until the
+    /// last handle is dropped.
+    pub fn take_unstarted(&self) -> Vec<W::Job> {
+        self.shared.plane.take_unstarted().into_iter().filter_map(|(cell, mut key)| cell.reclaim(&mut key)).collect()
     }
 
     /// [`shutdown_returning`](Self::shutdown_returning) for synchronous callers.
