@@ -19,13 +19,12 @@ pub struct PoolBuilder<B: Backend> {
     config: PoolConfig,
     backend: B,
     policy: Option<Arc<dyn RestartPolicy>>,
-    abandoned_cap: Option<usize>,
 }
 
 impl<B: Backend> PoolBuilder<B> {
     /// A pool with this name over a backend, for backends of your own.
     pub fn new(name: &str, backend: B) -> Self {
-        Self { config: PoolConfig::new(name), backend, policy: None, abandoned_cap: None }
+        Self { config: PoolConfig::new(name), backend, policy: None }
     }
 
     #[cfg(feature = "testing")]
@@ -51,9 +50,10 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
-    /// How many abandoned workers are replaced before their seats are lost; default: `max`.
+    /// How many abandoned workers are replaced before their seats are lost; default: `max`, as it was built with or as it is now, whichever
+    /// is larger: a pool that is made larger may replace more of them, and one that is made smaller loses no seat by that.
     pub fn abandoned_cap(mut self, workers: usize) -> Self {
-        self.abandoned_cap = Some(workers);
+        self.config.abandoned_cap = Some(workers);
         self
     }
 
@@ -93,7 +93,6 @@ impl<B: Backend> PoolBuilder<B> {
     ///
     /// As [`build`](Self::build).
     pub fn into_supervisor(mut self) -> Result<PoolSupervisor<B>, BuildError> {
-        self.config.abandoned_cap = self.abandoned_cap.unwrap_or(self.config.limits.max);
         self.config.validate()?;
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;

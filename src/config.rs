@@ -224,7 +224,8 @@ pub(crate) struct PoolConfig {
     pub(crate) limits: Limits,
     /// The unnamed lane is the first.
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) abandoned_cap: usize,
+    /// `None`: `max`, at build or now, whichever is larger.
+    pub(crate) abandoned_cap: Option<usize>,
     pub(crate) start_limit: Duration,
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown_limit: Duration,
@@ -238,7 +239,7 @@ impl PoolConfig {
             name: Arc::from(name),
             limits,
             lanes: vec![Lane::new("default")],
-            abandoned_cap: limits.max,
+            abandoned_cap: None,
             start_limit: Duration::from_secs(30),
             kill_grace: Duration::from_secs(1),
             shutdown_limit: Duration::from_secs(30),

@@ -351,7 +351,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let scene = self.scene(now);
         let name = self.lane(lane).spec.name.clone();
         if self.is_lost_to_abandoned() {
-            return RejectReason::SaturatedByAbandoned { lane: name, cap: self.config.abandoned_cap, scene };
+            return RejectReason::SaturatedByAbandoned { lane: name, cap: self.abandoned_cap(), scene };
         }
         RejectReason::Full { lane: name, scene }
     }

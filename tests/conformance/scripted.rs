@@ -194,6 +194,28 @@ fn a_kill_reaches_the_worker_while_it_holds_the_claim_and_not_after() {
     at_rest(&stage.pool);
 }
 
+/// "Make it bigger" helps also a pool that lost its seats: the default cap goes along.
+#[test]
+fn the_default_cap_grows_with_the_pool_and_does_not_shrink_below_what_it_was_built_with() {
+    let stage = plain("default-cap", false, Limits::fixed(1));
+    for generation in 1..=2 {
+        let worker = stage.worker(0, generation);
+        let handle = stage.submit(10);
+        assert_eq!(stage.take(worker), 10);
+        soon(stage.pool.terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)).expect("it answers");
+        assert!(soon(handle).is_err());
+    }
+    after_control(&stage.pool);
+    let refused = millpond::Executor::try_submit(&stage.pool, 11).expect_err("no seat is left");
+    assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 1, .. }), "{refused}");
+    soon(stage.pool.resize(Limits::fixed(3), LIMIT)).expect("it answers");
+    until("all three seats are there", || stage.pool.saturation().idle == 3);
+    assert_eq!(stage.pool.snapshot().health, Health::Healthy);
+    soon(stage.pool.resize(Limits::fixed(1), LIMIT)).expect("it answers");
+    until("one is left", || stage.pool.saturation().workers == 1);
+    assert_eq!(stage.pool.snapshot().health, Health::Healthy);
+}
+
 /// `DESIGN.md`, section 2, last table.
 #[test]
 fn abandoned_workers_beyond_the_cap_are_not_replaced_and_admission_says_so() {
