@@ -10,7 +10,7 @@ use crate::config::{Lane, Limits, PoolConfig};
 use crate::control::{PoolSupervisor, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::policy::RestartPolicy;
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::sync::{Arc, Clock};
 
 /// What a pool is to be. Nothing is started before [`build`](Self::build) or [`spawn_linked`](Self::spawn_linked), which check everything.
@@ -19,13 +19,12 @@ pub struct PoolBuilder<B: Backend> {
     config: PoolConfig,
     backend: B,
     policy: Option<Arc<dyn RestartPolicy>>,
-    abandoned_cap: Option<usize>,
 }
 
 impl<B: Backend> PoolBuilder<B> {
     /// A pool with this name over a backend, for backends of your own.
     pub fn new(name: &str, backend: B) -> Self {
-        Self { config: PoolConfig::new(name), backend, policy: None, abandoned_cap: None }
+        Self { config: PoolConfig::new(name), backend, policy: None }
     }
 
     #[cfg(feature = "testing")]
@@ -51,9 +50,10 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
-    /// How many abandoned workers are replaced before their seats are lost; default: `max`.
+    /// How many abandoned workers are replaced before their seats are lost; default: `max`, as it was built with or as it is now, whichever
+    /// is larger: a pool that is made larger may replace more of them, and one that is made smaller loses no seat by that.
     pub fn abandoned_cap(mut self, workers: usize) -> Self {
-        self.abandoned_cap = Some(workers);
+        self.config.abandoned_cap = Some(workers);
         self
     }
 
@@ -93,12 +93,13 @@ impl<B: Backend> PoolBuilder<B> {
     ///
     /// As [`build`](Self::build).
     pub fn into_supervisor(mut self) -> Result<PoolSupervisor<B>, BuildError> {
-        self.config.abandoned_cap = self.abandoned_cap.unwrap_or(self.config.limits.max);
         self.config.validate()?;
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;
         self.backend.prepare(&self.config.name)?;
-        Ok(PoolSupervisor::new(self.config, self.backend, self.policy))
+        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy);
+        pool::list(&supervisor.shared);
+        Ok(supervisor)
     }
 
     /// Starts the pool on millpond's control thread. It belongs to the handles; see [`Pool`].
@@ -121,6 +122,11 @@ impl<B: Backend> PoolBuilder<B> {
     /// # Errors
     ///
     /// As [`build`](Self::build); also if the parent is stopping.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the pool comes up, or not, whether or not the future is dropped: it belongs to the parent. Find it by
+    /// [`Pool::from_registry`].
     pub async fn spawn_linked(self, parent: ActorCell) -> Result<Pool<B>, BuildError> {
         let supervisor = self.into_supervisor()?;
         let (shared, name) = (supervisor.shared.clone(), supervisor.shared.plane.config.name.clone());
@@ -151,25 +157,25 @@ impl PoolBuilder<Threads> {
         S: 'static,
         I: Fn(&StartContext) -> Result<S, StartError> + Send + Sync + 'static,
     {
-        self.backend.set_initializer(initializer);
+        self.backend = self.backend.initializer(initializer);
         self
     }
 
-    /// The threads' stack size in bytes; default: that of `std::thread`.
+    /// The threads' stack size in bytes; default: that of `std::thread`. One that is absurd is a build error.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.backend.stack_size = Some(bytes);
+        self.backend = self.backend.stack_size(bytes);
         self
     }
 
     /// Ends a thread whose job panicked, and restarts its slot, instead of keeping it: for state that a panic may have spoilt.
     pub fn restart_after_panic(mut self) -> Self {
-        self.backend.keep_after_panic = false;
+        self.backend = self.backend.restart_after_panic();
         self
     }
 
     /// Adds an interceptor, called on the thread around each job.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.backend.interceptors.push(interceptor);
+        self.backend = self.backend.interceptor(interceptor);
         self
     }
 }
@@ -177,13 +183,13 @@ impl PoolBuilder<Threads> {
 impl PoolBuilder<Tasks> {
     /// The runtime that the workers run on; default: the one that `build` is called on.
     pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.backend.set_runtime(runtime);
+        self.backend = self.backend.runtime(runtime);
         self
     }
 
     /// Adds an interceptor, called on the worker around each job.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.backend.interceptors.push(interceptor);
+        self.backend = self.backend.interceptor(interceptor);
         self
     }
 }
@@ -191,13 +197,13 @@ impl PoolBuilder<Tasks> {
 impl<W: Worker> PoolBuilder<Actors<W>> {
     /// The runtime that the workers run on; default: the one that `build` is called on.
     pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.backend.set_runtime(runtime);
+        self.backend = self.backend.runtime(runtime);
         self
     }
 
     /// Adds an interceptor, called on the worker around each job.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.backend.interceptors.push(interceptor);
+        self.backend = self.backend.interceptor(interceptor);
         self
     }
 }

@@ -13,12 +13,16 @@ pub(crate) const MAX_NAME: usize = 256;
 /// The most lanes that one pool can have.
 pub(crate) const MAX_LANES: usize = 64;
 
+/// The largest stack of a thread, in bytes: 64 GiB, or 1 GiB where addresses have 32 bits. More is a mistake, not a size.
+pub(crate) const MAX_STACK: usize = if usize::BITS > 32 { (1 << 30) * 64 } else { 1 << 30 };
+
 const DEFAULT_CAPACITY: usize = 1024;
 const DEFAULT_ADMISSION_LIMIT: Duration = Duration::from_secs(30);
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many workers a pool may have, and how long one may idle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Workers that are kept up even when idle.
     pub min: usize,
@@ -62,6 +66,7 @@ impl fmt::Display for Limits {
 
 /// What a full lane does to [`submit`](crate::Executor::submit).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum WhenFull {
     /// The submitter waits at the gate, at most the lane's admission limit.
     Wait,
@@ -198,6 +203,15 @@ pub enum ConfigError {
         /// Its length.
         bytes: usize,
     },
+    /// A pool's name has a NUL in it, which no thread's name can have.
+    #[error("the pool's name {0:?} has a NUL in it, which the names of its threads cannot have")]
+    NulInName(String),
+    /// No thread can have a stack of this size.
+    #[error("a stack of {bytes} bytes is above {MAX_STACK}, the most that a thread can have")]
+    StackTooLarge {
+        /// The size asked for.
+        bytes: usize,
+    },
     /// A time limit of zero would refuse everything.
     #[error("the {0} is zero, which would refuse everything; leave it out for no limit")]
     ZeroLimit(&'static str),
@@ -210,7 +224,8 @@ pub(crate) struct PoolConfig {
     pub(crate) limits: Limits,
     /// The unnamed lane is the first.
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) abandoned_cap: usize,
+    /// `None`: `max`, at build or now, whichever is larger.
+    pub(crate) abandoned_cap: Option<usize>,
     pub(crate) start_limit: Duration,
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown_limit: Duration,
@@ -224,7 +239,7 @@ impl PoolConfig {
             name: Arc::from(name),
             limits,
             lanes: vec![Lane::new("default")],
-            abandoned_cap: limits.max,
+            abandoned_cap: None,
             start_limit: Duration::from_secs(30),
             kill_grace: Duration::from_secs(1),
             shutdown_limit: Duration::from_secs(30),
@@ -235,6 +250,9 @@ impl PoolConfig {
     /// Checks everything; the first conflict is named.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         check_name("pool", &self.name)?;
+        if self.name.contains('\0') {
+            return Err(ConfigError::NulInName(self.name.to_string()));
+        }
         if self.lanes.len() > MAX_LANES {
             return Err(ConfigError::TooManyLanes(self.lanes.len()));
         }

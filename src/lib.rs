@@ -52,14 +52,14 @@ pub use {
     backend::Worker,
     builder::PoolBuilder,
     control::{Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
-    executor::{Blocking, DynExecutor, Executor, PoolExecutor, TimeLimit},
+    executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
     config::{ConfigError, Lane, Limits, WhenFull},
     error::{
         AttachError, BuildError, CloseReason, ControlError, JobError, JoinError, KilledJob, LimitKind, NotStarted,
-        PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
+        NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
@@ -80,8 +80,8 @@ pub use {
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
-    Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, Saturation, Scene, Snapshot,
-    WorkerRow, WorkerState,
+    Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, LongestAbandoned,
+    Saturation, Scene, Snapshot, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {

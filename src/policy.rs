@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::StartError;
+use crate::error::{Chain, StartError};
 use crate::id::WorkerId;
 use crate::sync::{Arc, Timestamp};
 
@@ -41,7 +41,7 @@ impl fmt::Display for Exit {
             Self::IdleTimeout => f.write_str("idle for too long"),
             Self::Panicked => f.write_str("panicked"),
             Self::Killed(by) => write!(f, "killed: {by}"),
-            Self::FailedToStart(error) => write!(f, "failed to start: {error}"),
+            Self::FailedToStart(error) => write!(f, "failed to start: {}", Chain(&**error)),
             Self::Lost => f.write_str("lost"),
             Self::RuntimeGone => f.write_str("its runtime is gone"),
         }

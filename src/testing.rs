@@ -2,7 +2,7 @@
 //! they are told, and threads that the system refuses.
 #![expect(clippy::disallowed_types, reason = "a test's orders to its workers: no flood comes from there")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::mpsc;
@@ -40,7 +40,7 @@ impl SettableClock {
     }
 
     /// Moves the time and runs one tick of every pool on it, in the caller: limits that passed have been acted upon when this
-    /// returns. What that tells control is in its mailbox, ahead of whatever is asked next.
+    /// returns. What that tells control is in its mailbox, ahead of whatever is asked next. At the end of time the clock stands still.
     pub fn advance(&self, by: Duration) {
         self.0.advance(by);
     }
@@ -77,7 +77,7 @@ enum Do {
 struct State {
     workers: HashMap<WorkerId, mpsc::Sender<Do>>,
     started: Vec<WorkerId>,
-    next_starts: Vec<Start>,
+    next_starts: VecDeque<Start>,
     kills: Vec<WorkerId>,
 }
 
@@ -155,14 +155,14 @@ impl Script {
         }
     }
 
-    /// The next worker's start is refused by the system.
+    /// The next worker's start, or that after those that something was said of already, is refused by the system.
     pub fn refuse_next_start(&self) {
-        self.0.lock().next_starts.push(Start::Refused);
+        self.0.lock().next_starts.push_back(Start::Refused);
     }
 
-    /// The next worker starts and is never ready.
+    /// The same, which starts and is never ready.
     pub fn hang_next_start(&self) {
-        self.0.lock().next_starts.push(Start::NeverReady);
+        self.0.lock().next_starts.push_back(Start::NeverReady);
     }
 
     fn gone(&self, worker: WorkerId) {
@@ -210,7 +210,7 @@ impl Backend for Scripted {
         let (sender, orders) = mpsc::channel();
         let ready = {
             let mut state = script.0.lock();
-            let start = state.next_starts.pop();
+            let start = state.next_starts.pop_front();
             if start == Some(Start::Refused) {
                 return Err(StartError::Refused(std::io::ErrorKind::WouldBlock.into()));
             }

@@ -5,6 +5,8 @@
 
 #[path = "conformance/third_party.rs"]
 mod third_party;
+#[path = "compile/wrapped.rs"]
+mod wrapped;
 
 use std::cell::Cell;
 use std::error::Error;
@@ -12,12 +14,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use millpond::{
-    ActorPool, AttachError, Backend, Capabilities, DynExecutor, Executor, Hosts, Interceptor, JobContext, JobHandle,
-    JobOptions, Ladder, Limits, Pool, PoolBuilder, PoolExecutor, PoolMessage, PoolSupervisor, RejectReason, Rejected,
-    Select, StartContext, StartError, Started, Submitter, TaskPool, Tasks, ThreadPool, Threads, TimeLimit, Worker,
-    WorkerContext,
+    ActorPool, AttachError, DynExecutor, DynSubmitter, Executor, Facts, Interceptor, JobContext, JobError, JobHandle,
+    JobOptions, JoinError, KillOutcome, Ladder, Ledger, Limits, Pool, PoolBuilder, PoolEvent, PoolExecutor,
+    PoolMessage, PoolSupervisor, RejectReason, Rejected, Rung, Saturation, Select, StartContext, StartError, Submitter,
+    TaskPool, Tasks, ThreadPool, Threads, TimeLimit, Worker,
 };
-use ractor::{ActorCell, ActorRef};
+use ractor::ActorRef;
 
 use third_party::{Desks, Errand};
 
@@ -40,50 +42,23 @@ fn a_third_party_backend_gets_the_whole_pool() -> Outcome {
     Ok(())
 }
 
+/// Types that may grow are still made by whoever needs one: limits, a ladder, what a kill came to.
+#[test]
+fn types_that_may_grow_can_be_made() {
+    let mut limits = Limits::new(1, 4).idle_timeout(None);
+    limits.max += 1;
+    assert_eq!((limits.min, limits.max), (1, 5));
+    let ladder = [Rung::Cancel, Rung::Stop, Rung::Kill].into_iter();
+    let ladder = ladder.fold(Ladder::new(), |ladder, rung| ladder.then(rung, LIMIT.0));
+    assert_ne!(ladder, Ladder::new());
+    assert_ne!(KillOutcome::Signalled, KillOutcome::Abandoned);
+    let mut facts = Facts::default();
+    facts.thread = Some(Arc::from("desk"));
+    assert!(Saturation::default().active == 0 && Ledger::default().balances() && facts.actor.is_none());
+}
+
 fn errand(value: u64) -> Errand {
     Box::new(move || value)
-}
-
-/// Changes one thing about another backend, and leaves all else to it.
-struct Renamed<B>(B);
-
-impl<B: Backend> Backend for Renamed<B> {
-    type Job = B::Job;
-
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = self.0.capabilities();
-        capabilities.kind = "renamed pool";
-        capabilities
-    }
-
-    fn start(&self, cx: WorkerContext<B::Job>, supervisor: &ActorCell) -> Result<Started, StartError> {
-        self.0.start(cx, supervisor)
-    }
-}
-
-impl<J, B: Hosts<J>> Hosts<J> for Renamed<B> {
-    type Output = B::Output;
-    type Payload = B::Payload;
-
-    fn wrap(job: J) -> B::Payload {
-        B::wrap(job)
-    }
-
-    fn unwrap(payload: B::Payload) -> J {
-        B::unwrap(payload)
-    }
-
-    fn erase(cell: Arc<millpond::JobCell<B::Payload, B::Output>>) -> Arc<B::Job> {
-        B::erase(cell)
-    }
-}
-
-#[test]
-fn a_backend_wraps_another() -> Outcome {
-    let pool = PoolBuilder::new("compile-wrapped", Renamed(Threads::default())).limits(Limits::fixed(1)).build()?;
-    assert_eq!(pool.capabilities().kind, "renamed pool");
-    assert_eq!(pool.submit_blocking(|| 5)?.join()?, 5);
-    Ok(())
 }
 
 /// `Arc<dyn PoolExecutor>` goes into a registry or a dashboard, pools of every kind side by side.
@@ -134,10 +109,55 @@ async fn one_type_of_job_goes_to_any_pool_that_takes_it() -> Outcome {
         Arc::new(PoolBuilder::new("compile-dynexec-desks", Desks).limits(Limits::fixed(1)).build()?),
     ];
     for pool in pools {
-        assert_eq!(pool.submit_dyn(errand(8)).await?.await?, 8);
-        assert_eq!(pool.try_submit_dyn(errand(9))?.await?, 9);
-        assert_eq!(pool.snapshot().ledger.completed, 2);
+        assert_eq!(pool.submit(errand(8)).await?.await?, 8);
+        assert_eq!(pool.try_submit(errand(9))?.await?, 9);
+        let labelled: DynSubmitter<'_, Job, u64> = pool.with(JobOptions::new().label("ten"));
+        assert_eq!(labelled.submit(errand(10)).await?.await?, 10);
+        assert_eq!(pool.snapshot().ledger.completed, 3);
     }
+    Ok(())
+}
+
+/// A trait object hides its caller's line from `#[track_caller]`; what an operator reads is that line all the same.
+#[test]
+fn the_line_that_submits_through_a_trait_object_is_the_callers() -> Outcome {
+    type Job = Box<dyn FnOnce() -> u64 + Send>;
+    let pool: Arc<dyn DynExecutor<Job, u64>> = Arc::new(threads("compile-dyn-site"));
+    pool.blocking().quiesce(LIMIT)?;
+    let panics = || -> Job { Box::new(|| panic!("as told")) };
+    let label = || JobOptions::new().label("dyn");
+    let lines = [line!() + 2, line!() + 3, line!() + 4, line!() + 5, line!() + 6, line!() + 7];
+    let handles = [
+        pool.try_submit(panics())?,
+        pool.submit_blocking(panics())?,
+        block_on(pool.submit(panics()))?,
+        pool.with(label()).try_submit(panics())?,
+        pool.with(label()).submit_blocking(panics())?,
+        block_on(pool.with(label()).submit(panics()))?,
+    ];
+    let on_behalf = JobOptions::new().submitted_from(std::panic::Location::caller());
+    let (named, line) = (pool.with(on_behalf).try_submit(panics())?, line!() - 1);
+    pool.blocking().resume(LIMIT)?;
+    for (handle, line) in handles.into_iter().zip(lines).chain([(named, line)]) {
+        let error = handle.join().expect_err("it panics");
+        let JoinError::Job(JobError::Panicked(report)) = &error else { panic!("{error}") };
+        assert_eq!((report.submitted_from.file(), report.submitted_from.line()), (file!(), line), "{error}");
+    }
+    Ok(())
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("it is small").block_on(future)
+}
+
+/// Control in a program without a runtime, whatever the pool's type is behind the trait object.
+#[test]
+fn control_through_a_trait_object_has_a_blocking_form() -> Outcome {
+    let pool: Arc<dyn PoolExecutor> = Arc::new(threads("compile-dyn-blocking"));
+    assert_eq!(pool.blocking().resize(Limits::fixed(2), LIMIT)?.to, Limits::fixed(2));
+    let listed = millpond::pools().into_iter().find(|other| other.name() == pool.name()).expect("it is listed");
+    assert_eq!(&*listed.blocking().inventory(LIMIT)?.pool, "compile-dyn-blocking");
+    assert_eq!(pool.blocking().shutdown(LIMIT)?.completed, 0);
     Ok(())
 }
 
@@ -258,6 +278,61 @@ fn control_has_a_blocking_form() -> Outcome {
     assert!(control.terminate(Select::label("none"), Ladder::kill(), LIMIT)?.targets.is_empty());
     control.drain(LIMIT)?;
     assert_eq!(control.shutdown(LIMIT)?.completed, 0);
+    Ok(())
+}
+
+/// Whatever else is awaited has a form for synchronous callers too, each with a limit where nothing else bounds it.
+#[test]
+fn what_is_awaited_has_a_blocking_form() -> Outcome {
+    let pool = ThreadPool::builder("compile-no-await").limits(Limits::fixed(2)).initializer(|_| Ok(40_u32)).build()?;
+    let again = ThreadPool::from_registry_blocking("compile-no-await")?;
+    assert_eq!(ThreadPool::from_actor_blocking(again.actor())?.name(), pool.name());
+    let mut events = pool.events();
+    let mut settled = pool.blocking().resize(Limits::fixed(1), LIMIT)?.settled();
+    assert!(settled.wait_timeout(LIMIT.0)?.len() <= 1);
+    let resized = loop {
+        match events.next_timeout(LIMIT.0)? {
+            Some(PoolEvent::Resized { to, .. }) => break to,
+            Some(_) => {}
+            None => return Err("the pool is there".into()),
+        }
+    };
+    assert_eq!(resized, Limits::fixed(1));
+    let label = || JobOptions::new().label("state");
+    assert_eq!(pool.with(label()).try_submit_with(|state: &mut u32| *state + 1)?.join()?, 41);
+    assert_eq!(pool.with(label()).submit_with_blocking(|state: &mut u32| *state + 2)?.join_timeout(LIMIT.0)?, 42);
+    Ok(())
+}
+
+/// Never comes to an end with a job.
+struct Thorough;
+
+impl Worker for Thorough {
+    type Job = u64;
+    type Output = u64;
+    type State = ();
+
+    async fn start(&self, _cx: &StartContext) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    async fn handle(&self, _job: u64, (): &mut (), _cx: &JobContext) -> u64 {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_shutdown_that_returns_jobs_has_a_blocking_form() -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let builder = ActorPool::builder("compile-returning", Thorough).limits(Limits::fixed(1));
+    let pool = builder.runtime(runtime.handle().clone()).build()?;
+    let (held, queued) = (pool.submit_blocking(6)?, pool.submit_blocking(7)?);
+    while pool.saturation().active == 0 {
+        std::thread::yield_now();
+    }
+    let (report, jobs) = pool.shutdown_returning_blocking(TimeLimit::millis(200))?;
+    assert_eq!((report.killed, report.not_started, jobs), (1, 1, vec![7]));
+    assert!(held.join().is_err() && queued.join().is_err());
     Ok(())
 }
 

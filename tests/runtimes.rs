@@ -3,13 +3,14 @@
 #![allow(missing_docs, reason = "the names of tests say what they guard")]
 
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
 
 use millpond::{
     ActorPool, BuildError, JobContext, JoinError, Ladder, Lane, Limits, PoolExecutor, RejectReason, Select,
     StartContext, StartError, TaskPool, ThreadPool, TimeLimit, Worker,
 };
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
@@ -230,9 +231,9 @@ fn a_worker_that_many_tasks_of_one_thread_submit_to_finds_the_jobs_of_all() -> O
             runtime.spawn(async move {
                 for _ in 0..JOBS {
                     let noted = seen.clone();
-                    let job = pool.submit(async move { noted.lock().unwrap().push("job") }).await.expect("a place");
+                    let job = pool.submit(async move { noted.lock().push("job") }).await.expect("a place");
                     job.await.expect("it runs");
-                    seen.lock().unwrap().push("caller");
+                    seen.lock().push("caller");
                 }
             })
         })
@@ -242,7 +243,7 @@ fn a_worker_that_many_tasks_of_one_thread_submit_to_finds_the_jobs_of_all() -> O
             caller.await.expect("it does not panic");
         }
     });
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock();
     let settled = &seen[seen.len() / 2..];
     let rounds = settled.windows(2).filter(|pair| pair == &["job", "caller"]).count();
     let jobs = settled.iter().filter(|it| **it == "job").count();

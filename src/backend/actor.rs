@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
 use super::{
-    Backend, Capabilities, Hosts, Interceptors, KillOutcome, KillReach, StartContext, Started, WorkerControl, host,
+    Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, StartContext, Started,
+    WorkerControl, host,
 };
 use crate::error::{BuildError, StartError};
 use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch};
@@ -128,12 +129,27 @@ where
 #[derive(Clone, Default)]
 pub struct Tasks {
     host: Host,
-    pub(crate) interceptors: Interceptors,
+    interceptors: Interceptors,
 }
 
 impl Tasks {
-    pub(crate) fn set_runtime(&mut self, runtime: Handle) {
+    /// Workers on the runtime that the pool is built on.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The runtime that the workers run on; default: the one that the pool is built on.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
         self.host.runtime = Some(runtime);
+        self
+    }
+
+    /// Adds an interceptor, called on the worker around each job.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(interceptor);
+        self
     }
 }
 
@@ -203,9 +219,18 @@ pub trait Worker: Send + Sync + 'static {
     type State: Send + 'static;
 
     /// Makes an incarnation's state. A failure is a restart decision, never the end of the pool.
+    ///
+    /// # Cancel safety
+    ///
+    /// Past the start limit, and when the pool ends, the future is dropped where it last yielded.
     fn start(&self, cx: &StartContext) -> impl Future<Output = Result<Self::State, StartError>> + Send;
 
     /// Does one job. After a panic the state is suspect: the incarnation ends and its slot is restarted.
+    ///
+    /// # Cancel safety
+    ///
+    /// A kill drops the future where it last yielded, and the state with it; the job's outcome is [`JobError::Killed`](crate::JobError::Killed).
+    /// What the job had half done by then is for its own guards to undo.
     fn handle(
         &self,
         job: Self::Job,
@@ -214,6 +239,10 @@ pub trait Worker: Send + Sync + 'static {
     ) -> impl Future<Output = Self::Output> + Send;
 
     /// The incarnation leaves, other than by a panic or a kill.
+    ///
+    /// # Cancel safety
+    ///
+    /// A kill, or the end of the pool's shutdown limit, drops the future where it last yielded, and the state with it.
     fn stop(&self, _state: Self::State) -> impl Future<Output = ()> + Send {
         async {}
     }
@@ -226,18 +255,29 @@ pub type ActorJob<W> = JobCell<<W as Worker>::Job, <W as Worker>::Output>;
 pub struct Actors<W: Worker> {
     worker: Arc<W>,
     host: Host,
-    pub(crate) interceptors: Interceptors,
+    interceptors: Interceptors,
     kind: PhantomData<fn(W)>,
 }
 
 impl<W: Worker> Actors<W> {
-    pub(crate) fn new(worker: W) -> Self {
+    /// Workers on the runtime that the pool is built on. One `worker` value serves all of them.
+    pub fn new(worker: W) -> Self {
         let (host, interceptors) = Default::default();
         Self { worker: Arc::new(worker), host, interceptors, kind: PhantomData }
     }
 
-    pub(crate) fn set_runtime(&mut self, runtime: Handle) {
+    /// The runtime that the workers run on; default: the one that the pool is built on.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
         self.host.runtime = Some(runtime);
+        self
+    }
+
+    /// Adds an interceptor, called on the worker around each job.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(interceptor);
+        self
     }
 }
 

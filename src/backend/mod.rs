@@ -53,6 +53,7 @@ pub enum KillReach {
 
 /// What became of a kill.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum KillOutcome {
     /// The worker will end; its context's drop says when.
     Signalled,
@@ -83,6 +84,11 @@ impl Started {
     pub fn actor(control: impl WorkerControl, actor: ActorCell) -> Self {
         Self { control: Arc::new(control), actor: Some(actor) }
     }
+
+    /// Who can kill the worker, and the actor that it is, for a backend that wraps another and wants a say in either.
+    pub fn into_parts(self) -> (Arc<dyn WorkerControl>, Option<ActorCell>) {
+        (self.control, self.actor)
+    }
 }
 
 impl std::fmt::Debug for Started {
@@ -92,6 +98,63 @@ impl std::fmt::Debug for Started {
 }
 
 /// Hosts workers of one kind. Admission, limits, inventory, the ladder, restarts and shutdown come with `Pool<B>`.
+///
+/// # Wrapping another backend
+///
+/// To change one thing about a kind of pool, hold its backend (such as [`Threads::new`], with the methods that `PoolBuilder<Threads>` has)
+/// in one of yours, and forward the rest: all five methods here, and the three functions of [`Hosts`], for every `J` that it hosts.
+///
+/// ```
+/// # use std::{future::Future, pin::Pin, sync::Arc, sync::atomic::{AtomicUsize, Ordering}};
+/// # use millpond::*; use ractor::ActorCell;
+/// /// Any kind of pool, that counts the workers it starts.
+/// struct Counted<B>(B, Arc<AtomicUsize>);
+///
+/// impl<B: Backend> Backend for Counted<B> {
+///     type Job = B::Job;
+///
+///     fn start(&self, cx: WorkerContext<B::Job>, supervisor: &ActorCell) -> Result<Started, StartError> {
+///         self.1.fetch_add(1, Ordering::Relaxed);
+///         self.0.start(cx, supervisor)
+///     }
+///
+///     fn capabilities(&self) -> Capabilities {
+///         self.0.capabilities()
+///     }
+///     fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
+///         self.0.prepare(pool)
+///     }
+///     fn host_gone(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+///         self.0.host_gone()
+///     }
+///     fn would_block(&self) -> bool {
+///         self.0.would_block()
+///     }
+/// }
+///
+/// impl<J, B: Hosts<J>> Hosts<J> for Counted<B> {
+///     type Output = B::Output;
+///     type Payload = B::Payload;
+///
+///     fn wrap(job: J) -> B::Payload {
+///         B::wrap(job)
+///     }
+///     fn unwrap(payload: B::Payload) -> J {
+///         B::unwrap(payload)
+///     }
+///     fn erase(cell: Arc<JobCell<B::Payload, B::Output>>) -> Arc<B::Job> {
+///         B::erase(cell)
+///     }
+/// }
+///
+/// let started = Arc::new(AtomicUsize::new(0));
+/// let threads = Threads::new().initializer(|cx| Ok(cx.worker().to_string()));
+/// let pool = PoolBuilder::new("counted", Counted(threads, started.clone())).limits(Limits::fixed(1)).build()?;
+/// assert_eq!(pool.with(JobOptions::new()).submit_blocking(|| 6 * 7)?.join()?, 42);
+/// let name = pool.with(JobOptions::new()).submit_blocking(WithState::new(|name: &mut String| name.clone()))?;
+/// assert_eq!((name.join()?.as_str(), started.load(Ordering::Relaxed)), ("0.1", 1));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 pub trait Backend: Send + Sync + Sized + 'static {
     /// A job as it waits in the queue: a [`JobCell`], or a trait object over one.
     type Job: ?Sized + Envelope;

@@ -6,8 +6,12 @@ use std::thread::Builder;
 
 use ractor::ActorCell;
 
-use super::{Backend, Capabilities, Hosts, Interceptors, KillOutcome, KillReach, StartContext, Started, WorkerControl};
-use crate::error::StartError;
+use super::{
+    Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, StartContext, Started,
+    WorkerControl,
+};
+use crate::config::{ConfigError, MAX_STACK};
+use crate::error::{BuildError, StartError};
 use crate::job::{ClaimKey, Envelope, JobCell, Ran, catch};
 use crate::plane::WorkerContext;
 use crate::snapshot::Facts;
@@ -36,7 +40,8 @@ where
     }
 }
 
-/// A closure that takes its thread's state; see [`Pool::submit_with`](crate::Pool::submit_with).
+/// A closure that takes its thread's state. [`Pool::submit_with`](crate::Pool::submit_with) makes it; make it yourself for a backend of
+/// yours that wraps [`Threads`].
 #[derive(Debug)]
 pub struct WithState<F, S> {
     f: F,
@@ -44,11 +49,16 @@ pub struct WithState<F, S> {
 }
 
 impl<F, S> WithState<F, S> {
-    pub(crate) fn new(f: F) -> Self {
+    /// A job that runs `f` with the state of its thread.
+    pub fn new<T>(f: F) -> Self
+    where
+        F: FnOnce(&mut S) -> T,
+    {
         Self { f, state: PhantomData }
     }
 
-    pub(crate) fn into_inner(self) -> F {
+    /// The closure.
+    pub fn into_inner(self) -> F {
         self.f
     }
 }
@@ -79,9 +89,9 @@ where
 pub struct Threads {
     initializer: Option<Arc<Initializer>>,
     state: (TypeId, &'static str),
-    pub(crate) stack_size: Option<usize>,
-    pub(crate) keep_after_panic: bool,
-    pub(crate) interceptors: Interceptors,
+    stack_size: Option<usize>,
+    keep_after_panic: bool,
+    interceptors: Interceptors,
     #[cfg(feature = "testing")]
     pub(crate) refusals: crate::sync::Arc<crate::sync::AtomicUsize>,
 }
@@ -101,17 +111,51 @@ impl Default for Threads {
 }
 
 impl Threads {
-    pub(crate) fn set_initializer<S, I>(&mut self, initializer: I)
+    /// Threads without an initializer, with the stack size of `std::thread`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes each thread's state, on that thread; see [`Pool::submit_with`](crate::Pool::submit_with). A failure or panic is a restart
+    /// decision.
+    #[must_use]
+    pub fn initializer<S, I>(mut self, initializer: I) -> Self
     where
         S: 'static,
         I: Fn(&StartContext) -> Result<S, StartError> + Send + Sync + 'static,
     {
         self.initializer = Some(Arc::new(move |cx| Ok(Box::new(initializer(cx)?))));
         self.state = (TypeId::of::<S>(), type_name::<S>());
+        self
     }
 
-    /// `Err` with the type that the threads have, if it is not `S`.
-    pub(crate) fn check_state<S: 'static>(&self) -> Result<(), &'static str> {
+    /// The threads' stack size in bytes; one that is absurd is a build error.
+    #[must_use]
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Ends a thread whose job panicked, and restarts its slot, instead of keeping it.
+    #[must_use]
+    pub fn restart_after_panic(mut self) -> Self {
+        self.keep_after_panic = false;
+        self
+    }
+
+    /// Adds an interceptor, called on the thread around each job.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(interceptor);
+        self
+    }
+
+    /// Whether the threads' state is an `S`, which a [`WithState`] job wants; one that finds another state panics.
+    ///
+    /// # Errors
+    ///
+    /// The name of the type that it is.
+    pub fn check_state<S: 'static>(&self) -> Result<(), &'static str> {
         if self.state.0 == TypeId::of::<S>() { Ok(()) } else { Err(self.state.1) }
     }
 
@@ -171,6 +215,13 @@ impl Backend for Threads {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::new("thread pool", KillReach::None)
+    }
+
+    fn prepare(&mut self, _pool: &str) -> Result<(), BuildError> {
+        match self.stack_size {
+            Some(bytes) if bytes > MAX_STACK => Err(ConfigError::StackTooLarge { bytes }.into()),
+            _ => Ok(()),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the home of worker threads")]

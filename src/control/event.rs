@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use crate::config::Limits;
+use crate::error::NotYet;
 use crate::id::{ClaimNo, WorkerId};
 use crate::policy::{Exit, Restart};
 use crate::snapshot::Health;
-use crate::sync::{Mutex, block_on};
+use crate::sync::{Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
 const BACKLOG: usize = 1024;
@@ -123,6 +124,15 @@ impl EventStream {
     /// The same for synchronous callers.
     pub fn next_blocking(&mut self) -> Option<PoolEvent> {
         block_on(self.next())
+    }
+
+    /// The same for at most `limit` of real time.
+    ///
+    /// # Errors
+    ///
+    /// If nothing has happened by then.
+    pub fn next_timeout(&mut self, limit: Duration) -> Result<Option<PoolEvent>, NotYet> {
+        block_on_within(self.next(), limit).ok_or(NotYet { limit })
     }
 
     /// The next event, if there is one already.

@@ -10,8 +10,10 @@ use tokio::sync::oneshot;
 
 use super::target::Target;
 use crate::config::Limits;
+use crate::error::NotYet;
 use crate::id::{JobId, WorkerId};
 use crate::snapshot::{Ended, Seconds};
+use crate::sync::block_on_within;
 
 /// What a resize did.
 #[derive(Debug)]
@@ -34,8 +36,28 @@ impl ResizeReport {
 }
 
 /// See [`ResizeReport::settled`]. Empty if the pool ended first.
+///
+/// # Cancel safety
+///
+/// Polling through `&mut` and dropping the borrow loses nothing. The answer is given once: polled again after that, it panics, like any
+/// future.
 #[derive(Debug)]
 pub struct Settled(oneshot::Receiver<Vec<WorkerId>>);
+
+impl Settled {
+    /// The same for synchronous callers, who wait for at most `limit` of real time.
+    ///
+    /// # Errors
+    ///
+    /// If the debt is not paid by then. It will be: wait again.
+    ///
+    /// # Panics
+    ///
+    /// If the answer was given before.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<Vec<WorkerId>, NotYet> {
+        block_on_within(self, limit).ok_or(NotYet { limit })
+    }
+}
 
 impl Future for Settled {
     type Output = Vec<WorkerId>;
@@ -47,6 +69,7 @@ impl Future for Settled {
 
 /// A rung of the ladder.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
 pub enum Rung {
     /// Asks the job.
     Cancel,

@@ -57,7 +57,10 @@ impl<B: Backend> Supervision<B> {
         let mut history = history.unwrap_or_else(|| SlotHistory::new(worker, at));
         self.questions.out = Some(Out { worker, until: Timestamp::NEVER });
         let (policy, myself, clock) = (self.policy.clone(), self.myself.clone(), self.plane().clock.clone());
+        let plane = Arc::downgrade(&self.shared.plane);
         side::ask_policy(move || {
+            // A pool that has ended meanwhile explains nothing any more. An error of the user's may panic as it is read.
+            let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
             // A pool that has ended meanwhile needs no decision: here and below.
             let _ = myself.cast(Command::Asked { worker, since: clock.now() }.into());
             let decision = catch(|| {

@@ -157,9 +157,6 @@ impl<B: Backend> Supervision<B> {
         if let Some(Employed { actor: Some(keeper), kept: true, .. }) = &employed {
             keeper.stop(None);
         }
-        if let Exit::FailedToStart(error) = &exit {
-            tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker did not come up: {error}");
-        }
         self.tell(PoolEvent::WorkerGone { worker, exit: exit.clone() });
         self.note_left(worker, &exit);
         if !employed.is_some_and(|employed| employed.abandoned) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{CloseReason, StartError};
 use crate::id::{JobId, WorkerId};
-use crate::snapshot::{Ended, Scene, Seconds};
+use crate::snapshot::{Ended, Named, Scene, Seconds};
 use crate::sync::Arc;
 
 /// Which time limit passed.
@@ -80,8 +80,12 @@ impl JobError {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct NotStarted {
+    /// The pool.
+    pub pool: Arc<str>,
     /// The job.
     pub job: JobId,
+    /// What its submitter called it.
+    pub label: Option<Arc<str>>,
     /// The line that submitted it.
     pub submitted_from: &'static Location<'static>,
     /// Why the pool ended.
@@ -90,18 +94,25 @@ pub struct NotStarted {
 
 impl fmt::Display for NotStarted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { job, submitted_from, reason } = self;
-        write!(f, "job {job} from {} never began: the pool takes no more jobs: {reason}", Site(submitted_from))
+        let Self { pool, job, label, submitted_from, reason } = self;
+        let job = Named(*job, label, submitted_from);
+        write!(f, "pool `{pool}`: {job} never began: the pool takes no more jobs: {reason}")
     }
 }
 
 /// A job that was handed over to a worker that did not come up.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-#[error("job {job} never began: its worker did not come up")]
+#[error("pool `{pool}`: {} never began: its worker did not come up", Named(*job, label, submitted_from))]
 pub struct StartFailed {
+    /// The pool.
+    pub pool: Arc<str>,
     /// The job.
     pub job: JobId,
+    /// What its submitter called it.
+    pub label: Option<Arc<str>>,
+    /// The line that submitted it.
+    pub submitted_from: &'static Location<'static>,
     /// Why the start failed.
     pub source: Arc<StartError>,
 }
@@ -112,6 +123,8 @@ pub struct StartFailed {
 pub struct PanicReport {
     /// The job.
     pub job: JobId,
+    /// What its submitter called it.
+    pub label: Option<Arc<str>>,
     /// The line that submitted it.
     pub submitted_from: &'static Location<'static>,
     /// What it panicked with, if that was text.
@@ -122,7 +135,7 @@ pub struct PanicReport {
 
 impl fmt::Display for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "job {} from {} panicked", self.job, Site(self.submitted_from))?;
+        write!(f, "{} panicked", Named(self.job, &self.label, self.submitted_from))?;
         if let Some(location) = &self.location {
             write!(f, " at {location}")?;
         }
@@ -140,6 +153,10 @@ pub struct TimedOut {
     pub lane: Arc<str>,
     /// The job.
     pub job: JobId,
+    /// What its submitter called it.
+    pub label: Option<Arc<str>>,
+    /// The line that submitted it.
+    pub submitted_from: &'static Location<'static>,
     /// Which limit.
     pub limit: LimitKind,
     /// How long the job had waited, or run, by then.
@@ -153,13 +170,13 @@ pub struct TimedOut {
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pool `{}`, lane `{}`: ", self.pool, self.lane)?;
-        let after = Seconds(self.after);
+        let (job, after) = (Named(self.job, &self.label, self.submitted_from), Seconds(self.after));
+        let Self { limit, scene, .. } = self;
         match self.worker {
-            Some(worker) => write!(f, "job {} passed its {} on worker {worker}, after {after}", self.job, self.limit)?,
-            None if self.limit == LimitKind::Queue => write!(f, "no worker within {after}")?,
-            None => write!(f, "no worker before the {}, {after} after admission", self.limit)?,
+            Some(worker) => write!(f, "{job} passed its {limit} on worker {worker}, after {after} ({scene})"),
+            None if *limit == LimitKind::Queue => write!(f, "no worker within {after} ({scene}) for {job}"),
+            None => write!(f, "no worker before the {limit}, {after} after admission ({scene}) for {job}"),
         }
-        write!(f, " ({})", self.scene)
     }
 }
 
@@ -167,8 +184,12 @@ impl fmt::Display for TimedOut {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct KilledJob {
+    /// The pool.
+    pub pool: Arc<str>,
     /// The job.
     pub job: JobId,
+    /// What its submitter called it.
+    pub label: Option<Arc<str>>,
     /// The line that submitted it.
     pub submitted_from: &'static Location<'static>,
     /// The worker that had it.
@@ -181,17 +202,9 @@ pub struct KilledJob {
 
 impl fmt::Display for KilledJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { job, submitted_from, worker, by, after } = self;
-        write!(f, "job {job} from {} lost worker {worker} after {}: {by}", Site(submitted_from), Seconds(*after))
-    }
-}
-
-/// `file:line`.
-struct Site(&'static Location<'static>);
-
-impl fmt::Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0.file(), self.0.line())
+        let Self { pool, job, label, submitted_from, worker, by, after } = self;
+        let (job, after) = (Named(*job, label, submitted_from), Seconds(*after));
+        write!(f, "pool `{pool}`: {job} lost worker {worker} after {after}: {by}")
     }
 }
 
@@ -205,4 +218,14 @@ pub enum JoinError {
     /// Waiting here would block the only thread of a current-thread runtime. The job goes on; `await` the handle instead.
     #[error("joining here would block the only thread of this runtime; `await` the handle instead")]
     WouldBlock,
+    /// The job has no outcome within the time that its caller waits for it. The job goes on.
+    #[error("job {job} has no outcome within {}: {}", Seconds(*limit), if *began { "it runs" } else { "it waits for a worker" })]
+    NotYet {
+        /// The job.
+        job: JobId,
+        /// How long its caller waited.
+        limit: Duration,
+        /// True if a worker has it.
+        began: bool,
+    },
 }

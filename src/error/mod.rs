@@ -9,8 +9,19 @@ pub use job::{JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport
 pub use reject::{RejectReason, Rejected};
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::snapshot::Seconds;
 use crate::sync::Arc;
+
+/// What was waited for has not come within the time that the caller waits for it. It may come yet: wait again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("not within {}", Seconds(*limit))]
+pub struct NotYet {
+    /// How long the caller waited.
+    pub limit: Duration,
+}
 
 /// Why a pool takes no more jobs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,5 +48,20 @@ impl fmt::Display for CloseReason {
             Self::RuntimeGone => f.write_str("the runtime of its workers is gone"),
             Self::Escalated(reason) => write!(f, "its restart policy gave it up: {reason}"),
         }
+    }
+}
+
+/// An error and all that it came from, in one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }

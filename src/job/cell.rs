@@ -270,7 +270,8 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
 
     fn panicked(&self, Caught { message, location }: Caught) -> Ran {
         let header = &self.header;
-        let report = PanicReport { job: header.id(), submitted_from: header.submitted_from(), message, location };
+        let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        let report = PanicReport { job, label, submitted_from, message, location };
         let error = JobError::Panicked(Box::new(report));
         Ran { panicked: true, settled: self.settle_error(error, Some(Owner::Worker)) }
     }

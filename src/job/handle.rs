@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+#[cfg(not(millpond_loom))]
+use std::time::Duration;
 
 use super::outcome::Unread;
 use super::{Asked, PoolNo, Settles};
@@ -82,14 +84,43 @@ impl<T: 'static> JobHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`JoinError::WouldBlock`] on the only thread of a runtime, where it would hang or stall everything; the job goes
-    /// on and detaches. Otherwise the job's own failure.
+    /// [`JoinError::WouldBlock`] on the only thread of a runtime, where it would hang or stall everything; the job goes on and
+    /// detaches, also if it was to be [cancelled on drop](Self::cancel_on_drop). To keep the handle, use
+    /// [`join_timeout`](Self::join_timeout). Otherwise the job's own failure.
     #[cfg(not(millpond_loom))]
-    pub fn join(self) -> Result<T, JoinError> {
-        if !self.job.header().is_done() && self.pool.find().is_some_and(|pool| pool.would_block()) {
+    pub fn join(mut self) -> Result<T, JoinError> {
+        if self.would_block() {
+            self.cancel_on_drop = false;
             return Err(JoinError::WouldBlock);
         }
         Ok(crate::sync::block_on(self)?)
+    }
+
+    /// Waits for the outcome on this thread for at most `limit` of real time. Until there is one, the handle stays as it is: wait
+    /// again, cancel, or `await` it.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::NotYet`] if there is no outcome by then, and [`JoinError::WouldBlock`] as for [`join`](Self::join). Otherwise the
+    /// job's own failure.
+    ///
+    /// # Panics
+    ///
+    /// If the outcome was given before.
+    #[cfg(not(millpond_loom))]
+    pub fn join_timeout(&mut self, limit: Duration) -> Result<T, JoinError> {
+        if self.would_block() {
+            return Err(JoinError::WouldBlock);
+        }
+        match crate::sync::block_on_within(&mut *self, limit) {
+            Some(outcome) => Ok(outcome?),
+            None => Err(JoinError::NotYet { job: self.id(), limit, began: self.status() != JobStatus::Queued }),
+        }
+    }
+
+    #[cfg(not(millpond_loom))]
+    fn would_block(&self) -> bool {
+        !self.job.header().is_done() && self.pool.find().is_some_and(|pool| pool.would_block())
     }
 
     fn try_take(&mut self) -> Option<Result<T, JobError>> {

@@ -20,11 +20,12 @@ pub struct JobOptions {
     pub(crate) queue_limit: Option<Duration>,
     pub(crate) run_limit: Option<Duration>,
     pub(crate) deadline: Option<Deadline>,
+    pub(crate) site: Option<&'static Location<'static>>,
 }
 
 /// The options of a job that is submitted without any.
 pub(crate) static PLAIN: JobOptions =
-    JobOptions { label: None, lane: None, queue_limit: None, run_limit: None, deadline: None };
+    JobOptions { label: None, lane: None, queue_limit: None, run_limit: None, deadline: None, site: None };
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deadline {
@@ -38,9 +39,9 @@ impl JobOptions {
         Self::default()
     }
 
-    /// True if nothing is named.
+    /// True if nothing is named, the line that submits apart.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { label, lane, queue_limit, run_limit, deadline } = self;
+        let Self { label, lane, queue_limit, run_limit, deadline, site: _ } = self;
         label.is_none() && lane.is_none() && queue_limit.is_none() && run_limit.is_none() && deadline.is_none()
     }
 
@@ -76,6 +77,21 @@ impl JobOptions {
     #[must_use]
     pub fn deadline_in(mut self, span: Duration) -> Self {
         self.deadline = Some(Deadline::In(span));
+        self
+    }
+
+    /// The line that inventories and errors name as the one that submitted the job; default: the one that calls `submit`. For those who
+    /// submit on behalf of others: in a `#[track_caller]` function, `Location::caller()` is the line of yours that calls it.
+    #[must_use]
+    pub fn submitted_from(mut self, site: &'static Location<'static>) -> Self {
+        self.site = Some(site);
+        self
+    }
+
+    /// The same, unless a line is named already.
+    #[cfg(not(millpond_loom))]
+    pub(crate) fn or_from(mut self, site: &'static Location<'static>) -> Self {
+        self.site.get_or_insert(site);
         self
     }
 

@@ -34,9 +34,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.unstarted.lock().get_or_insert_default();
     }
 
-    /// What was kept, with the right to the payloads.
+    /// What was kept, with the right to the payloads; more may be kept yet.
     pub(crate) fn take_unstarted(&self) -> Unstarted<J> {
-        self.unstarted.lock().take().unwrap_or_default()
+        self.unstarted.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Ends queued jobs as not started, as many as are one pass's worth for the control thread. False once nothing is queued.
@@ -45,7 +45,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if jobs.is_empty() {
             return false;
         }
-        let ended = self.end_taken(jobs, |job| not_started(job, reason));
+        let ended = self.end_taken(jobs, |job| self.not_started(job, reason));
         match &mut *self.unstarted.lock() {
             Some(unstarted) => unstarted.extend(ended),
             None => ended.into_iter().for_each(|(job, key)| self.discard(job.erase(), Some(key))),
@@ -74,9 +74,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 }
             }
         }
-        let error_of = |job: &Arc<dyn Envelope>| {
-            JobError::StartFailed(Box::new(StartFailed { job: job.header().id(), source: error.clone() }))
-        };
+        let error_of = |job: &Arc<dyn Envelope>| self.start_failed(job, error);
         for (job, key) in self.end_taken(failed, error_of) {
             self.discard(job.erase(), Some(key));
         }
@@ -111,10 +109,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         running
     }
-}
 
-fn not_started(job: &Arc<dyn Envelope>, reason: &CloseReason) -> JobError {
-    let header = job.header();
-    let (job, submitted_from) = (header.id(), header.submitted_from());
-    JobError::NotStarted(Box::new(NotStarted { job, submitted_from, reason: reason.clone() }))
+    fn not_started(&self, job: &Arc<dyn Envelope>, reason: &CloseReason) -> JobError {
+        let (pool, header) = (self.config.name.clone(), job.header());
+        let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        JobError::NotStarted(Box::new(NotStarted { pool, job, label, submitted_from, reason: reason.clone() }))
+    }
+
+    fn start_failed(&self, job: &Arc<dyn Envelope>, error: &Arc<StartError>) -> JobError {
+        let (pool, header) = (self.config.name.clone(), job.header());
+        let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        JobError::StartFailed(Box::new(StartFailed { pool, job, label, submitted_from, source: error.clone() }))
+    }
 }

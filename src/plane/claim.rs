@@ -359,7 +359,9 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             None => Arc::from(unasked),
         };
         KilledJob {
+            pool: self.plane.config.name.clone(),
             job: header.id(),
+            label: header.label().cloned(),
             submitted_from: header.submitted_from(),
             worker: self.cell.id,
             by,

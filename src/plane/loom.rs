@@ -70,7 +70,7 @@ fn config(workers: usize, lanes: &[Lane]) -> PoolConfig {
     let config = PoolConfig {
         limits: Limits::fixed(workers),
         lanes: lanes.to_vec(),
-        abandoned_cap: workers,
+        abandoned_cap: Some(workers),
         clock: Clock::fixed(NOW),
         ..PoolConfig::new("model")
     };

@@ -28,11 +28,11 @@ use smallvec::SmallVec;
 use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
-use crate::id::LaneId;
+use crate::id::{LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts, Held};
-use crate::snapshot::{Buckets, Ended, Scene};
+use crate::snapshot::{Buckets, Cooling, Ended, Scene};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp, Weak};
 
 /// What workers take from.
@@ -53,6 +53,7 @@ pub(crate) struct Ready<J: ?Sized> {
 /// What submitters put into.
 pub(crate) struct Inbox<J: ?Sized> {
     gate: Gate,
+    gate_since: Timestamp,
     lanes: SmallVec<[InboxLane<J>; 1]>,
     /// Those that wait for work, the longest idle first.
     idle: Vec<Arc<Cell>>,
@@ -108,8 +109,12 @@ pub(crate) struct Plane<J: ?Sized> {
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
     cells: RwLock<Vec<Arc<Cell>>>,
+    /// By slot, its latest generation. Not loom's lock: nothing of a model runs while it is held.
+    generations: parking_lot::Mutex<Vec<u32>>,
     due: tick::Due,
     scene: Mutex<Option<Arc<Scene>>>,
+    /// What ended the last worker that ended by a fault, as text.
+    last_fault: Mutex<Option<(WorkerId, Arc<str>)>>,
     /// Jobs that never began, if whoever ends the pool wants them back.
     unstarted: Mutex<Option<Unstarted<J>>>,
     /// One worker spins before it parks.
@@ -202,6 +207,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 count,
                 Inbox {
                     gate: Gate::Open,
+                    gate_since: config.clock.now(),
                     lanes: inbox_lanes,
                     idle: Vec::new(),
                     searching: 0,
@@ -219,8 +225,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),
             cells: RwLock::new(Vec::new()),
+            generations: parking_lot::Mutex::default(),
             due: tick::Due::default(),
             scene: Mutex::new(None),
+            last_fault: Mutex::new(None),
             unstarted: Mutex::new(None),
             spinner: AtomicBool::new(false),
             lanes,
@@ -329,16 +337,27 @@ impl<J: ?Sized + Envelope> Plane<J> {
         {
             return scene.clone();
         }
-        let scene = Arc::new(Scene::of(&self.inventory(now)));
+        let quiesced_since = {
+            let inbox = self.inbox.lock();
+            (inbox.gate == Gate::Quiesced).then_some(inbox.gate_since)
+        };
+        let slots = self.cooling.load(Ordering::Acquire);
+        let cooling = (slots > 0).then(|| Cooling { slots, last_fault: self.last_fault.lock().clone() });
+        let scene = Arc::new(Scene::of(&self.inventory(now), quiesced_since, cooling));
         *self.scene.lock() = Some(scene.clone());
         scene
+    }
+
+    /// What a scene tells has changed: the one that serves this tick is not to be shown any more.
+    fn change_scene(&self) {
+        *self.scene.lock() = None;
     }
 
     fn full(&self, lane: LaneId, now: Timestamp) -> RejectReason {
         let scene = self.scene(now);
         let name = self.lane(lane).spec.name.clone();
         if self.is_lost_to_abandoned() {
-            return RejectReason::SaturatedByAbandoned { lane: name, cap: self.config.abandoned_cap, scene };
+            return RejectReason::SaturatedByAbandoned { lane: name, cap: self.abandoned_cap(), scene };
         }
         RejectReason::Full { lane: name, scene }
     }

@@ -19,6 +19,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.max.load(Ordering::Acquire)
     }
 
+    /// How many abandoned workers are replaced before their seats are lost.
+    pub(crate) fn abandoned_cap(&self) -> usize {
+        self.config.abandoned_cap.unwrap_or_else(|| self.config.limits.max.max(self.max()))
+    }
+
     /// Workers that could still be started.
     pub(crate) fn startable_workers(&self) -> usize {
         self.max().saturating_sub(self.counts.live() + self.blocked())
@@ -27,7 +32,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Seats that cannot be filled: DESIGN.md, section 2. What is abandoned beyond the cap is counted in the same breath as it
     /// gives up its seat, so that nobody is promised that seat in between.
     fn blocked(&self) -> usize {
-        self.cooling.load(Ordering::Acquire) + self.counts.abandoned().saturating_sub(self.config.abandoned_cap)
+        self.cooling.load(Ordering::Acquire) + self.counts.abandoned().saturating_sub(self.abandoned_cap())
     }
 
     /// Seats that exist: DESIGN.md, section 2.
@@ -37,7 +42,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// True if workers that cannot be made to die hold every seat.
     pub(crate) fn is_lost_to_abandoned(&self) -> bool {
-        self.counts.abandoned() > self.config.abandoned_cap && self.seats() == 0
+        self.counts.abandoned() > self.abandoned_cap() && self.seats() == 0
     }
 
     /// Seats owed back after a shrink.

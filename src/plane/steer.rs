@@ -29,10 +29,27 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// A new incarnation, `Starting` and seated.
     pub(crate) fn seat_worker(&self, id: WorkerId, restarts: u32) -> Arc<Cell> {
         let cell = Cell::new(id, restarts, self.clock.clone());
+        self.note_generation(id);
         let _ready = self.ready.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
         self.cells.write().push(cell.clone());
         cell
+    }
+
+    fn note_generation(&self, id: WorkerId) {
+        let (slot, mut latest) = (id.slot as usize, self.generations.lock());
+        if latest.len() <= slot {
+            latest.resize(slot + 1, 0);
+        }
+        latest[slot] = id.generation;
+    }
+
+    /// True if there is or ever was this incarnation.
+    pub(crate) fn has_had(&self, worker: WorkerId) -> bool {
+        self.generations
+            .lock()
+            .get(worker.slot as usize)
+            .is_some_and(|latest| (1..=*latest).contains(&worker.generation))
     }
 
     /// How many workers should be started now: for jobs that could start, and up to `min`. Clears the demand.
@@ -115,10 +132,22 @@ impl<J: ?Sized + Envelope> Plane<J> {
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
-            self.cooling.store(slots, Ordering::Release);
+            if self.cooling.swap(slots, Ordering::AcqRel) != slots {
+                self.change_scene();
+            }
             self.rouse(&mut ready, &mut inbox, &mut after);
         }
         self.after(after);
+    }
+
+    /// Notes what ended a worker, for errors to say why slots are empty. Reads an error of the user's: not for the control thread.
+    pub(crate) fn note_fault(&self, worker: WorkerId, exit: &Exit) {
+        let fault = exit.to_string();
+        if let Exit::FailedToStart(_) = exit {
+            tracing::warn!(pool = &*self.config.name, %worker, "a worker did not come up: it {fault}");
+        }
+        *self.last_fault.lock() = Some((worker, Arc::from(fault)));
+        self.change_scene();
     }
 
     /// Moves the gate, unless it is past that; `Err` with why.
@@ -133,6 +162,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 _ => {}
             }
             ready.dispatches = gate.dispatches();
+            if inbox.gate != gate {
+                inbox.gate_since = self.clock.now();
+                self.change_scene();
+            }
             inbox.gate = gate;
             self.rouse(&mut ready, &mut inbox, &mut after);
             if inbox.gate.refusal().is_some() {
@@ -246,7 +279,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         since: Timestamp,
     ) -> KilledJob {
         KilledJob {
+            pool: self.config.name.clone(),
             job: job.header().id(),
+            label: job.header().label().cloned(),
             submitted_from: job.header().submitted_from(),
             worker: cell.id,
             by: by.clone(),

@@ -230,6 +230,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             pool: self.config.name.clone(),
             lane: self.lane(job.header().lane()).spec.name.clone(),
             job: job.header().id(),
+            label: job.header().label().cloned(),
+            submitted_from: job.header().submitted_from(),
             limit,
             after,
             worker,

@@ -11,6 +11,7 @@ use crate::control::ShutdownReport;
 use crate::error::{ControlError, RejectReason, Rejected};
 use crate::executor::{PoolExecutor, TimeLimit};
 use crate::job::{JobHandle, JobOptions, PLAIN};
+use crate::sync::block_on;
 
 impl ThreadPool {
     /// Starts building a pool of threads with this name.
@@ -90,8 +91,7 @@ impl ThreadPool {
         S: 'static,
         T: Send + 'static,
     {
-        let job = self.with_state(job)?;
-        self.submit_blocking_at(job, &PLAIN, Location::caller()).map_err(without_state)
+        self.submit_with_blocking_at(job, &PLAIN, Location::caller())
     }
 
     /// The same, only if there is a place now.
@@ -106,8 +106,7 @@ impl ThreadPool {
         S: 'static,
         T: Send + 'static,
     {
-        let job = self.with_state(job)?;
-        self.try_submit_at(job, &PLAIN, Location::caller()).map_err(without_state)
+        self.try_submit_with_at(job, &PLAIN, Location::caller())
     }
 
     pub(super) async fn submit_with_at<F, S, T>(
@@ -125,7 +124,41 @@ impl ThreadPool {
         self.submit_at(job, options, site).await.map_err(without_state)
     }
 
-    fn with_state<F, S: 'static>(&self, job: F) -> Result<WithState<F, S>, Rejected<F>> {
+    pub(super) fn submit_with_blocking_at<F, S, T>(
+        &self,
+        job: F,
+        options: &JobOptions,
+        site: &'static Location<'static>,
+    ) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T + Send + 'static,
+        S: 'static,
+        T: Send + 'static,
+    {
+        let job = self.with_state(job)?;
+        self.submit_blocking_at(job, options, site).map_err(without_state)
+    }
+
+    pub(super) fn try_submit_with_at<F, S, T>(
+        &self,
+        job: F,
+        options: &JobOptions,
+        site: &'static Location<'static>,
+    ) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T + Send + 'static,
+        S: 'static,
+        T: Send + 'static,
+    {
+        let job = self.with_state(job)?;
+        self.try_submit_at(job, options, site).map_err(without_state)
+    }
+
+    fn with_state<F, S, T>(&self, job: F) -> Result<WithState<F, S>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T,
+        S: 'static,
+    {
         match self.shared.backend.check_state::<S>() {
             Ok(()) => Ok(WithState::new(job)),
             Err(found) => {
@@ -222,18 +255,38 @@ impl<W: Worker> ActorPool<W> {
         self.try_submit_at(job, &PLAIN, Location::caller())
     }
 
-    /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began.
+    /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began, in their order.
     ///
     /// Their handles answer [`JobError::NotStarted`](crate::JobError::NotStarted) all the same.
     ///
     /// # Errors
     ///
-    /// As there; the jobs are dropped then.
+    /// As there. No job is lost: from the call on, those that never begin are kept for [`take_unstarted`](Self::take_unstarted). What
+    /// a pool had dropped that was gone before the call, it cannot give back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the shutdown takes its course whether or not the future is dropped, and the jobs are kept as for an error.
     pub async fn shutdown_returning(&self, limit: TimeLimit) -> Result<(ShutdownReport, Vec<W::Job>), ControlError> {
         self.shared.plane.keep_unstarted();
         let report = self.shutdown(limit).await?;
-        let unstarted = self.shared.plane.take_unstarted();
-        Ok((report, unstarted.into_iter().filter_map(|(cell, mut key)| cell.reclaim(&mut key)).collect()))
+        Ok((report, self.take_unstarted()))
+    }
+
+    /// The jobs that a [`shutdown_returning`](Self::shutdown_returning) which gave no answer, or was not waited for, would have handed
+    /// back: those that are known by now not to begin, each once. None if there was no such call. They are kept until then, or until the
+    /// last handle is dropped.
+    pub fn take_unstarted(&self) -> Vec<W::Job> {
+        self.shared.plane.take_unstarted().into_iter().filter_map(|(cell, mut key)| cell.reclaim(&mut key)).collect()
+    }
+
+    /// [`shutdown_returning`](Self::shutdown_returning) for synchronous callers.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn shutdown_returning_blocking(&self, limit: TimeLimit) -> Result<(ShutdownReport, Vec<W::Job>), ControlError> {
+        block_on(self.shutdown_returning(limit))
     }
 
     /// Sends `job` to a worker, for synchronous callers; see [`Executor::submit_blocking`](crate::Executor::submit_blocking).

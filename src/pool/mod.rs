@@ -12,8 +12,9 @@ use crate::backend::{Actors, Backend, Capabilities, Tasks, Threads};
 use crate::control::{Attached, Command, EventStream, PoolMessage, Shared, alarm_after};
 use crate::error::{AttachError, ControlError};
 use crate::executor::{Blocking, Limit, PoolExecutor, TimeLimit, Unanswered, answer};
+use crate::id::WorkerId;
 use crate::snapshot::{Inventory, Saturation, Snapshot};
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, Mutex, Weak, block_on};
 
 /// A supervised pool of workers. `B` is all that varies.
 ///
@@ -41,25 +42,41 @@ impl Drop for Owner {
     }
 }
 
-static POOLS: Mutex<Vec<Weak<dyn PoolExecutor>>> = parking_lot::const_mutex(Vec::new());
+/// A pool, as the list of all pools knows it.
+trait Listed: Send + Sync {
+    /// The pool, from the moment on at which it has an actor, and until that ends.
+    fn listed(self: Arc<Self>) -> Option<Arc<dyn PoolExecutor>>;
+}
 
-/// Every pool of this process: the one that hurts is the one that nobody knew of. These handles own nothing.
+impl<B: Backend> Listed for Shared<B> {
+    fn listed(self: Arc<Self>) -> Option<Arc<dyn PoolExecutor>> {
+        let alive = self.actor.get()?.get_status() < ractor::ActorStatus::Stopping;
+        alive.then_some(self as Arc<dyn PoolExecutor>)
+    }
+}
+
+static POOLS: Mutex<Vec<Weak<dyn Listed>>> = parking_lot::const_mutex(Vec::new());
+
+/// Every pool of this process, however its actor was spawned: the one that hurts is the one that nobody knew of. These handles
+/// own nothing.
 pub fn pools() -> Vec<Arc<dyn PoolExecutor>> {
-    let listed: Vec<Arc<dyn PoolExecutor>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
+    let pools: Vec<Arc<dyn Listed>> = POOLS.lock().iter().filter_map(Weak::upgrade).collect();
     // Out of the lock: the last share in a pool that has ended may be dropped here, and with it what its user gave it.
-    let alive = |pool: &Arc<dyn PoolExecutor>| pool.actor().get_status() < ractor::ActorStatus::Stopping;
-    listed.into_iter().filter(alive).collect()
+    pools.into_iter().filter_map(Listed::listed).collect()
+}
+
+/// Has [`pools`] show this one while its actor is there. Every pool passes here before it is spawned.
+pub(crate) fn list<B: Backend>(shared: &Arc<Shared<B>>) {
+    let listed: Arc<dyn Listed> = shared.clone();
+    let mut pools = POOLS.lock();
+    pools.retain(|pool| pool.strong_count() > 0);
+    pools.push(Arc::downgrade(&listed));
 }
 
 impl<B: Backend> Pool<B> {
     pub(crate) fn new(shared: Arc<Shared<B>>, actor: &ActorRef<PoolMessage>, owned: bool) -> Self {
         // The actor itself sets it as well: the same reference.
         let _ = shared.actor.set(actor.clone());
-        let listed: Arc<dyn PoolExecutor> = shared.clone();
-        let mut pools = POOLS.lock();
-        pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(&listed));
-        drop(pools);
         Self { shared, owner: owned.then(|| Arc::new(Owner(actor.clone()))) }
     }
 
@@ -68,6 +85,10 @@ impl<B: Backend> Pool<B> {
     /// # Errors
     ///
     /// If it is a pool of another kind, or does not answer within five seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
     pub async fn from_actor(actor: ActorRef<PoolMessage>) -> Result<Self, AttachError> {
         let name = actor.get_name().unwrap_or_else(|| format!("{:?}", actor.get_id()));
         if actor.get_cell().is_message_type_of::<PoolMessage>() == Some(false) {
@@ -96,9 +117,31 @@ impl<B: Backend> Pool<B> {
     /// # Errors
     ///
     /// If there is none, or [`from_actor`](Self::from_actor) fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
     pub async fn from_registry(name: &str) -> Result<Self, AttachError> {
         let cell = ractor::registry::where_is(name).ok_or_else(|| AttachError::NotRegistered(name.to_owned()))?;
         Self::from_actor(cell.into()).await
+    }
+
+    /// [`from_actor`](Self::from_actor) for synchronous callers.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_actor_blocking(actor: ActorRef<PoolMessage>) -> Result<Self, AttachError> {
+        block_on(Self::from_actor(actor))
+    }
+
+    /// [`from_registry`](Self::from_registry) for synchronous callers.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_registry_blocking(name: &str) -> Result<Self, AttachError> {
+        block_on(Self::from_registry(name))
     }
 
     /// The backend, for what only this kind of pool can be asked.
@@ -106,7 +149,7 @@ impl<B: Backend> Pool<B> {
         &self.shared.backend
     }
 
-    /// The control operations for synchronous callers.
+    /// The control operations for synchronous callers, without a trait to import.
     pub fn blocking(&self) -> Blocking<'_> {
         Blocking(self)
     }
@@ -149,8 +192,16 @@ impl<B: Backend> PoolExecutor for Shared<B> {
         self.end_now();
     }
 
+    fn as_dyn(&self) -> &dyn PoolExecutor {
+        self
+    }
+
     fn lanes(&self) -> Vec<Arc<str>> {
         self.plane.lanes.iter().map(|lane| lane.spec.name.clone()).collect()
+    }
+
+    fn has_had(&self, worker: WorkerId) -> bool {
+        self.plane.has_had(worker)
     }
 }
 
@@ -191,8 +242,16 @@ impl<B: Backend> PoolExecutor for Pool<B> {
         self.shared.abort();
     }
 
+    fn as_dyn(&self) -> &dyn PoolExecutor {
+        self
+    }
+
     fn lanes(&self) -> Vec<Arc<str>> {
         self.shared.lanes()
+    }
+
+    fn has_had(&self, worker: WorkerId) -> bool {
+        self.shared.has_had(worker)
     }
 }
 

@@ -4,11 +4,13 @@ use std::borrow::Borrow;
 use std::future::Future;
 use std::panic::Location;
 
+use async_trait::async_trait;
+
 use super::Pool;
 use crate::backend::{Backend, Hosts, Threads};
 use crate::config::MAX_NAME;
 use crate::error::{RejectReason, Rejected};
-use crate::executor::Executor;
+use crate::executor::{DynExecutor, Executor};
 use crate::id::LaneId;
 use crate::job::{Deadline, JobCell, JobHandle, JobOptions, PLAIN, Submission, Terms};
 use crate::plane::Entry;
@@ -31,6 +33,7 @@ impl<B: Backend> Pool<B> {
 
     /// Checks options against this pool.
     fn submission(&self, options: &JobOptions, site: &'static Location<'static>) -> Result<Submission, RejectReason> {
+        let site = options.site.unwrap_or(site);
         if options.is_plain() {
             return Ok(Submission { lane: LaneId::DEFAULT, site, terms: None });
         }
@@ -225,6 +228,36 @@ impl<'a> Submitter<'a, Threads> {
     {
         self.pool.submit_with_at(job, self.options, Location::caller())
     }
+
+    /// See [`Pool::try_submit_with`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn try_submit_with<F, S, T>(self, job: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T + Send + 'static,
+        S: 'static,
+        T: Send + 'static,
+    {
+        self.pool.try_submit_with_at(job, &self.options, Location::caller())
+    }
+
+    /// See [`Pool::submit_with_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the job back, with the reason.
+    #[track_caller]
+    pub fn submit_with_blocking<F, S, T>(self, job: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce(&mut S) -> T + Send + 'static,
+        S: 'static,
+        T: Send + 'static,
+    {
+        self.pool.submit_with_blocking_at(job, &self.options, Location::caller())
+    }
 }
 
 impl<B, J> Executor<J> for Pool<B>
@@ -247,5 +280,25 @@ where
     #[track_caller]
     fn submit_blocking(&self, job: J) -> Result<JobHandle<B::Output>, Rejected<J>> {
         self.submit_blocking_at(job, &PLAIN, Location::caller())
+    }
+}
+
+#[async_trait]
+impl<B, J, T> DynExecutor<J, T> for Pool<B>
+where
+    B: Hosts<J, Output = T>,
+    J: Send + 'static,
+    T: Send + 'static,
+{
+    fn try_submit_dyn(&self, job: J, options: JobOptions) -> Result<JobHandle<T>, Rejected<J>> {
+        self.try_submit_at(job, &options, Location::caller())
+    }
+
+    async fn submit_dyn(&self, job: J, options: JobOptions) -> Result<JobHandle<T>, Rejected<J>> {
+        self.submit_at(job, options, Location::caller()).await
+    }
+
+    fn submit_blocking_dyn(&self, job: J, options: JobOptions) -> Result<JobHandle<T>, Rejected<J>> {
+        self.submit_blocking_at(job, &options, Location::caller())
     }
 }

@@ -120,6 +120,11 @@ impl Inventory {
             .filter(|row| row.job.is_some() && row.state != WorkerState::Abandoned)
             .max_by_key(|row| row.job.as_ref().map(|job| job.running_for))
     }
+
+    /// The worker that was abandoned longest ago and still runs.
+    pub fn longest_abandoned(&self) -> Option<&WorkerRow> {
+        self.workers.iter().filter(|row| row.state == WorkerState::Abandoned).max_by_key(|row| row.in_state_for)
+    }
 }
 
 /// Prints the pool's counters and a row for each worker, aligned, at 80 columns. Where a label or a path does not fit, `…` stands

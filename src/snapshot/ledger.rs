@@ -57,6 +57,7 @@ impl fmt::Display for Ended {
 ///
 /// `offered = accepted + rejected + withdrawn + waiting`, and `accepted` is the sum of all ends and `pending`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Ledger {
     /// Jobs that came to the gate.
     pub offered: u64,

@@ -12,4 +12,5 @@ pub(crate) use inventory::Seconds;
 pub use inventory::{Facts, Inventory, JobRow, WorkerRow, WorkerState};
 pub use ledger::{Ended, Ledger};
 pub use saturation::{Health, LaneSnapshot, Saturation, Snapshot};
-pub use scene::{Longest, Scene};
+pub(crate) use scene::Named;
+pub use scene::{Cooling, Longest, LongestAbandoned, Scene};

@@ -9,6 +9,7 @@ use crate::sync::{Arc, Timestamp};
 
 /// How full a pool is. Read without a lock, so the counters are of nearly, not exactly, one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Saturation {
     /// The `max` in force.
     pub limit: usize,
@@ -62,6 +63,7 @@ pub enum Health {
 
 /// One lane at one moment.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LaneSnapshot {
     /// Its name.
     pub name: Arc<str>,
@@ -85,6 +87,7 @@ pub struct LaneSnapshot {
 
 /// A pool at one moment, in full. Costs about as much as an inventory.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// The pool's name.
     pub pool: Arc<str>,

@@ -154,8 +154,10 @@ impl Settable {
 
     /// Moves the time and runs one tick of every pool on this clock, in the caller.
     pub(crate) fn advance(&self, by: Duration) {
-        let by = Timestamp::default().after(by).as_nanos();
-        let now = Timestamp(self.now.fetch_add(by, Ordering::AcqRel).saturating_add(by));
+        // Short of `NEVER`, which does not come.
+        let later = |now| Timestamp(now).after(by).as_nanos().min(u64::MAX - 1);
+        let before = self.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(later(now)));
+        let now = Timestamp(later(before.unwrap_or_else(|now| now)));
         let followers: Vec<_> = {
             let mut followers = self.followers.lock();
             followers.retain(|follower| follower.strong_count() > 0);
@@ -164,5 +166,21 @@ impl Settable {
         for follower in followers {
             follower.tick(now);
         }
+    }
+}
+
+#[cfg(all(test, feature = "testing", not(millpond_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_stands_still_at_the_end_of_time() {
+        let clock = Settable::default();
+        clock.advance(Duration::from_secs(1));
+        clock.advance(Duration::MAX);
+        let end = clock.now();
+        assert!(end < Timestamp::NEVER && end > Timestamp::default().after(Duration::from_secs(3600)));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.now(), end);
     }
 }

@@ -7,9 +7,9 @@ mod park;
 pub(crate) use clock::Settable;
 pub(crate) use clock::Ticks;
 pub use clock::{Clock, Timestamp};
-#[cfg(not(millpond_loom))]
-pub(crate) use park::block_on;
 pub(crate) use park::{Parker, thread_waker};
+#[cfg(not(millpond_loom))]
+pub(crate) use park::{block_on, block_on_within};
 
 pub(crate) use std::sync::{Arc, OnceLock, Weak};
 

@@ -4,7 +4,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+#[cfg(not(millpond_loom))]
+use std::time::Duration;
 
+#[cfg(not(millpond_loom))]
+use super::Clock;
 use super::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 
 /// Where an idle worker waits. `notify` is remembered until `take` sees it, so none is lost.
@@ -101,13 +105,33 @@ pub(crate) fn thread_waker() -> Waker {
 /// Runs `future` on the calling thread, parking between polls.
 #[cfg(not(millpond_loom))]
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
     let waker = thread_waker();
     let mut cx = Context::from_waker(&waker);
-    let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
         std::thread::park();
+    }
+}
+
+/// The same for at most `limit` of real time: how long a caller is patient with its own thread depends on no timer and no pool.
+#[cfg(not(millpond_loom))]
+pub(crate) fn block_on_within<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let waker = thread_waker();
+    let mut cx = Context::from_waker(&waker);
+    let clock = Clock::real();
+    let until = clock.now().after(limit);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Some(output);
+        }
+        let left = until.since(clock.now());
+        if left.is_zero() {
+            return None;
+        }
+        std::thread::park_timeout(left);
     }
 }

@@ -189,6 +189,22 @@ fn names_of_pools() {
     assert_eq!(error, ConfigError::BadName { what: "pool", bytes: 1 << 20 });
 }
 
+/// Threads are named after their pool, and `std` panics over a NUL there.
+#[test]
+fn a_name_with_a_nul() {
+    let error = refused_config(builder("bad\0name"), &["NUL", "bad\\0name"]);
+    assert_eq!(error, ConfigError::NulInName("bad\0name".to_owned()));
+}
+
+#[test]
+fn a_stack_that_no_thread_can_have() {
+    for bytes in [usize::MAX, usize::MAX / 2] {
+        let error = refused_config(builder("bad-stack").stack_size(bytes), &[&bytes.to_string(), "stack"]);
+        assert_eq!(error, ConfigError::StackTooLarge { bytes });
+    }
+    goes_on(&builder("small-stack").stack_size(0).build().expect("the system's least is taken"));
+}
+
 #[test]
 fn a_name_that_is_taken() {
     let first = pool("taken");

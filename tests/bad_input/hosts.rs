@@ -134,6 +134,13 @@ async fn join_where_it_would_hang() {
     assert!(matches!(error, JoinError::WouldBlock) && error.to_string().contains("`await` the handle"), "{error}");
     assert_eq!(tasks.submit(async { 6 }).await.expect("a place").await.expect("it runs"), 6);
     until_completed(&tasks, 2).await;
+    // Whoever may not wait has not cancelled.
+    let handle = tasks.submit(async { 7 }).await.expect("a place").cancel_on_drop();
+    assert!(matches!(handle.join(), Err(JoinError::WouldBlock)));
+    until_completed(&tasks, 3).await;
+    let mut handle = tasks.submit(async { 8 }).await.expect("a place");
+    assert!(matches!(handle.join_timeout(LIMIT.0), Err(JoinError::WouldBlock)));
+    assert_eq!(handle.await.expect("it runs"), 8);
 }
 
 async fn until_completed<B: millpond::Backend>(pool: &Pool<B>, jobs: u64) {

@@ -8,6 +8,7 @@ use crate::task::{Gate, Task};
 
 conform! {
     what_happens_to_a_pool_is_told,
+    a_wait_for_an_event_can_have_a_limit,
     a_slow_reader_is_told_how_much_it_missed,
     a_stream_ends_with_its_pool,
     what_becomes_of_a_killed_worker_is_told,
@@ -40,6 +41,20 @@ fn what_happens_to_a_pool_is_told<S: Subject>() {
     assert_eq!(between.len(), 1, "in their order: {between:?}");
     let unhealthy = |event: &PoolEvent| matches!(event, PoolEvent::Health(health) if *health != Health::Healthy);
     assert!(!between.iter().any(unhealthy));
+}
+
+/// Whoever waits on its own thread gets it back, and misses nothing.
+fn a_wait_for_an_event_can_have_a_limit<S: Subject>() {
+    let pool = fixed::<S>("event-limit", 1);
+    until("it is up", || pool.saturation().idle == 1);
+    soon(pool.inventory(LIMIT)).unwrap();
+    let mut events = pool.events();
+    assert!(events.next_timeout(std::time::Duration::from_millis(2)).is_err(), "nothing happens");
+    soon(pool.quiesce(LIMIT)).unwrap();
+    let event = events.next_timeout(LIMIT.0).expect("it has happened");
+    assert!(matches!(event, Some(PoolEvent::Gate("quiesced"))), "{event:?}");
+    soon(pool.shutdown(LIMIT)).unwrap();
+    while events.next_timeout(LIMIT.0).expect("the stream ends with the pool").is_some() {}
 }
 
 /// What is kept for a reader is bounded, and what was lost to that is counted for it.

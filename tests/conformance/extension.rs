@@ -213,3 +213,22 @@ fn a_shutdown_that_returns_hands_unstarted_jobs_back_in_order() {
     let ledger = pool.snapshot().ledger;
     assert!(ledger.balances() && ledger.pending == 0, "{ledger}");
 }
+
+/// `shutdown_returning`: "no job is lost", though nobody waits for the answer, or another call gets an error.
+#[test]
+fn a_shutdown_that_returns_loses_no_job_when_it_gives_no_answer() {
+    let pool = build::<OnActors>("returning-later", |builder| builder.limits(Limits::fixed(1)));
+    let gate = Gate::new();
+    let held = hold::<OnActors>(&pool, &gate, 1).pop().expect("one");
+    let queued: Vec<_> = (10..13).map(|n| put_with::<OnActors>(&pool, JobOptions::new(), Task::value(n))).collect();
+    assert!(pool.take_unstarted().is_empty(), "nothing is kept before it is asked for");
+    let mut call = tokio_test::task::spawn(pool.shutdown_returning(TimeLimit::millis(40)));
+    assert!(call.poll().is_pending());
+    drop(call);
+    until("the pool is gone", || pool.actor().get_status() == ractor::ActorStatus::Stopped);
+    let answer = soon(pool.shutdown_returning(LIMIT)).map(|(report, _)| report);
+    assert!(matches!(answer, Err(millpond::ControlError::Closed { .. })), "{answer:?}");
+    assert_eq!(pool.take_unstarted().into_iter().map(Task::run).collect::<Vec<_>>(), [10, 11, 12]);
+    assert!(pool.take_unstarted().is_empty(), "each is given once");
+    assert!(soon(held).is_err() && queued.into_iter().all(|handle| soon(handle).is_err()));
+}

@@ -47,6 +47,8 @@ mod gate_order;
 #[cfg(feature = "testing")]
 mod policies;
 #[cfg(feature = "testing")]
+mod scenes;
+#[cfg(feature = "testing")]
 mod scripted;
 #[cfg(feature = "testing")]
 mod scripted_escalation;

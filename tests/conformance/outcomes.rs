@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millpond::{JobError, JobHandle, JobOptions, JobStatus, JoinError, Lane, Limits, PoolExecutor};
 
-use crate::rig::{at_rest, build, fixed, hold, put, put_with, soon, status_becomes, until, worker_of};
+use crate::rig::{LIMIT, at_rest, build, fixed, hold, put, put_with, soon, status_becomes, until, worker_of};
 use crate::subject::Subject;
 use crate::task::{ASKED, Gate, Task};
 
@@ -20,6 +20,7 @@ conform! {
     a_handle_that_is_dropped_detaches,
     a_handle_says_where_its_job_is,
     join_gives_output_and_failure,
+    a_join_with_a_limit_leaves_the_handle_as_it_was,
     what_a_job_leaves_behind_is_dropped_once,
 }
 
@@ -205,4 +206,27 @@ fn counting() -> (Task, Arc<AtomicUsize>) {
     let runs = Arc::new(AtomicUsize::new(0));
     let count = runs.clone();
     (Task::call(move || count.fetch_add(1, Ordering::AcqRel) as u64), runs)
+}
+
+/// `join_timeout`: "until there is one, the handle stays as it is".
+fn a_join_with_a_limit_leaves_the_handle_as_it_was<S: Subject>() {
+    let pool = fixed::<S>("join-limit", 1);
+    let gate = Gate::new();
+    let mut running = hold::<S>(&pool, &gate, 1).pop().expect("one").cancel_on_drop();
+    let mut queued = put::<S>(&pool, Task::value(5));
+    let limit = std::time::Duration::from_millis(2);
+    for (handle, runs, words) in [(&mut running, true, "it runs"), (&mut queued, false, "it waits for a worker")] {
+        let error = handle.join_timeout(limit).expect_err("the gate is shut");
+        assert!(
+            matches!(&error, JoinError::NotYet { job, began, .. } if (*job, *began) == (handle.id(), runs)),
+            "{error}"
+        );
+        assert!(error.to_string().contains(words) && error.to_string().contains("2 ms"), "{error}");
+    }
+    gate.open();
+    assert_eq!(queued.join_timeout(LIMIT.0).expect("it ends"), 5);
+    assert_eq!(running.join().expect("it was not cancelled"), 0);
+    let mut panics = put::<S>(&pool, Task::panics("as told"));
+    assert!(matches!(panics.join_timeout(LIMIT.0), Err(JoinError::Job(JobError::Panicked(_)))));
+    at_rest(&pool);
 }

@@ -112,15 +112,19 @@ fn a_pool_under_a_parent_outlives_its_handles_and_ends_with_the_parent<S: Subjec
 fn a_pool_is_spawned_by_hand_in_an_actor_system_of_ones_own<S: Subject>() {
     let (parent, name) = (parent(), named::<S>("by-hand"));
     let supervisor = S::builder(&name).limits(Limits::fixed(2)).into_supervisor().expect("it is sound");
+    assert!(!is_listed(&name), "it has no actor yet");
     let cell = parent.get_cell();
     let actor: ActorRef<PoolMessage> =
         soon(async { Actor::spawn_linked(Some(name.clone()), supervisor, (), cell).await.expect("it comes up").0 });
+    assert!(is_listed(&name), "though nobody has a handle yet");
     let pool = soon(Pool::<S::Backend>::from_actor(actor)).expect("it is a pool");
+    assert_eq!(pools().iter().filter(|pool| pool.name() == name).count(), 1);
     assert_eq!(soon(put::<S>(&pool, Task::value(6))).unwrap(), 6);
     assert_eq!(soon(pool.resize(Limits::fixed(1), LIMIT)).expect("control answers").to, Limits::fixed(1));
     at_rest(&pool);
     let report = soon(pool.shutdown(LIMIT)).expect("it answers");
     assert_eq!(report.completed, 0);
+    until("the pool is gone, though there is a handle", || !is_listed(&name));
     parent.stop(None);
 }
 

@@ -51,7 +51,11 @@ fn debt_is_paid_by_whoever_next_asks_for_work_and_settled_names_them<S: Subject>
     let mut who: Vec<_> = leaving.iter().map(|handle| worker_of(&pool, handle)).collect();
     let report = soon(pool.resize(Limits::fixed(2), LIMIT)).unwrap();
     assert_eq!(report.debt, 2);
-    let mut settled = spawn(report.settled());
+    let mut settled = report.settled();
+    let limit = std::time::Duration::from_millis(1);
+    let not_yet = settled.wait_timeout(limit).expect_err("both still work");
+    assert_eq!((not_yet.limit, not_yet.to_string().as_str()), (limit, "not within 1 ms"));
+    let mut settled = spawn(settled);
     assert_pending!(settled.poll());
     leave.open();
     leaving.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));

@@ -115,6 +115,22 @@ fn a_refused_start_keeps_the_queue_and_is_tried_again() {
     at_rest(&stage.pool);
 }
 
+/// What a script says of several starts holds for them in turn.
+#[test]
+fn starts_go_as_the_script_said_in_that_order() {
+    let stage = stage("in-turn", true, Limits::fixed(2), |builder, script| {
+        script.refuse_next_start();
+        script.hang_next_start();
+        builder
+    });
+    until("the second one hangs", || stage.script.started().contains(&WorkerId { slot: 1, generation: 1 }));
+    let worker = stage.worker(0, 2);
+    let handle = stage.submit(10);
+    assert_eq!(stage.take(worker), 10, "the one whose slot was refused first");
+    assert!(stage.script.finish(worker, 5));
+    assert_eq!((soon(handle).unwrap(), stage.pool.saturation().starting), (5, 1));
+}
+
 /// Without a queue it was let in for this one worker, and there is nowhere to wait for another.
 #[test]
 fn a_job_that_was_handed_to_a_start_that_fails_shares_its_fate() {
@@ -176,6 +192,28 @@ fn a_kill_reaches_the_worker_while_it_holds_the_claim_and_not_after() {
     assert!(!kills.is_empty() && kills.iter().all(|killed| *killed == worker), "{kills:?}");
     assert!(soon(first).is_ok() && matches!(soon(second), Err(JobError::Killed(_))));
     at_rest(&stage.pool);
+}
+
+/// "Make it bigger" helps also a pool that lost its seats: the default cap goes along.
+#[test]
+fn the_default_cap_grows_with_the_pool_and_does_not_shrink_below_what_it_was_built_with() {
+    let stage = plain("default-cap", false, Limits::fixed(1));
+    for generation in 1..=2 {
+        let worker = stage.worker(0, generation);
+        let handle = stage.submit(10);
+        assert_eq!(stage.take(worker), 10);
+        soon(stage.pool.terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)).expect("it answers");
+        assert!(soon(handle).is_err());
+    }
+    after_control(&stage.pool);
+    let refused = millpond::Executor::try_submit(&stage.pool, 11).expect_err("no seat is left");
+    assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 1, .. }), "{refused}");
+    soon(stage.pool.resize(Limits::fixed(3), LIMIT)).expect("it answers");
+    until("all three seats are there", || stage.pool.saturation().idle == 3);
+    assert_eq!(stage.pool.snapshot().health, Health::Healthy);
+    soon(stage.pool.resize(Limits::fixed(1), LIMIT)).expect("it answers");
+    until("one is left", || stage.pool.saturation().workers == 1);
+    assert_eq!(stage.pool.snapshot().health, Health::Healthy);
 }
 
 /// `DESIGN.md`, section 2, last table.

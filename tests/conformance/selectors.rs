@@ -17,6 +17,7 @@ conform! {
     a_queued_job_is_withdrawn,
     a_claim_that_has_ended_is_finished_and_the_next_job_is_not_hit,
     a_worker_of_an_earlier_generation_is_stale,
+    a_worker_whose_slot_idled_away_is_stale,
     what_does_not_exist_is_named,
     a_selector_that_finds_nobody_answers_with_nothing,
 }
@@ -187,12 +188,29 @@ fn a_worker_of_an_earlier_generation_is_stale<S: Subject>() {
     at_rest(&pool);
 }
 
+/// Its slot is empty, and that it was there is known all the same.
+fn a_worker_whose_slot_idled_away_is_stale<S: Subject>() {
+    let limits = Limits::new(0, 1).idle_timeout(Duration::from_millis(1));
+    let pool = build::<S>("idled-away", |builder| builder.limits(limits));
+    let gate = Gate::new();
+    let handle = hold::<S>(&pool, &gate, 1).pop().expect("one");
+    let worker = worker_of(&pool, &handle);
+    gate.open();
+    soon(handle).unwrap();
+    until("the pool is empty", || pool.inventory_now().workers.is_empty());
+    let report = terminate(&pool, Select::worker(worker), kill());
+    assert_eq!((report.targets[0].fate, report.targets[0].rung), (Fate::Stale, None));
+    at_rest(&pool);
+}
+
 /// A lane or worker that never was is an error; a job may just be over, and gets a fate.
 fn what_does_not_exist_is_named<S: Subject>() {
     let pool = fixed::<S>("unknown", 1);
     soon(put::<S>(&pool, Task::value(0))).unwrap();
     for (select, word) in [
         (Select::worker(WorkerId { slot: 9, generation: 1 }), "worker 9.1"),
+        (Select::worker(WorkerId { slot: 0, generation: 2 }), "worker 0.2"),
+        (Select::worker(WorkerId { slot: 0, generation: 0 }), "worker 0.0"),
         (Select::lane("nowhere"), "lane `nowhere`"),
     ] {
         let error = soon(pool.terminate(select, kill(), LIMIT)).expect_err("there is no such thing");

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use millpond::{Backend, Limits, Pool, PoolExecutor, TimeLimit};
+use millpond::{Backend, Pool, PoolExecutor, TimeLimit};
 
 /// What a control operation may take at p99 on a quiet machine.
 pub const CONTROL_GOAL: Duration = Duration::from_millis(50);
@@ -70,7 +70,8 @@ impl Latencies {
 #[track_caller]
 pub fn control_answers<B: Backend>(pool: &Pool<B>, span: Duration, mut submit: impl FnMut()) {
     let limits = pool.snapshot().limits;
-    let larger = Limits { max: limits.max + 1, ..limits };
+    let mut larger = limits;
+    larger.max += 1;
     let (mut inventory, mut resize, mut submits) = (Latencies::default(), Latencies::default(), Latencies::default());
     let since = Instant::now();
     let mut rounds = 0;

@@ -1,5 +1,11 @@
 //! What every pool can be asked.
 
+mod blocking;
+mod dynamic;
+
+pub use blocking::Blocking;
+pub use dynamic::{DynExecutor, DynSubmitter};
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -15,10 +21,11 @@ use crate::control::{
     EventStream, Ladder, PoolMessage, ResizeReport, Select, ShutdownReport, Targets, TerminationReport,
 };
 use crate::error::{ControlError, Rejected};
+use crate::id::WorkerId;
 use crate::job::JobHandle;
 use crate::plane::Alarm;
 use crate::snapshot::{Inventory, Saturation, Snapshot};
-use crate::sync::{Arc, block_on};
+use crate::sync::Arc;
 
 /// Accepts jobs of type `J`: what `concurrent.futures.Executor` is to Python.
 ///
@@ -117,6 +124,11 @@ pub trait PoolExecutor: Send + Sync {
     /// What happens to the pool from now on, bounded: a slow reader is told how much it missed.
     fn events(&self) -> EventStream;
 
+    /// The control operations for synchronous callers.
+    fn blocking(&self) -> Blocking<'_> {
+        Blocking(self.as_dyn())
+    }
+
     /// Ends the pool at once, in the caller: the gate closes, every job gets its outcome, and what still runs is killed, or
     /// abandoned and listed by [`orphans`](crate::orphans). Needs no answer from the pool's actor, so it works when nothing else does.
     fn abort(&self);
@@ -124,15 +136,23 @@ pub trait PoolExecutor: Send + Sync {
     #[doc(hidden)]
     fn limit(&self, limit: TimeLimit) -> Limit;
 
+    /// The same, its kind forgotten.
+    #[doc(hidden)]
+    fn as_dyn(&self) -> &dyn PoolExecutor;
+
     #[doc(hidden)]
     fn lanes(&self) -> Vec<Arc<str>>;
+
+    /// True if there is or ever was this incarnation.
+    #[doc(hidden)]
+    fn has_had(&self, worker: WorkerId) -> bool;
 
     /// Resolves a selector into fenced targets, from an inventory taken now.
     ///
     /// # Errors
     ///
-    /// If it names a lane or a worker that does not exist, or a job that nobody ever submitted is not told apart from one
-    /// that has ended: those come back as targets, and are reported as `Stale` or `Finished`.
+    /// If it names a lane that there is not, or a worker that there never was. A worker that is gone comes back as a target, and is
+    /// reported as `Stale`; so does a job, which is reported as `Stale` or, once it has ended, `Finished`.
     fn select(&self, select: &Select) -> Result<Targets, ControlError> {
         let unknown = |what: String| ControlError::Unknown { pool: Arc::from(self.name()), what };
         if let Select::Lane(lane) = select
@@ -140,13 +160,12 @@ pub trait PoolExecutor: Send + Sync {
         {
             return Err(unknown(format!("lane `{lane}`")));
         }
-        let inventory = self.inventory_now();
         if let Select::Worker(worker) = select
-            && !inventory.workers.iter().any(|row| row.worker.slot == worker.slot)
+            && !self.has_had(*worker)
         {
             return Err(unknown(format!("worker {worker}")));
         }
-        Ok(select.resolve(&inventory))
+        Ok(select.resolve(&self.inventory_now()))
     }
 
     /// Every worker, by message: what the supervisor itself sees.
@@ -253,115 +272,4 @@ pub(crate) async fn answer<T>(reply: oneshot::Receiver<T>, alarm: &Alarm) -> Res
         Poll::Pending => alarm.poll(cx).map(|()| Err(Unanswered::TimedOut)),
     })
     .await
-}
-
-/// The control operations for synchronous callers; see [`PoolExecutor`] for what each does.
-///
-/// Each waits on the calling thread, at most for its limit: on a runtime, `await` the other form.
-#[derive(Clone, Copy)]
-pub struct Blocking<'a>(pub(crate) &'a dyn PoolExecutor);
-
-impl Blocking<'_> {
-    /// See [`PoolExecutor::inventory`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn inventory(self, limit: TimeLimit) -> Result<Inventory, ControlError> {
-        block_on(self.0.inventory(limit))
-    }
-
-    /// See [`PoolExecutor::resize`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn resize(self, limits: Limits, limit: TimeLimit) -> Result<ResizeReport, ControlError> {
-        block_on(self.0.resize(limits, limit))
-    }
-
-    /// See [`PoolExecutor::terminate`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn terminate(self, select: Select, how: Ladder, limit: TimeLimit) -> Result<TerminationReport, ControlError> {
-        block_on(self.0.terminate(select, how, limit))
-    }
-
-    /// See [`PoolExecutor::quiesce`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn quiesce(self, limit: TimeLimit) -> Result<(), ControlError> {
-        block_on(self.0.quiesce(limit))
-    }
-
-    /// See [`PoolExecutor::resume`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn resume(self, limit: TimeLimit) -> Result<(), ControlError> {
-        block_on(self.0.resume(limit))
-    }
-
-    /// See [`PoolExecutor::drain`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn drain(self, limit: TimeLimit) -> Result<(), ControlError> {
-        block_on(self.0.drain(limit))
-    }
-
-    /// See [`PoolExecutor::shutdown`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn shutdown(self, limit: TimeLimit) -> Result<ShutdownReport, ControlError> {
-        block_on(self.0.shutdown(limit))
-    }
-}
-
-impl std::fmt::Debug for Blocking<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Blocking").field(&self.0.name()).finish()
-    }
-}
-
-/// A pool that takes jobs of type `J` and gives `T`, of any kind: `Arc<dyn DynExecutor<J, T>>`. Submission is boxed.
-#[async_trait]
-pub trait DynExecutor<J: Send + 'static, T: Send + 'static>: PoolExecutor {
-    /// See [`Executor::try_submit`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    fn try_submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>>;
-
-    /// See [`Executor::submit`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    async fn submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>>;
-}
-
-#[async_trait]
-impl<P, J, T> DynExecutor<J, T> for P
-where
-    P: PoolExecutor + Executor<J, Output = T>,
-    J: Send + 'static,
-    T: Send + 'static,
-{
-    fn try_submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>> {
-        self.try_submit(job)
-    }
-
-    async fn submit_dyn(&self, job: J) -> Result<JobHandle<T>, Rejected<J>> {
-        self.submit(job).await
-    }
 }
