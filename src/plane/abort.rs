@@ -89,7 +89,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut running = Vec::new();
         for cell in self.cells() {
             let claim = cell.lock().held.as_ref().map(|held| held.claim);
-            if let Some(condemned) = claim.and_then(|claim| self.condemn(cell.id, Some(claim), by))
+            if let Some(condemned) = claim.and_then(|claim| self.condemn(&cell, Some(claim), by))
                 && let Some((job, _)) = &condemned.job
             {
                 job.header().cancel();

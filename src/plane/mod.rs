@@ -22,12 +22,14 @@ pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
 
+use std::collections::BTreeMap;
+
 use smallvec::SmallVec;
 
 use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
-use crate::id::LaneId;
+use crate::id::{LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts, Held};
@@ -106,7 +108,8 @@ pub(crate) struct Plane<J: ?Sized> {
     rejected: AtomicU64,
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
-    cells: RwLock<Vec<Arc<Cell>>>,
+    /// By slot and generation: the order in which inventory shows them.
+    cells: RwLock<BTreeMap<WorkerId, Arc<Cell>>>,
     due: tick::Due,
     scene: Mutex<Option<Arc<Scene>>>,
     /// Jobs that never began, if whoever ends the pool wants them back.
@@ -215,7 +218,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             rejected: AtomicU64::new(0),
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),
-            cells: RwLock::new(Vec::new()),
+            cells: RwLock::new(BTreeMap::new()),
             due: tick::Due::default(),
             scene: Mutex::new(None),
             unstarted: Mutex::new(None),

@@ -19,11 +19,11 @@ pub(crate) struct Condemned {
 
 impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn cell(&self, worker: WorkerId) -> Option<Arc<Cell>> {
-        self.cells.read().iter().find(|cell| cell.id == worker).cloned()
+        self.cells.read().get(&worker).cloned()
     }
 
     pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
-        self.cells.read().clone()
+        self.cells.read().values().cloned().collect()
     }
 
     /// A new incarnation, `Starting` and seated.
@@ -31,7 +31,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let cell = Cell::new(id, restarts, self.clock.clone());
         let _ready = self.ready.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
-        self.cells.write().push(cell.clone());
+        self.cells.write().insert(id, cell.clone());
         cell
     }
 
@@ -172,7 +172,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let _ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
             inbox.idle.clear();
-            for cell in self.cells.read().iter() {
+            for cell in self.cells.read().values() {
                 let mut state = cell.lock();
                 state.leave.get_or_insert(Exit::Retired);
                 if state.state == WorkerState::Idle {
@@ -187,8 +187,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Condemns a worker with whatever it holds, or only if it still holds the job of `claim`. `None`: that is over.
-    pub(crate) fn condemn(&self, worker: WorkerId, claim: Option<ClaimNo>, by: &Arc<str>) -> Option<Condemned> {
-        let cell = self.cell(worker)?;
+    pub(crate) fn condemn(&self, cell: &Arc<Cell>, claim: Option<ClaimNo>, by: &Arc<str>) -> Option<Condemned> {
         let exit = Exit::Killed(by.clone());
         let job = match claim {
             Some(claim) => Some((cell.condemn(claim, exit)?, claim)),
@@ -196,12 +195,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 // In one look: between two, the worker could go on to its next job and be missed.
                 let job = cell.condemn_any(exit.clone())?;
                 if job.is_none() {
-                    self.stop_worker(&cell, exit);
+                    self.stop_worker(cell, exit);
                 }
                 job
             }
         };
-        Some(Condemned { cell, job })
+        Some(Condemned { cell: cell.clone(), job })
     }
 
     /// A worker that cannot be made to die loses its seat, and its job gets its outcome now. True if the outcome was open.
@@ -273,7 +272,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Who has this job in hand.
     pub(crate) fn holder_of(&self, job: crate::id::JobId) -> Option<(WorkerId, ClaimNo)> {
-        self.cells.read().iter().find_map(|cell| {
+        self.cells.read().values().find_map(|cell| {
             let state = cell.lock();
             let held = state.held.as_ref().filter(|held| held.job.header().id() == job)?;
             Some((cell.id, held.claim))
@@ -285,7 +284,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let jobs: Vec<_> = self
             .cells
             .read()
-            .iter()
+            .values()
             .filter_map(|cell| cell.lock().held.as_ref().map(|held| held.job.clone()))
             .collect();
         for job in &jobs {

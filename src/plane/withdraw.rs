@@ -129,7 +129,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn depart(&self, cell: &Arc<Cell>, exit: Option<Exit>) {
         let leave = cell.lock().leave.clone();
         self.vacate(cell, WorkerState::Gone);
-        self.cells.write().retain(|other| !Arc::ptr_eq(other, cell));
+        let removed = self.cells.write().remove(&cell.id);
+        drop(removed);
         let exit = match cell.take_failure() {
             Some(error) => Exit::FailedToStart(Arc::new(error)),
             None if exit.is_none() && leave.is_none() && cell.ready_at().is_none() => {

@@ -42,6 +42,8 @@ mod visibility;
 #[cfg(feature = "testing")]
 mod clocked;
 #[cfg(feature = "testing")]
+mod endings;
+#[cfg(feature = "testing")]
 mod gate_order;
 #[cfg(feature = "testing")]
 mod policies;
