@@ -12,7 +12,8 @@ use super::supervisor::{Shared, Supervision};
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
 use crate::gate::Gate;
-use crate::job::Envelope;
+use crate::job::{Envelope, Header};
+use crate::plane::Left;
 use crate::slot::Cell;
 use crate::snapshot::Ledger;
 use crate::sync::{Arc, Timestamp};
@@ -142,21 +143,21 @@ impl<B: Backend> Shared<B> {
 
     /// However the pool dies: the gate closes and every outcome is written, on the spot. Safe to call again.
     pub(super) fn abort(&self, reason: CloseReason, by: &Arc<str>) {
-        let interruptible = self.backend.capabilities().kill != KillReach::None;
-        let held: Vec<_> = self.plane.cells().into_iter().map(|cell| (in_hand(&cell), cell)).collect();
-        let running = self.plane.abort(reason, by, interruptible);
-        let wards = running.into_iter().map(|cell| {
-            let job = held.iter().find(|(_, other)| Arc::ptr_eq(other, &cell)).and_then(|(job, _)| job.clone());
-            (cell, job)
-        });
+        let reach = self.backend.capabilities().kill;
+        let runs_no_more = |cell: &Cell, claim| match reach {
+            KillReach::None => false,
+            // A future that stands at an `await` is dropped there. One that is being polled may block its thread for ever.
+            KillReach::AtYield => cell.seize(claim),
+            KillReach::Anywhere => true,
+        };
+        let left = self.plane.abort(reason, by, &runs_no_more);
+        let wards = left.into_iter().map(|Left { cell, job }| (cell, job.as_ref().map(|job| held_job(job.header()))));
         reaper::adopt(&self.plane.config.name, &self.plane.clock, wards.collect());
     }
 }
 
-fn in_hand(cell: &Cell) -> Option<HeldJob> {
-    let state = cell.lock();
-    let header = state.held.as_ref()?.job.header();
-    Some((header.id(), header.label().cloned()))
+fn held_job(header: &Header) -> HeldJob {
+    (header.id(), header.label().cloned())
 }
 
 /// Runs [`Shared::abort`] when the actor's value is dropped, which ractor does however the actor ends.

@@ -3,11 +3,17 @@
 use super::{Plane, Unstarted};
 use crate::error::{CloseReason, JobError, NotStarted, StartError, StartFailed};
 use crate::gate::Gate;
-use crate::id::LaneId;
+use crate::id::{ClaimNo, LaneId};
 use crate::job::Envelope;
 use crate::slot::Cell;
 use crate::snapshot::WorkerState;
 use crate::sync::Arc;
+
+/// A worker that has not ended when its pool was aborted, with the job that it had in hand.
+pub(crate) struct Left {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) job: Option<Arc<dyn Envelope>>,
+}
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Takes every queued job out, each still without an outcome.
@@ -80,20 +86,26 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// However the pool dies, this closes the gate and writes every outcome, on the spot. What it returns still runs.
-    pub(crate) fn abort(&self, reason: CloseReason, by: &Arc<str>, interruptible: bool) -> Vec<Arc<Cell>> {
+    /// However the pool dies, this closes the gate and writes every outcome, on the spot. `runs_no_more` says whether the code of a
+    /// claim is certain to run no more, or sees to it: its job was killed then, and else abandoned. What this returns has not ended.
+    pub(crate) fn abort(
+        &self,
+        reason: CloseReason,
+        by: &Arc<str>,
+        runs_no_more: &dyn Fn(&Cell, ClaimNo) -> bool,
+    ) -> Vec<Left> {
         // Closed already is closed: what follows ends the rest.
         let _ = self.set_gate(Gate::Closed(reason.clone()));
         self.fail_queued(&reason);
         self.stop_all();
-        let mut running = Vec::new();
+        let mut left = Vec::new();
         for cell in self.cells() {
-            let claim = cell.lock().held.as_ref().map(|held| held.claim);
-            if let Some(condemned) = claim.and_then(|claim| self.condemn(&cell, Some(claim), by))
-                && let Some((job, _)) = &condemned.job
+            let held = cell.lock().held.clone();
+            if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), by))
+                && let Some((job, claim)) = &condemned.job
             {
                 job.header().cancel();
-                if interruptible {
+                if runs_no_more(&cell, *claim) {
                     self.settle_killed(&condemned, by);
                 } else {
                     self.abandon(&cell, by);
@@ -104,12 +116,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 state,
                 WorkerState::Condemned | WorkerState::Abandoned | WorkerState::Starting | WorkerState::Leaving
             ) {
-                running.push(cell);
+                left.push(Left { cell, job: held.map(|held| held.job) });
             }
         }
         // Jobs that a dying worker put back after the queue was emptied.
         self.fail_queued(&reason);
-        running
+        left
     }
 }
 

@@ -267,13 +267,20 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
     pub async fn poll_run(self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
         let ran = poll_fn(|cx| {
-            let WorkerContext { taken, key, current, .. } = &mut *self.0;
+            let WorkerContext { taken, key, current, cell, .. } = &mut *self.0;
             let (Some(taken), Some(key)) = (taken, key) else {
                 return Poll::Ready(Ran::NOTHING);
             };
+            if !cell.resume(taken.claim) {
+                // The pool was aborted, and this job's outcome says that it runs no more: the kill that follows drops it.
+                return Poll::Pending;
+            }
             let entered = enter(current.take());
             let polled = f(&taken.job, key, cx);
             *current = entered.leave();
+            if polled.is_pending() {
+                cell.pause(taken.claim);
+            }
             polled
         })
         .await;

@@ -17,6 +17,7 @@ mod withdraw;
 
 pub use claim::{Claim, WorkerContext};
 
+pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
 pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
 pub(crate) use steer::Condemned;

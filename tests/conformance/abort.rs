@@ -59,7 +59,6 @@ fn an_abort_ends_what_runs_what_is_queued_and_who_waits<S: Subject>() {
     let pool = build::<S>("abort", |builder| {
         builder.limits(Limits::fixed(2)).default_lane(Lane::new("default").capacity(2).admission_limit(None))
     });
-    let abandons = pool.capabilities().kill == KillReach::None;
     let gate = Gate::new();
     let stuck: Vec<_> = (0..2).map(|_| put::<S>(&pool, Task::blocking(&gate))).collect();
     until("both are stuck", || gate.entered() == 2);
@@ -90,7 +89,7 @@ fn an_abort_ends_what_runs_what_is_queued_and_who_waits<S: Subject>() {
     control_is_closed::<S>(&pool);
 
     let left = of_ours(pool.name());
-    assert_eq!(left.len(), 2, "both still run: {left:?}");
+    assert_eq!((left.len(), pool.saturation().abandoned), (2, 2), "both still run: {left:?}");
     let ledger = pool.snapshot().ledger;
     pool.abort();
     assert_eq!(pool.snapshot().ledger, ledger, "a second time changes nothing");
@@ -98,14 +97,14 @@ fn an_abort_ends_what_runs_what_is_queued_and_who_waits<S: Subject>() {
     for handle in stuck {
         assert!(left.iter().any(|orphan| orphan.job == Some(handle.id())), "{left:?}");
         match soon(handle).expect_err("it did not end") {
-            JobError::Abandoned(lost) => assert!(abandons && lost.by.contains("aborted"), "{lost}"),
-            JobError::Killed(lost) => assert!(!abandons && lost.by.contains("aborted"), "{lost}"),
+            JobError::Abandoned(lost) => assert!(lost.by.contains("aborted"), "{lost}"),
             other => panic!("{other}"),
         }
     }
     gate.open();
     until("their code has returned", || of_ours(pool.name()).is_empty());
     until("they are gone", || pool.inventory_now().workers.is_empty());
+    assert_eq!(pool.saturation().abandoned, 0);
     let ledger = pool.snapshot().ledger;
     assert!(ledger.balances() && (ledger.pending, ledger.waiting) == (0, 0), "{ledger}");
     assert_eq!((ledger.offered, ledger.accepted, ledger.rejected, ledger.not_started), (7, 4, 3, 2), "{ledger}");

@@ -1,13 +1,18 @@
-//! How workers end that are many, slow, or do not: on the scripted backend and on a clock that the test moves.
+//! How workers end that are many, or slow to end, or do not end, and what becomes of their jobs.
 
 use std::time::Duration;
 
 use millpond::testing::{Scripted, SettableClock};
-use millpond::{Fate, Ladder, Lane, Limits, PoolBuilder, PoolExecutor, Rung, Select};
+use millpond::{
+    ActorPool, Fate, JobError, Ladder, Lane, Limits, PoolBuilder, PoolExecutor, Rung, Select, TaskPool, TimeLimit,
+    orphans,
+};
+use tokio::runtime::{Builder, Runtime};
 use tokio_test::{assert_pending, task::spawn};
 
-use crate::rig::{LIMIT, after_control, at_rest, named, soon, until};
-use crate::subject::OnThreads;
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, named, put, soon, until};
+use crate::subject::{Doer, OnActors, OnTasks, OnThreads, Subject};
+use crate::task::{Gate, Task};
 
 /// What a termination costs must not grow faster than it has to: each of these ends in an event of its own, at which all look.
 #[test]
@@ -39,4 +44,71 @@ fn two_thousand_workers_that_end_one_by_one_are_one_termination() {
     assert!(handles.into_iter().all(|handle| soon(handle).is_ok()));
     until("all are gone", || pool.inventory_now().workers.is_empty());
     at_rest(&pool);
+}
+
+fn abort(pool: &dyn PoolExecutor) {
+    pool.abort();
+}
+
+fn shut_down(pool: &dyn PoolExecutor) {
+    soon(pool.shutdown(TimeLimit::millis(20))).expect("it answers");
+}
+
+fn of_ours(pool: &dyn PoolExecutor) -> usize {
+    orphans().into_iter().filter(|orphan| *orphan.pool == *pool.name()).count()
+}
+
+/// A runtime on whose one thread nothing else runs while a job is polled.
+fn one_thread() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// Its future goes no further, and is dropped: it was killed, and nobody needs to wait to say so.
+fn a_job_at_an_await_is_killed<S: Subject>(builder: PoolBuilder<S::Backend>, on: &Runtime, end: fn(&dyn PoolExecutor)) {
+    let pool: PoolOf<S> = builder.limits(Limits::fixed(1)).build().expect("it is built");
+    let gate = Gate::new();
+    let handle = put::<S>(&pool, Task::deaf(&gate));
+    until("it runs", || gate.entered() == 1);
+    // The thread is free for somebody else: the job has yielded.
+    soon(on.spawn(async {})).expect("it runs");
+    end(&pool);
+    let error = soon(handle).expect_err("the pool is gone");
+    assert!(matches!(error, JobError::Killed(_)), "{error}");
+    until("nobody is left", || of_ours(&pool) == 0 && pool.inventory_now().workers.is_empty());
+    let ledger = pool.snapshot().ledger;
+    assert_eq!((ledger.killed, ledger.abandoned, ledger.pending), (1, 0, 0), "{ledger}");
+}
+
+/// Whoever is told that it was killed would think that it runs no more.
+fn a_job_that_blocks_its_thread_is_abandoned<S: Subject>(
+    builder: PoolBuilder<S::Backend>,
+    _on: &Runtime,
+    end: fn(&dyn PoolExecutor),
+) {
+    let pool: PoolOf<S> = builder.limits(Limits::fixed(1)).build().expect("it is built");
+    let gate = Gate::new();
+    let handle = put::<S>(&pool, Task::blocking(&gate));
+    until("it runs", || gate.entered() == 1);
+    end(&pool);
+    let error = soon(handle).expect_err("the pool is gone");
+    assert!(matches!(error, JobError::Abandoned(_)), "{error}");
+    assert_eq!((of_ours(&pool), pool.saturation().abandoned), (1, 1), "it runs");
+    gate.open();
+    until("it has returned", || of_ours(&pool) == 0 && pool.saturation().abandoned == 0);
+    let ledger = pool.snapshot().ledger;
+    assert_eq!((ledger.killed, ledger.abandoned, ledger.pending), (0, 1, 0), "{ledger}");
+}
+
+#[test]
+fn a_pool_that_ends_kills_async_jobs_at_an_await_and_abandons_those_that_block() {
+    let on = one_thread();
+    let runtime = || on.handle().clone();
+    let tasks = || TaskPool::builder(named::<OnTasks>("ends")).runtime(runtime());
+    let actors = || ActorPool::builder(named::<OnActors>("ends"), Doer).runtime(runtime());
+    for end in [abort, shut_down] {
+        a_job_at_an_await_is_killed::<OnTasks>(tasks(), &on, end);
+        a_job_at_an_await_is_killed::<OnActors>(actors(), &on, end);
+        a_job_that_blocks_its_thread_is_abandoned::<OnTasks>(tasks(), &on, end);
+        a_job_that_blocks_its_thread_is_abandoned::<OnActors>(actors(), &on, end);
+    }
 }

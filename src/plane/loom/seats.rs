@@ -219,3 +219,23 @@ fn a_claim_that_is_dropped_ends_its_job_as_killed() {
         assert_eq!(pond.plane.counts.live(), 0);
     });
 }
+
+#[test]
+fn a_future_that_was_seized_is_not_polled_again() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let worker = pond.employ(0);
+        let cell = worker.facts_cell();
+        let polls = {
+            let cell = cell.clone();
+            pond.spawn(move |_| {
+                cell.pause(ClaimNo(1));
+                cell.resume(ClaimNo(1))
+            })
+        };
+        let seized = cell.seize(ClaimNo(1));
+        assert_ne!(join(polls), seized, "it is one's or the other's");
+        drop(worker);
+    });
+}
