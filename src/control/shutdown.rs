@@ -15,7 +15,7 @@ use crate::gate::Gate;
 use crate::job::{Envelope, Header};
 use crate::plane::Left;
 use crate::slot::Cell;
-use crate::snapshot::Ledger;
+use crate::snapshot::{Ended, Ledger};
 use crate::sync::{Arc, Timestamp};
 
 /// A shutdown under way.
@@ -108,18 +108,10 @@ impl<B: Backend> Supervision<B> {
 
     fn end(&mut self, ending: &mut Ending, now: Timestamp) {
         ending.phase = Phase::Over;
-        let cancelled = ending.asked.iter().filter(|job| job.header().is_done()).count() as u64;
         self.shared.abort(CloseReason::Shutdown, &Arc::from("the pool was shut down"));
-        let (before, after) = (ending.before, self.plane().ledger());
-        let ran = |ledger: &Ledger| ledger.completed + ledger.panicked + ledger.expired;
-        let report = ShutdownReport {
-            completed: (ran(&after) - ran(&before)).saturating_sub(cancelled),
-            not_started: after.not_started - before.not_started,
-            cancelled,
-            killed: after.killed - before.killed,
-            abandoned: after.abandoned - before.abandoned,
-            took: now.since(ending.began),
-        };
+        let completed = |job: &&Arc<dyn Envelope>| job.header().ended() == Some(Ended::Completed);
+        let asked = ending.asked.iter().filter(completed).count() as u64;
+        let report = ShutdownReport::between(&ending.before, &self.plane().ledger(), asked, now.since(ending.began));
         for reply in ending.replies.drain(..) {
             // Whoever asked may have gone.
             let _ = reply.send(report);
