@@ -19,6 +19,7 @@ pub(crate) struct Counts {
     starting: AtomicUsize,
     idle: AtomicUsize,
     abandoned: AtomicUsize,
+    leaving: AtomicUsize,
     /// By lane.
     busy: Box<[AtomicUsize]>,
 }
@@ -35,6 +36,7 @@ impl Counts {
             starting: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
+            leaving: AtomicUsize::new(0),
             busy: (0..lanes).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
@@ -49,6 +51,11 @@ impl Counts {
 
     pub(crate) fn abandoned(&self) -> usize {
         self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Workers that have given their seat back and have not ended.
+    pub(crate) fn leaving(&self) -> usize {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(crate) fn busy_in(&self, lane: usize) -> usize {
@@ -70,7 +77,8 @@ impl Counts {
             WorkerState::Idle => Some(&self.idle),
             WorkerState::Abandoned => Some(&self.abandoned),
             WorkerState::Busy | WorkerState::Condemned => lane.map(|lane| &self.busy[lane.index()]),
-            WorkerState::Leaving | WorkerState::Gone => None,
+            WorkerState::Leaving => Some(&self.leaving),
+            WorkerState::Gone => None,
         }
     }
 }

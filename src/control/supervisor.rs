@@ -97,6 +97,8 @@ pub(super) struct Supervision<B: Backend> {
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
     pub(super) terminations: Vec<Termination>,
+    /// When a worker that leaves may have taken too long.
+    pub(super) leaving_until: Timestamp,
     pub(super) settling: Option<Settling>,
     pub(super) drains: Vec<RpcReplyPort<Result<(), ControlError>>>,
     pub(super) ending: Option<Ending>,
@@ -193,6 +195,7 @@ impl<B: Backend> Supervision<B> {
             slots: Vec::new(),
             employed: HashMap::new(),
             terminations: Vec::new(),
+            leaving_until: Timestamp::NEVER,
             settling: None,
             drains: Vec::new(),
             ending: None,
@@ -233,6 +236,7 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
+            Command::Signal(Signal::Leaves) => {}
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
             Command::Decided { worker, decision } => self.on_decided(worker, decision),
             Command::HostGone => self.on_host_gone(),
@@ -251,6 +255,7 @@ impl<B: Backend> Supervision<B> {
         side::look_after();
         let mut next = self.check_starts(now);
         next = next.min(self.climb(now));
+        next = next.min(self.give_up_on_leaving(now));
         next = next.min(self.end_restarts(now));
         next = next.min(self.retire_idle(now));
         self.settle_resize();

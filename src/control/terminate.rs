@@ -5,6 +5,7 @@ use std::time::Duration;
 use ractor::RpcReplyPort;
 
 use super::report::{Fate, Rung, TargetReport, TerminationReport};
+use super::shutdown::Ending;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target, Targets};
 use crate::backend::{Backend, KillOutcome};
@@ -220,16 +221,23 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn take(&mut self, climb: &mut Climb, cell: &Arc<Cell>, claim: Option<ClaimNo>) {
-        let Some(condemned) = self.plane().condemn(cell, claim, &climb.by) else { return };
-        if let Some((job, _)) = &condemned.job {
-            job.header().cancel();
+        match self.plane().condemn(cell, claim, &climb.by) {
+            Some(condemned) => {
+                if let Some((job, _)) = &condemned.job {
+                    job.header().cancel();
+                }
+                climb.condemned = Some(condemned);
+            }
+            // On its way out it has no job that could be hit by mistake: it is the target itself, or leaves because of this.
+            None if claim.is_none() || climb.condemned.is_some() => {}
+            None => return,
         }
-        let idle_leaves = condemned.job.is_none() && condemned.cell.lock().state == WorkerState::Leaving;
         let outcome = self.employed.get(&cell.id).map(|employed| employed.control.kill());
-        if outcome == Some(KillOutcome::Abandoned) && !idle_leaves {
-            self.abandon(&condemned.cell, &climb.by);
+        // One that idled was told to leave just now, and another one before that: it has the grace to do so.
+        let leaves = cell.lock().state == WorkerState::Leaving;
+        if outcome == Some(KillOutcome::Abandoned) && !leaves {
+            self.abandon(cell, &climb.by);
         }
-        climb.condemned = Some(condemned);
     }
 
     /// The last grace is over.
@@ -238,7 +246,7 @@ impl<B: Backend> Supervision<B> {
         match &climb.cell {
             Some(cell) if killed => {
                 self.abandon(cell, &climb.by);
-                Fate::Abandoned
+                if cell.lock().state == WorkerState::Gone { Fate::Killed } else { Fate::Abandoned }
             }
             _ => Fate::StillRunning,
         }
@@ -246,7 +254,40 @@ impl<B: Backend> Supervision<B> {
 
     fn abandon(&mut self, cell: &Arc<Cell>, by: &Arc<str>) {
         self.plane().abandon(cell, by);
-        self.on_abandoned(cell.id);
+        // Unless it has ended just now, which its exit tells.
+        if cell.lock().state == WorkerState::Abandoned {
+            self.on_abandoned(cell.id);
+        }
+    }
+
+    /// A worker that takes longer to leave than the grace, say in the drop of its state, does not keep its slot. It is not killed: what it
+    /// does on its way out may matter. Says when to look again.
+    pub(super) fn give_up_on_leaving(&mut self, now: Timestamp) -> Timestamp {
+        // At a shutdown nobody is to take their slots, and they have until its limit.
+        let stopping = self.ending.as_ref().is_some_and(Ending::is_stopping);
+        if stopping || self.plane().counts.leaving() == 0 {
+            self.leaving_until = Timestamp::NEVER;
+            return Timestamp::NEVER;
+        }
+        let grace = self.plane().config.kill_grace.max(LOOK);
+        // Whoever began to leave since the last look has until later.
+        self.leaving_until = self.leaving_until.min(now.after(grace));
+        if self.leaving_until <= now {
+            self.leaving_until = Timestamp::NEVER;
+            let by = Arc::from("it had not left when the grace was over");
+            for cell in self.plane().cells() {
+                let (state, since) = {
+                    let state = cell.lock();
+                    (state.state, state.since)
+                };
+                match since.after(grace) {
+                    _ if state != WorkerState::Leaving => {}
+                    until if until <= now => self.abandon(&cell, &by),
+                    until => self.leaving_until = self.leaving_until.min(until),
+                }
+            }
+        }
+        self.leaving_until
     }
 }
 

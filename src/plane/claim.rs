@@ -84,10 +84,25 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.cell.fail(error);
     }
 
-    /// The worker's state is suspect: it takes no more jobs and its slot is restarted.
+    /// The worker's state is suspect: it takes no more jobs and its slot is restarted once this is dropped.
     pub fn condemn(&mut self) {
         self.exit = Some(Exit::Panicked);
         self.cell.lock().leave.get_or_insert(Exit::Panicked);
+        // The state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
+        self.give_back();
+        self.plane.release(&self.cell);
+        self.place = Place::Left;
+    }
+
+    /// Lets go of a job that was taken and not begun.
+    fn give_back(&mut self) {
+        if let Some(taken) = self.taken.take()
+            && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
+        {
+            // The payload is this worker's still, since it claimed it.
+            let key = taken.job.sealed().0.key();
+            self.end_killed(&taken, key);
+        }
     }
 
     /// The next job; `None`: the worker has to end, by dropping this.
@@ -191,13 +206,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
 impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take()
-            && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
-        {
-            // The payload is this worker's still, since it claimed it.
-            let key = taken.job.sealed().0.key();
-            self.end_killed(&taken, key);
-        }
+        self.give_back();
         let exit = self.exit.take();
         self.plane.depart(&self.cell, exit);
     }

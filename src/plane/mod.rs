@@ -128,6 +128,8 @@ pub(crate) struct After<J: ?Sized> {
     wake: Option<Arc<Cell>>,
     demand: bool,
     quiet: bool,
+    /// A worker leaves, and control has not brought that about.
+    leaves: bool,
     /// What a turnover or a submission seldom leaves behind.
     rare: Option<Box<Rare<J>>>,
 }
@@ -143,7 +145,7 @@ struct Rare<J: ?Sized> {
 
 impl<J: ?Sized> Default for After<J> {
     fn default() -> Self {
-        Self { ended: None, wake: None, demand: false, quiet: false, rare: None }
+        Self { ended: None, wake: None, demand: false, quiet: false, leaves: false, rare: None }
     }
 }
 
@@ -264,7 +266,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Does what was put off until the locks were free.
     #[inline]
     fn after(&self, after: After<J>) {
-        let After { ended, wake, demand, quiet, rare } = after;
+        let After { ended, wake, demand, quiet, leaves, rare } = after;
         drop(ended);
         if let Some(cell) = wake {
             cell.parker.notify();
@@ -277,6 +279,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         if quiet {
             self.port.signal(Signal::Quiet);
+        }
+        if leaves {
+            self.port.signal(Signal::Leaves);
         }
     }
 

@@ -203,7 +203,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         Some(Condemned { cell: cell.clone(), job })
     }
 
-    /// A worker that cannot be made to die loses its seat, and its job gets its outcome now. True if the outcome was open.
+    /// A worker that cannot be made to die, or does not leave, loses its seat, and its job gets its outcome now. True if the outcome was open.
     pub(crate) fn abandon(&self, cell: &Arc<Cell>, by: &Arc<str>) -> bool {
         let now = self.clock.now();
         let settlement = {
@@ -211,7 +211,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if !state.seated() && state.state != WorkerState::Leaving {
                 return false;
             }
-            state.leave = Some(Exit::Killed(by.clone()));
+            if state.state == WorkerState::Leaving {
+                // Why it leaves stands: only that it takes too long is new.
+                state.leave.get_or_insert_with(|| Exit::Killed(by.clone()));
+            } else {
+                state.leave = Some(Exit::Killed(by.clone()));
+            }
             // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
             state.held.as_ref().and_then(|held| {
                 let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, by, now, held.since)));

@@ -44,6 +44,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // Debt is paid here, by whoever next asks for work.
             state.leave.get_or_insert(Exit::Retired);
             after.ended = transition(&self.counts, &mut state, WorkerState::Leaving, None, now);
+            after.leaves = true;
             drop(state);
             let mut inbox = self.inbox.lock();
             self.stop_searching(&mut inbox, cell);

@@ -46,6 +46,8 @@ mod endings;
 #[cfg(feature = "testing")]
 mod gate_order;
 #[cfg(feature = "testing")]
+mod leaving;
+#[cfg(feature = "testing")]
 mod policies;
 #[cfg(feature = "testing")]
 mod scripted;
