@@ -207,7 +207,7 @@ pub trait PoolExecutor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they have not within `limit` (the pool drains on), or the pool is gone.
+    /// If they have not within `limit` (the pool drains on), or the pool is gone, also because it was ended before they had.
     async fn drain(&self, limit: TimeLimit) -> Result<(), ControlError> {
         ask(self, "drain", limit, PoolMessage::Drain).await?
     }

@@ -85,6 +85,8 @@ impl<B: Backend> Supervision<B> {
         }
         if !ending.is_stopping() && self.plane().is_quiet() {
             ending.phase = Phase::Stopping;
+            // Before the gate closes, after which nobody could say that they have run.
+            self.settle_drains();
             // Nothing is left to run: whoever comes now is refused for good.
             let _ = self.plane().set_gate(Gate::Closed(CloseReason::Shutdown));
             self.plane().stop_all();
@@ -116,9 +118,8 @@ impl<B: Backend> Supervision<B> {
             // Whoever asked may have gone.
             let _ = reply.send(report);
         }
-        for reply in self.drains.drain(..) {
-            drop(reply.send(Ok(())));
-        }
+        // Whoever still waits for a drain has waited for jobs that did not run to their end.
+        self.drains.clear();
         self.tell(PoolEvent::Gate("closed"));
         self.myself.stop(Some("shut down".to_owned()));
     }

@@ -293,11 +293,15 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    fn settle_drains(&mut self) {
-        if !self.drains.is_empty() && self.plane().is_quiet() {
-            for reply in self.drains.drain(..) {
-                drop(reply.send(Ok(())));
-            }
+    pub(super) fn settle_drains(&mut self) {
+        if self.drains.is_empty() {
+            return;
+        }
+        match self.plane().has_drained() {
+            Some(true) => self.drains.drain(..).for_each(|reply| drop(reply.send(Ok(())))),
+            Some(false) => {}
+            // Jobs were ended that had not run: nobody is left to answer, as whoever waits learns from the port's end.
+            None => self.drains.clear(),
         }
     }
 

@@ -247,6 +247,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.has_nothing_left()
     }
 
+    /// Whether all that was admitted has run, once the gate drains; `None` if it was closed, which ends jobs that have not.
+    pub(crate) fn has_drained(&self) -> Option<bool> {
+        let _ready = self.ready.lock();
+        let inbox = self.inbox.lock();
+        // An abort closes the gate before it ends the first job.
+        (inbox.gate == Gate::Draining).then(|| self.has_nothing_left())
+    }
+
     /// The same, under both locks.
     fn has_nothing_left(&self) -> bool {
         self.counts.busy() == 0 && (0..self.lanes.len()).all(|lane| self.queued(lane) == 0)

@@ -7,7 +7,7 @@ use std::thread;
 
 use millpond::{
     CloseReason, ControlError, Executor, JobError, JobStatus, JoinError, KillReach, Ladder, Lane, Limits, Orphan,
-    PoolExecutor, RejectReason, Rejected, Select, orphans,
+    PoolExecutor, RejectReason, Rejected, Select, TimeLimit, orphans,
 };
 use tokio_test::{assert_pending, task::spawn};
 
@@ -21,6 +21,7 @@ conform! {
     an_abort_ends_jobs_that_yield_without_an_orphan_that_stays,
     a_job_may_abort_its_own_pool,
     an_abort_leaves_no_drain_waiting,
+    a_drain_that_a_shutdown_cuts_short_has_failed,
 }
 
 fn of_ours(name: &str) -> Vec<Orphan> {
@@ -170,8 +171,20 @@ fn an_abort_leaves_no_drain_waiting<S: Subject>() {
     after_control(&pool);
     assert_pending!(drained.poll());
     pool.abort();
-    // Control may still have seen that nothing is left to run, or be gone before: what counts is that nobody waits.
     let answer = soon(drained);
-    assert!(matches!(answer, Ok(()) | Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
+    assert!(matches!(answer, Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
+    assert!(soon(held).is_err());
+}
+
+/// What was admitted has not run, so the drain did not do what it was asked for.
+fn a_drain_that_a_shutdown_cuts_short_has_failed<S: Subject>() {
+    let pool = fixed::<S>("cut-short", 1);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1).pop().expect("one");
+    let mut drained = spawn(pool.drain(LIMIT));
+    assert_pending!(drained.poll());
+    soon(pool.shutdown(TimeLimit::millis(20))).expect("it answers");
+    let answer = soon(drained);
+    assert!(matches!(answer, Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
     assert!(soon(held).is_err());
 }
