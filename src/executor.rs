@@ -213,7 +213,8 @@ pub trait PoolExecutor: Send + Sync {
     }
 
     /// Drains, asks running jobs to stop when three quarters of `limit` are over, and ends the pool by then: what still
-    /// runs is killed, or abandoned and listed by [`orphans`](crate::orphans), as by [`abort`](Self::abort).
+    /// runs is killed, or abandoned and listed by [`orphans`](crate::orphans), as by [`abort`](Self::abort). When this answers, the
+    /// pool's name is free for another.
     ///
     /// # Errors
     ///

@@ -51,9 +51,30 @@ impl Ending {
     }
 }
 
+/// The answer to a shutdown, given when this is dropped: ractor has freed the pool's name by the time that it drops, or stops, the
+/// actor, so that a pool of that name can be built by whoever gets the answer.
+pub(super) struct Answer {
+    report: ShutdownReport,
+    replies: Vec<RpcReplyPort<ShutdownReport>>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        for reply in self.replies.drain(..) {
+            // Whoever asked may have gone.
+            let _ = reply.send(self.report);
+        }
+    }
+}
+
 impl<B: Backend> Supervision<B> {
     pub(super) fn shut_down(&mut self, limit: Duration, reply: Option<RpcReplyPort<ShutdownReport>>) {
         let now = self.now();
+        if let Some(answer) = &mut self.answer {
+            // It has ended, and is about to say so.
+            answer.replies.extend(reply);
+            return;
+        }
         if let Some(ending) = &mut self.ending {
             // A second request may hurry the first, never delay it.
             ending.cancel_at = ending.cancel_at.min(now.after(limit / 4 * 3));
@@ -114,10 +135,7 @@ impl<B: Backend> Supervision<B> {
         let completed = |job: &&Arc<dyn Envelope>| job.header().ended() == Some(Ended::Completed);
         let asked = ending.asked.iter().filter(completed).count() as u64;
         let report = ShutdownReport::between(&ending.before, &self.plane().ledger(), asked, now.since(ending.began));
-        for reply in ending.replies.drain(..) {
-            // Whoever asked may have gone.
-            let _ = reply.send(report);
-        }
+        self.answer = Some(Answer { report, replies: std::mem::take(&mut ending.replies) });
         // Whoever still waits for a drain has waited for jobs that did not run to their end.
         self.drains.clear();
         self.tell(PoolEvent::Gate("closed"));

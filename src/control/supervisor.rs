@@ -9,7 +9,7 @@ use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
 use super::resize::Settling;
-use super::shutdown::{AbortGuard, Ending};
+use super::shutdown::{AbortGuard, Answer, Ending};
 use super::side::{self, Aside};
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
@@ -102,6 +102,8 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) settling: Option<Settling>,
     pub(super) drains: Vec<RpcReplyPort<Result<(), ControlError>>>,
     pub(super) ending: Option<Ending>,
+    /// Given when the actor has stopped, or with this when it is dropped.
+    pub(super) answer: Option<Answer>,
     pub(super) escalated: Option<Arc<str>>,
     reminded: Timestamp,
     health: Health,
@@ -157,6 +159,8 @@ impl<B: Backend> PoolSupervisor<B> {
     async fn post_stop(&self, _myself: ActorRef<PoolMessage>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
         // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
         self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"));
+        // The name is free by now: ractor takes it back before this is called.
+        drop(self.supervise(|supervision| supervision.answer.take()));
         Ok(())
     }
 
@@ -199,6 +203,7 @@ impl<B: Backend> Supervision<B> {
             settling: None,
             drains: Vec::new(),
             ending: None,
+            answer: None,
             escalated: None,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,
