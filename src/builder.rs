@@ -64,6 +64,9 @@ impl<B: Backend> PoolBuilder<B> {
     }
 
     /// How long a job that overran its limit has to stop when asked, and then its worker to end; default 1 s each.
+    ///
+    /// A worker that was told to leave has as long for the drop of its state, or its `stop`. After that it goes on with it, counted as
+    /// abandoned, and its slot gets another worker.
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.config.kill_grace = grace;
         self

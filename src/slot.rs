@@ -19,6 +19,7 @@ pub(crate) struct Counts {
     starting: AtomicUsize,
     idle: AtomicUsize,
     abandoned: AtomicUsize,
+    leaving: AtomicUsize,
     /// By lane.
     busy: Box<[AtomicUsize]>,
 }
@@ -35,6 +36,7 @@ impl Counts {
             starting: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
+            leaving: AtomicUsize::new(0),
             busy: (0..lanes).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
@@ -49,6 +51,11 @@ impl Counts {
 
     pub(crate) fn abandoned(&self) -> usize {
         self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Workers that have given their seat back and have not ended.
+    pub(crate) fn leaving(&self) -> usize {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(crate) fn busy_in(&self, lane: usize) -> usize {
@@ -70,7 +77,8 @@ impl Counts {
             WorkerState::Idle => Some(&self.idle),
             WorkerState::Abandoned => Some(&self.abandoned),
             WorkerState::Busy | WorkerState::Condemned => lane.map(|lane| &self.busy[lane.index()]),
-            WorkerState::Leaving | WorkerState::Gone => None,
+            WorkerState::Leaving => Some(&self.leaving),
+            WorkerState::Gone => None,
         }
     }
 }
@@ -148,6 +156,9 @@ pub(crate) fn transition(
     std::mem::replace(&mut cell.held, held)
 }
 
+/// No claim has this number.
+const SEIZED: u64 = u64::MAX;
+
 /// One incarnation, as everybody sees it.
 pub(crate) struct Cell {
     pub(crate) id: WorkerId,
@@ -161,6 +172,8 @@ pub(crate) struct Cell {
     jobs_done: AtomicU64,
     beat_at: AtomicU64,
     beat_claim: AtomicU64,
+    /// The claim whose future stands between two polls; 0: none does; [`SEIZED`]: it will not be polled again.
+    paused: AtomicU64,
     facts: OnceLock<Facts>,
     failure: Mutex<Option<StartError>>,
     clock: Clock,
@@ -186,6 +199,7 @@ impl Cell {
             jobs_done: AtomicU64::new(0),
             beat_at: AtomicU64::new(0),
             beat_claim: AtomicU64::new(0),
+            paused: AtomicU64::new(0),
             facts: OnceLock::new(),
             failure: Mutex::new(None),
             clock,
@@ -220,6 +234,29 @@ impl Cell {
         // Acquire pairs with `beat`'s Release: a claim number that matches comes with its own time.
         let same = self.beat_claim.load(Ordering::Acquire) == claim.0;
         same.then(|| Timestamp::from_nanos(self.beat_at.load(Ordering::Relaxed)))
+    }
+
+    /// The future of this claim has yielded: until its next poll nothing of it runs. Called by the worker alone.
+    pub(crate) fn pause(&self, claim: ClaimNo) {
+        // Release pairs with `seize`: what the poll did is seen by whoever says that it was the last one.
+        self.paused.store(claim.0, Ordering::Release);
+    }
+
+    /// A poll of this claim's future begins, unless it was seized: then it is not to be polled any more. Called by the worker alone.
+    pub(crate) fn resume(&self, claim: ClaimNo) -> bool {
+        match self.paused.load(Ordering::Relaxed) {
+            SEIZED => false,
+            // The swap decides between this and `seize`. A job that never yields does not pay for it.
+            paused if paused == claim.0 => {
+                self.paused.compare_exchange(paused, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            }
+            _ => true,
+        }
+    }
+
+    /// Sees to it that the future of this claim is not polled again. False: it is being polled, or is none, and may run on.
+    pub(crate) fn seize(&self, claim: ClaimNo) -> bool {
+        self.paused.compare_exchange(claim.0, SEIZED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn set_facts(&self, facts: Facts) {

@@ -63,7 +63,9 @@ pub enum KillOutcome {
 
 /// Control's grip on one worker.
 pub trait WorkerControl: Send + Sync + 'static {
-    /// Takes the worker now. Must not wait. Called from the control thread; may be called twice.
+    /// Takes the worker now. Must not wait. Called from the control thread, or wherever the worker's keeper is dropped.
+    ///
+    /// May be called again, and once more after the worker has ended, when its keeper ends with it: then there is nothing to do.
     fn kill(&self) -> KillOutcome;
 }
 

@@ -12,7 +12,7 @@ use super::target::Target;
 use crate::config::Limits;
 use crate::error::NotYet;
 use crate::id::{JobId, WorkerId};
-use crate::snapshot::{Ended, Seconds};
+use crate::snapshot::{Ended, Ledger, Seconds};
 use crate::sync::block_on_within;
 
 /// What a resize did.
@@ -173,28 +173,74 @@ impl fmt::Display for TerminationReport {
     }
 }
 
-/// What became of the jobs of a pool that was shut down. Counts jobs since the shutdown began.
+/// What became of the jobs of a pool that was shut down: each that it held when the shutdown began, or admitted since, is in exactly
+/// one of the counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Jobs that ran to their end, panics and overruns included.
+    /// Jobs that returned without having been asked to stop.
     pub completed: u64,
+    /// Jobs that panicked.
+    pub panicked: u64,
+    /// Jobs that a time limit ended, in the queue or while they ran.
+    pub expired: u64,
     /// Jobs that never began.
     pub not_started: u64,
-    /// Jobs that ended by themselves after they were asked to.
+    /// Jobs that were cancelled in the queue, or returned after the shutdown asked them to stop.
     pub cancelled: u64,
     /// Jobs whose worker was killed.
     pub killed: u64,
-    /// Jobs whose worker cannot be made to die; see [`orphans`](crate::orphans).
+    /// Jobs whose worker cannot be made to die; see [`orphans`](crate::orphans). Also those whose outcome was not there yet, as that of
+    /// a job whose output nobody wants is while the output is being dropped.
     pub abandoned: u64,
+    /// Jobs whose worker vanished.
+    pub lost: u64,
     /// How long it took.
     pub took: Duration,
 }
 
+impl ShutdownReport {
+    /// From what the ledger said `before`, and says `after`; of those that completed since, so many were `asked` to stop.
+    pub(super) fn between(before: &Ledger, after: &Ledger, asked: u64, took: Duration) -> Self {
+        let completed = after.completed - before.completed;
+        // Asked jobs are counted before the ledger is read, so that none of them is ahead of it.
+        let asked = asked.min(completed);
+        Self {
+            completed: completed - asked,
+            panicked: after.panicked - before.panicked,
+            expired: after.expired - before.expired,
+            not_started: after.not_started - before.not_started,
+            cancelled: after.cancelled - before.cancelled + asked,
+            killed: after.killed - before.killed,
+            abandoned: after.abandoned - before.abandoned + after.pending,
+            lost: after.lost - before.lost,
+            took,
+        }
+    }
+
+    /// All of them.
+    pub fn jobs(&self) -> u64 {
+        let Self { completed, panicked, expired, not_started, cancelled, killed, abandoned, lost, took: _ } = self;
+        completed + panicked + expired + not_started + cancelled + killed + abandoned + lost
+    }
+}
+
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { completed, not_started, cancelled, killed, abandoned, took } = self;
-        write!(f, "shut down in {}: {completed} completed, {not_started} not started, ", Seconds(*took))?;
-        write!(f, "{cancelled} cancelled, {killed} killed, {abandoned} abandoned")
+        write!(f, "shut down in {}: {} completed", Seconds(self.took), self.completed)?;
+        for (count, word) in [
+            (self.panicked, "panicked"),
+            (self.expired, "expired"),
+            (self.not_started, "not started"),
+            (self.cancelled, "cancelled"),
+            (self.killed, "killed"),
+            (self.abandoned, "abandoned"),
+            (self.lost, "lost"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {word}")?;
+            }
+        }
+        Ok(())
     }
 }

@@ -14,10 +14,10 @@ use super::timer;
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
 use crate::gate::Gate;
-use crate::job::Envelope;
-use crate::plane::Signal;
+use crate::job::{Envelope, Header};
+use crate::plane::{Left, Signal};
 use crate::slot::Cell;
-use crate::snapshot::Ledger;
+use crate::snapshot::{Ended, Ledger};
 use crate::sync::{Arc, Timestamp};
 
 /// A shutdown under way.
@@ -55,9 +55,30 @@ impl Ending {
     }
 }
 
+/// The answer to a shutdown, given when this is dropped: ractor has freed the pool's name by the time that it drops, or stops, the
+/// actor, so that a pool of that name can be built by whoever gets the answer.
+pub(super) struct Answer {
+    report: ShutdownReport,
+    replies: Vec<RpcReplyPort<ShutdownReport>>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        for reply in self.replies.drain(..) {
+            // Whoever asked may have gone.
+            let _ = reply.send(self.report);
+        }
+    }
+}
+
 impl<B: Backend> Supervision<B> {
     pub(super) fn shut_down(&mut self, limit: Duration, reply: Option<RpcReplyPort<ShutdownReport>>) {
         let now = self.now();
+        if let Some(answer) = &mut self.answer {
+            // It has ended, and is about to say so.
+            answer.replies.extend(reply);
+            return;
+        }
         if let Some(ending) = &mut self.ending {
             // A second request may hurry the first, never delay it.
             ending.cancel_at = ending.cancel_at.min(now.after(limit / 4 * 3));
@@ -90,6 +111,8 @@ impl<B: Backend> Supervision<B> {
         }
         if !ending.is_stopping() && self.plane().is_quiet() {
             ending.phase = Phase::Stopping;
+            // Before the gate closes, after which nobody could say that they have run.
+            self.settle_drains();
             // Nothing is left to run: whoever comes now is refused for good.
             let _ = self.plane().set_gate(Gate::Closed(CloseReason::Shutdown));
             self.plane().stop_all();
@@ -131,25 +154,13 @@ impl<B: Backend> Supervision<B> {
 
     fn end(&mut self, ending: &mut Ending, now: Timestamp) {
         ending.phase = Phase::Over;
-        let cancelled = ending.asked.iter().filter(|job| job.header().is_done()).count() as u64;
         self.shared.abort(CloseReason::Shutdown, &Arc::from("the pool was shut down"), || ());
-        let (before, after) = (ending.before, self.plane().ledger());
-        let ran = |ledger: &Ledger| ledger.completed + ledger.panicked + ledger.expired;
-        let report = ShutdownReport {
-            completed: (ran(&after) - ran(&before)).saturating_sub(cancelled),
-            not_started: after.not_started - before.not_started,
-            cancelled,
-            killed: after.killed - before.killed,
-            abandoned: after.abandoned - before.abandoned,
-            took: now.since(ending.began),
-        };
-        for reply in ending.replies.drain(..) {
-            // Whoever asked may have gone.
-            let _ = reply.send(report);
-        }
-        for reply in self.drains.drain(..) {
-            drop(reply.send(Ok(())));
-        }
+        let completed = |job: &&Arc<dyn Envelope>| job.header().ended() == Some(Ended::Completed);
+        let asked = ending.asked.iter().filter(completed).count() as u64;
+        let report = ShutdownReport::between(&ending.before, &self.plane().ledger(), asked, now.since(ending.began));
+        self.answer = Some(Answer { report, replies: std::mem::take(&mut ending.replies) });
+        // Whoever still waits for a drain has waited for jobs that did not run to their end.
+        self.drains.clear();
         self.tell(PoolEvent::Gate("closed"));
         self.myself.stop(Some("shut down".to_owned()));
     }
@@ -167,23 +178,23 @@ impl<B: Backend> Shared<B> {
     /// However the pool dies: the gate closes and every outcome is written; on the spot, but on the control thread, where many that
     /// are queued are written in passes. `done` comes after the last one. Safe to call again.
     pub(super) fn abort(&self, reason: CloseReason, by: &Arc<str>, done: impl FnOnce() + Send + 'static) {
-        let interruptible = self.backend.capabilities().kill != KillReach::None;
-        let held: Vec<_> = self.plane.cells().into_iter().map(|cell| (in_hand(&cell), cell)).collect();
-        let running = self.plane.abort(reason.clone(), by, interruptible);
-        let wards = running.into_iter().map(|cell| {
-            let job = held.iter().find(|(_, other)| Arc::ptr_eq(other, &cell)).and_then(|(job, _)| job.clone());
-            (cell, job)
-        });
+        let reach = self.backend.capabilities().kill;
+        let runs_no_more = |cell: &Cell, claim| match reach {
+            KillReach::None => false,
+            // A future that stands at an `await` is dropped there. One that is being polled may block its thread for ever.
+            KillReach::AtYield => cell.seize(claim),
+            KillReach::Anywhere => true,
+        };
+        let left = self.plane.abort(reason.clone(), by, &runs_no_more);
+        let wards = left.into_iter().map(|Left { cell, job }| (cell, job.as_ref().map(|job| held_job(job.header()))));
         reaper::adopt(&self.plane.config.name, &self.plane.clock, wards.collect());
         let plane = self.plane.clone();
         timer::in_passes(move || plane.fail_some(&reason), done);
     }
 }
 
-fn in_hand(cell: &Cell) -> Option<HeldJob> {
-    let state = cell.lock();
-    let header = state.held.as_ref()?.job.header();
-    Some((header.id(), header.label().cloned()))
+fn held_job(header: &Header) -> HeldJob {
+    (header.id(), header.label().cloned())
 }
 
 /// Runs [`Shared::abort`] when the actor's value is dropped, which ractor does however the actor ends.

@@ -10,7 +10,7 @@ use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
 use super::resize::Settling;
 use super::restart::Questions;
-use super::shutdown::{AbortGuard, Ending};
+use super::shutdown::{AbortGuard, Answer, Ending};
 use super::side::Aside;
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
@@ -99,9 +99,13 @@ pub(super) struct Supervision<B: Backend> {
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
     pub(super) terminations: Vec<Termination>,
+    /// When a worker that leaves may have taken too long.
+    pub(super) leaving_until: Timestamp,
     pub(super) settling: Option<Settling>,
     pub(super) drains: Vec<RpcReplyPort<Result<(), ControlError>>>,
     pub(super) ending: Option<Ending>,
+    /// Given when the actor has stopped, or with this when it is dropped.
+    pub(super) answer: Option<Answer>,
     pub(super) escalated: Option<Arc<str>>,
     reminded: Timestamp,
     health: Health,
@@ -157,6 +161,8 @@ impl<B: Backend> PoolSupervisor<B> {
     async fn post_stop(&self, _myself: ActorRef<PoolMessage>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
         // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
         self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"), || ());
+        // The name is free by now: ractor takes it back before this is called.
+        drop(self.supervise(|supervision| supervision.answer.take()));
         Ok(())
     }
 
@@ -196,9 +202,11 @@ impl<B: Backend> Supervision<B> {
             questions: Questions::default(),
             employed: HashMap::new(),
             terminations: Vec::new(),
+            leaving_until: Timestamp::NEVER,
             settling: None,
             drains: Vec::new(),
             ending: None,
+            answer: None,
             escalated: None,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,
@@ -236,6 +244,7 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
+            Command::Signal(Signal::Leaves) => {}
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
             Command::Asked { worker, since } => self.on_asked(worker, since),
             Command::Decided { worker, decision } => self.on_decided(worker, decision),
@@ -254,6 +263,7 @@ impl<B: Backend> Supervision<B> {
         let now = self.now();
         let mut next = self.check_starts(now);
         next = next.min(self.climb(now));
+        next = next.min(self.give_up_on_leaving(now));
         next = next.min(self.end_restarts(now));
         next = next.min(self.retire_idle(now));
         self.settle_resize();
@@ -291,11 +301,15 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    fn settle_drains(&mut self) {
-        if !self.drains.is_empty() && self.plane().is_quiet() {
-            for reply in self.drains.drain(..) {
-                drop(reply.send(Ok(())));
-            }
+    pub(super) fn settle_drains(&mut self) {
+        if self.drains.is_empty() {
+            return;
+        }
+        match self.plane().has_drained() {
+            Some(true) => self.drains.drain(..).for_each(|reply| drop(reply.send(Ok(())))),
+            Some(false) => {}
+            // Jobs were ended that had not run: nobody is left to answer, as whoever waits learns from the port's end.
+            None => self.drains.clear(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ractor::RpcReplyPort;
 
 use super::report::{Fate, Rung, TargetReport, TerminationReport};
+use super::shutdown::Ending;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target, Targets};
 use crate::backend::{Backend, KillOutcome};
@@ -29,6 +30,8 @@ pub(super) struct Termination {
 /// One target on the ladder.
 struct Climb {
     target: Target,
+    /// Its worker, looked up once: a cell outlives its incarnation. `None`: queued, or nobody by that number.
+    cell: Option<Arc<Cell>>,
     by: Arc<str>,
     rungs: Vec<(Rung, Duration)>,
     /// The next rung.
@@ -44,9 +47,10 @@ struct Climb {
 }
 
 impl Climb {
-    fn new(target: Target, ladder: &Ladder, by: Arc<str>, now: Timestamp) -> Self {
+    fn new(target: Target, cell: Option<Arc<Cell>>, ladder: &Ladder, by: Arc<str>, now: Timestamp) -> Self {
         Self {
             target,
+            cell,
             by,
             rungs: ladder.rungs.clone(),
             next: 0,
@@ -67,11 +71,11 @@ impl Climb {
         matches!(ended, Some(Ended::Completed | Ended::Panicked))
     }
 
-    fn fenced(&self) -> Option<(WorkerId, Option<ClaimNo>)> {
+    /// The claim that its worker must hold; `None`: whichever it does.
+    fn claim(&self) -> Option<ClaimNo> {
         match self.target {
-            Target::Worker(worker) => Some((worker, None)),
-            Target::Claim { worker, claim, .. } => Some((worker, Some(claim))),
-            Target::Queued(_) => None,
+            Target::Claim { claim, .. } => Some(claim),
+            Target::Worker(_) | Target::Queued(_) => None,
         }
     }
 }
@@ -80,8 +84,16 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn terminate(&mut self, targets: Targets, ladder: &Ladder, reply: RpcReplyPort<TerminationReport>) {
         let now = self.now();
         let by: Arc<str> = Arc::from("terminated by an operator");
-        let climbs = targets.into_iter().map(|target| Climb::new(target, ladder, by.clone(), now)).collect();
+        let climbs = targets.into_iter().map(|target| self.climb_of(target, ladder, by.clone(), now)).collect();
         self.terminations.push(Termination { climbs, reply: Some(reply), began: now });
+    }
+
+    fn climb_of(&self, target: Target, ladder: &Ladder, by: Arc<str>, now: Timestamp) -> Climb {
+        let cell = match target {
+            Target::Worker(worker) | Target::Claim { worker, .. } => self.plane().cell(worker),
+            Target::Queued(_) => None,
+        };
+        Climb::new(target, cell, ladder, by, now)
     }
 
     /// A job passed its run limit: it was asked to stop already; its worker has a grace, then it is taken.
@@ -91,8 +103,8 @@ impl<B: Backend> Supervision<B> {
         let Some(job) = cell.lock().held.as_ref().map(|held| held.job.header().id()) else { return };
         let grace = self.plane().config.kill_grace;
         let ladder = Ladder::new().then(Rung::Cancel, grace).then(Rung::Kill, grace);
-        let climb =
-            Climb::new(Target::Claim { worker, claim, job }, &ladder, Arc::from("its job passed a time limit"), now);
+        let (target, by) = (Target::Claim { worker, claim, job }, Arc::from("its job passed a time limit"));
+        let climb = Climb::new(target, Some(cell), &ladder, by, now);
         self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
     }
 
@@ -100,7 +112,7 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn kill_worker(&mut self, worker: WorkerId, by: &Arc<str>) {
         let now = self.now();
         let ladder = Ladder::new().then(Rung::Kill, self.plane().config.kill_grace);
-        let climb = Climb::new(Target::Worker(worker), &ladder, by.clone(), now);
+        let climb = self.climb_of(Target::Worker(worker), &ladder, by.clone(), now);
         self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
     }
 
@@ -146,9 +158,10 @@ impl<B: Backend> Supervision<B> {
 
     /// What became of the target, if that is known by now.
     fn fate(&self, climb: &Climb) -> Option<Fate> {
-        let Some((worker, claim)) = climb.fenced() else { return self.fate_of_queued(climb) };
-        let cell = self.plane().cell(worker);
-        let Some(cell) = cell.filter(|cell| cell.lock().state != WorkerState::Gone) else {
+        if let Target::Queued(job) = climb.target {
+            return self.fate_of_queued(climb, job);
+        }
+        let Some(cell) = climb.cell.as_ref().filter(|cell| cell.lock().state != WorkerState::Gone) else {
             return Some(match climb.last_rung() {
                 // Gone before anything was done to it: whether control has heard of that yet makes no difference.
                 None => Fate::Stale,
@@ -159,7 +172,7 @@ impl<B: Backend> Supervision<B> {
                 Some(Rung::Kill) => Fate::Killed,
             });
         };
-        let state = cell.lock();
+        let (state, claim) = (cell.lock(), climb.claim());
         let holds = |claim| state.held.as_ref().is_some_and(|held| held.claim == claim);
         if state.state == WorkerState::Abandoned {
             // It keeps the claim that it was abandoned with; any other was over before.
@@ -171,8 +184,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     /// The first rung, whichever it is, takes a queued job out.
-    fn fate_of_queued(&self, climb: &Climb) -> Option<Fate> {
-        let Target::Queued(job) = climb.target else { return None };
+    fn fate_of_queued(&self, climb: &Climb, job: JobId) -> Option<Fate> {
         match climb.withdrawn? {
             true => Some(Fate::Withdrawn),
             false if self.plane().was_admitted(job) => Some(Fate::Finished),
@@ -185,52 +197,56 @@ impl<B: Backend> Supervision<B> {
         let withdrawn = self.plane().cancel_queued(job);
         climb.withdrawn = Some(withdrawn);
         if !withdrawn && let Some((worker, claim)) = self.plane().holder_of(job) {
-            climb.target = Target::Claim { worker, claim, job };
+            (climb.target, climb.cell) = (Target::Claim { worker, claim, job }, self.plane().cell(worker));
             (climb.next, climb.until) = (0, self.now());
         }
     }
 
     fn step(&mut self, climb: &mut Climb, rung: Rung) {
-        let Some((worker, claim)) = climb.fenced() else {
-            if let Target::Queued(job) = climb.target {
-                self.withdraw(climb, job);
-            }
-            return;
-        };
-        let Some(cell) = self.plane().cell(worker) else { return };
+        if let Target::Queued(job) = climb.target {
+            return self.withdraw(climb, job);
+        }
+        let (Some(cell), claim) = (climb.cell.clone(), climb.claim()) else { return };
         if climb.job.is_none() {
             climb.job = cell.lock().held.as_ref().map(|held| held.job.clone());
         }
         match rung {
             Rung::Cancel => cancel(&cell, claim),
             Rung::Stop => match claim {
-                Some(claim) => climb.condemned = self.plane().condemn(worker, Some(claim), &climb.by),
+                Some(claim) => climb.condemned = self.plane().condemn(&cell, Some(claim), &climb.by),
                 None => self.plane().stop_worker(&cell, Exit::Retired),
             },
-            Rung::Kill => self.take(climb, worker, claim),
+            Rung::Kill => self.take(climb, &cell, claim),
         }
     }
 
-    fn take(&mut self, climb: &mut Climb, worker: WorkerId, claim: Option<ClaimNo>) {
-        let Some(condemned) = self.plane().condemn(worker, claim, &climb.by) else { return };
-        if let Some((job, _)) = &condemned.job {
-            job.header().cancel();
+    fn take(&mut self, climb: &mut Climb, cell: &Arc<Cell>, claim: Option<ClaimNo>) {
+        match self.plane().condemn(cell, claim, &climb.by) {
+            Some(condemned) => {
+                if let Some((job, _)) = &condemned.job {
+                    job.header().cancel();
+                }
+                climb.condemned = Some(condemned);
+            }
+            // On its way out it has no job that could be hit by mistake: it is the target itself, or leaves because of this.
+            None if claim.is_none() || climb.condemned.is_some() => {}
+            None => return,
         }
-        let idle_leaves = condemned.job.is_none() && condemned.cell.lock().state == WorkerState::Leaving;
-        let outcome = self.employed.get(&worker).map(|employed| employed.control.kill());
-        if outcome == Some(KillOutcome::Abandoned) && !idle_leaves {
-            self.abandon(&condemned.cell, &climb.by);
+        let outcome = self.employed.get(&cell.id).map(|employed| employed.control.kill());
+        // One that idled was told to leave just now, and another one before that: it has the grace to do so.
+        let leaves = cell.lock().state == WorkerState::Leaving;
+        if outcome == Some(KillOutcome::Abandoned) && !leaves {
+            self.abandon(cell, &climb.by);
         }
-        climb.condemned = Some(condemned);
     }
 
     /// The last grace is over.
     fn overstayed(&mut self, climb: &Climb) -> Fate {
         let killed = climb.last_rung() == Some(Rung::Kill);
-        match climb.fenced().and_then(|(worker, _)| self.plane().cell(worker)) {
+        match &climb.cell {
             Some(cell) if killed => {
-                self.abandon(&cell, &climb.by);
-                Fate::Abandoned
+                self.abandon(cell, &climb.by);
+                if cell.lock().state == WorkerState::Gone { Fate::Killed } else { Fate::Abandoned }
             }
             _ => Fate::StillRunning,
         }
@@ -238,7 +254,40 @@ impl<B: Backend> Supervision<B> {
 
     fn abandon(&mut self, cell: &Arc<Cell>, by: &Arc<str>) {
         self.plane().abandon(cell, by);
-        self.on_abandoned(cell.id);
+        // Unless it has ended just now, which its exit tells.
+        if cell.lock().state == WorkerState::Abandoned {
+            self.on_abandoned(cell.id);
+        }
+    }
+
+    /// A worker that takes longer to leave than the grace, say in the drop of its state, does not keep its slot. It is not killed: what it
+    /// does on its way out may matter. Says when to look again.
+    pub(super) fn give_up_on_leaving(&mut self, now: Timestamp) -> Timestamp {
+        // At a shutdown nobody is to take their slots, and they have until its limit.
+        let stopping = self.ending.as_ref().is_some_and(Ending::is_stopping);
+        if stopping || self.plane().counts.leaving() == 0 {
+            self.leaving_until = Timestamp::NEVER;
+            return Timestamp::NEVER;
+        }
+        let grace = self.plane().config.kill_grace.max(LOOK);
+        // Whoever began to leave since the last look has until later.
+        self.leaving_until = self.leaving_until.min(now.after(grace));
+        if self.leaving_until <= now {
+            self.leaving_until = Timestamp::NEVER;
+            let by = Arc::from("it had not left when the grace was over");
+            for cell in self.plane().cells() {
+                let (state, since) = {
+                    let state = cell.lock();
+                    (state.state, state.since)
+                };
+                match since.after(grace) {
+                    _ if state != WorkerState::Leaving => {}
+                    until if until <= now => self.abandon(&cell, &by),
+                    until => self.leaving_until = self.leaving_until.min(until),
+                }
+            }
+        }
+        self.leaving_until
     }
 }
 

@@ -131,6 +131,9 @@ pub trait PoolExecutor: Send + Sync {
 
     /// Ends the pool at once, in the caller: the gate closes, every job gets its outcome, and what still runs is killed, or
     /// abandoned and listed by [`orphans`](crate::orphans). Needs no answer from the pool's actor, so it works when nothing else does.
+    ///
+    /// It waits for nobody, so a job ends as killed only if it is certain to run no more: a future at an `await`, which is dropped there.
+    /// One that is being polled at this moment ends as abandoned, and is listed until it returns or yields.
     fn abort(&self);
 
     #[doc(hidden)]
@@ -223,13 +226,14 @@ pub trait PoolExecutor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they have not within `limit` (the pool drains on), or the pool is gone.
+    /// If they have not within `limit` (the pool drains on), or the pool is gone, also because it was ended before they had.
     async fn drain(&self, limit: TimeLimit) -> Result<(), ControlError> {
         ask(self, "drain", limit, PoolMessage::Drain).await?
     }
 
     /// Drains, asks running jobs to stop when three quarters of `limit` are over, and ends the pool by then: what still
-    /// runs is killed, or abandoned and listed by [`orphans`](crate::orphans).
+    /// runs is killed, or abandoned and listed by [`orphans`](crate::orphans), as by [`abort`](Self::abort). When this answers, the
+    /// pool's name is free for another.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use super::{Plane, Unstarted};
 use crate::error::{CloseReason, JobError, NotStarted, StartError, StartFailed};
 use crate::gate::Gate;
-use crate::id::LaneId;
+use crate::id::{ClaimNo, LaneId};
 use crate::job::Envelope;
 use crate::slot::Cell;
 use crate::snapshot::WorkerState;
@@ -11,6 +11,12 @@ use crate::sync::Arc;
 
 /// So many queued jobs are ended in one pass.
 const PASS: usize = 256;
+
+/// A worker that has not ended when its pool was aborted, with the job that it had in hand.
+pub(crate) struct Left {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) job: Option<Arc<dyn Envelope>>,
+}
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Takes up to a pass's worth of jobs out of their lines, dead ones among them.
@@ -81,19 +87,25 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// However the pool dies, this closes the gate and writes the outcome of every job that runs; nothing is taken or put back any
-    /// more, so that what is queued is left to [`fail_some`](Self::fail_some). What it returns still runs.
-    pub(crate) fn abort(&self, reason: CloseReason, by: &Arc<str>, interruptible: bool) -> Vec<Arc<Cell>> {
+    /// more, so that what is queued is left to [`fail_some`](Self::fail_some). `runs_no_more` says whether the code of a claim is
+    /// certain to run no more, or sees to it: its job was killed then, and else abandoned. What this returns has not ended.
+    pub(crate) fn abort(
+        &self,
+        reason: CloseReason,
+        by: &Arc<str>,
+        runs_no_more: &dyn Fn(&Cell, ClaimNo) -> bool,
+    ) -> Vec<Left> {
         // Closed already is closed: what follows ends the rest.
         let _ = self.set_gate(Gate::Closed(reason));
         self.stop_all();
-        let mut running = Vec::new();
+        let mut left = Vec::new();
         for cell in self.cells() {
-            let claim = cell.lock().held.as_ref().map(|held| held.claim);
-            if let Some(condemned) = claim.and_then(|claim| self.condemn(cell.id, Some(claim), by))
-                && let Some((job, _)) = &condemned.job
+            let held = cell.lock().held.clone();
+            if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), by))
+                && let Some((job, claim)) = &condemned.job
             {
                 job.header().cancel();
-                if interruptible {
+                if runs_no_more(&cell, *claim) {
                     self.settle_killed(&condemned, by);
                 } else {
                     self.abandon(&cell, by);
@@ -104,10 +116,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 state,
                 WorkerState::Condemned | WorkerState::Abandoned | WorkerState::Starting | WorkerState::Leaving
             ) {
-                running.push(cell);
+                left.push(Left { cell, job: held.map(|held| held.job) });
             }
         }
-        running
+        left
     }
 
     fn not_started(&self, job: &Arc<dyn Envelope>, reason: &CloseReason) -> JobError {

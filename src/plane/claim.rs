@@ -96,10 +96,25 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.cell.fail(error);
     }
 
-    /// The worker's state is suspect: it takes no more jobs and its slot is restarted.
+    /// The worker's state is suspect: it takes no more jobs and its slot is restarted once this is dropped.
     pub fn condemn(&mut self) {
         self.exit = Some(Exit::Panicked);
         self.cell.lock().leave.get_or_insert(Exit::Panicked);
+        // The state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
+        self.give_back();
+        self.plane.release(&self.cell);
+        self.place = Place::Left;
+    }
+
+    /// Lets go of a job that was taken and not begun.
+    fn give_back(&mut self) {
+        if let Some(taken) = self.taken.take()
+            && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
+        {
+            // The payload is this worker's still, since it claimed it.
+            let key = taken.job.sealed().0.key();
+            self.end_killed(&taken, key);
+        }
     }
 
     /// The next job; `None`: the worker has to end, by dropping this.
@@ -219,13 +234,7 @@ fn yield_now(cx: &Context<'_>) -> Poll<bool> {
 
 impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take()
-            && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
-        {
-            // The payload is this worker's still, since it claimed it.
-            let key = taken.job.sealed().0.key();
-            self.end_killed(&taken, key);
-        }
+        self.give_back();
         let exit = self.exit.take();
         self.plane.depart(&self.cell, exit);
     }
@@ -295,13 +304,20 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
     pub async fn poll_run(self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
         let ran = poll_fn(|cx| {
-            let WorkerContext { taken, key, current, .. } = &mut *self.0;
+            let WorkerContext { taken, key, current, cell, .. } = &mut *self.0;
             let (Some(taken), Some(key)) = (taken, key) else {
                 return Poll::Ready(Ran::NOTHING);
             };
+            if !cell.resume(taken.claim) {
+                // The pool was aborted, and this job's outcome says that it runs no more: the kill that follows drops it.
+                return Poll::Pending;
+            }
             let entered = enter(current.take());
             let polled = f(&taken.job, key, cx);
             *current = entered.leave();
+            if polled.is_pending() {
+                cell.pause(taken.claim);
+            }
             polled
         })
         .await;

@@ -18,10 +18,13 @@ mod withdraw;
 
 pub use claim::{Claim, WorkerContext};
 
+pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
 pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
+
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
@@ -108,7 +111,8 @@ pub(crate) struct Plane<J: ?Sized> {
     rejected: AtomicU64,
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
-    cells: RwLock<Vec<Arc<Cell>>>,
+    /// By slot and generation: the order in which inventory shows them.
+    cells: RwLock<BTreeMap<WorkerId, Arc<Cell>>>,
     /// By slot, its latest generation. Not loom's lock: nothing of a model runs while it is held.
     generations: parking_lot::Mutex<Vec<u32>>,
     due: tick::Due,
@@ -130,6 +134,8 @@ pub(crate) struct After<J: ?Sized> {
     wake: Option<Arc<Cell>>,
     demand: bool,
     quiet: bool,
+    /// A worker leaves, and control has not brought that about.
+    leaves: bool,
     /// What a turnover or a submission seldom leaves behind.
     rare: Option<Box<Rare<J>>>,
 }
@@ -146,7 +152,7 @@ struct Rare<J: ?Sized> {
 
 impl<J: ?Sized> Default for After<J> {
     fn default() -> Self {
-        Self { ended: None, wake: None, demand: false, quiet: false, rare: None }
+        Self { ended: None, wake: None, demand: false, quiet: false, leaves: false, rare: None }
     }
 }
 
@@ -224,7 +230,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             rejected: AtomicU64::new(0),
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),
-            cells: RwLock::new(Vec::new()),
+            cells: RwLock::new(BTreeMap::new()),
             generations: parking_lot::Mutex::default(),
             due: tick::Due::default(),
             scene: Mutex::new(None),
@@ -271,7 +277,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Does what was put off until the locks were free.
     #[inline]
     fn after(&self, after: After<J>) {
-        let After { ended, wake, demand, quiet, rare } = after;
+        let After { ended, wake, demand, quiet, leaves, rare } = after;
         drop(ended);
         if let Some(cell) = wake {
             cell.parker.notify();
@@ -284,6 +290,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         if quiet {
             self.port.signal(Signal::Quiet);
+        }
+        if leaves {
+            self.port.signal(Signal::Leaves);
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Signal {
     Demand,
     /// A worker asked for work for the first time.
     Ready(WorkerId),
+    /// A worker has given its seat back, and is on its way out.
+    Leaves,
     /// An incarnation is gone.
     Exited { worker: WorkerId, exit: Exit },
     /// A running job passed its limit; its outcome is written.

@@ -37,7 +37,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Every worker, read from the cells.
     pub(crate) fn inventory(&self, now: Timestamp) -> Inventory {
-        let mut workers: Vec<_> = self.cells.read().iter().filter_map(|cell| self.row(cell, now)).collect();
+        let mut workers: Vec<_> = self.cells.read().values().filter_map(|cell| self.row(cell, now)).collect();
         workers.sort_by_key(|row| (row.state == WorkerState::Abandoned, row.worker));
         Inventory { pool: self.config.name.clone(), taken_at: now, workers, saturation: self.saturation() }
     }

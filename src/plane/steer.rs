@@ -19,11 +19,11 @@ pub(crate) struct Condemned {
 
 impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn cell(&self, worker: WorkerId) -> Option<Arc<Cell>> {
-        self.cells.read().iter().find(|cell| cell.id == worker).cloned()
+        self.cells.read().get(&worker).cloned()
     }
 
     pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
-        self.cells.read().clone()
+        self.cells.read().values().cloned().collect()
     }
 
     /// A new incarnation, `Starting` and seated.
@@ -32,7 +32,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.note_generation(id);
         let _ready = self.ready.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
-        self.cells.write().push(cell.clone());
+        self.cells.write().insert(id, cell.clone());
         cell
     }
 
@@ -205,7 +205,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let _ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
             inbox.idle.clear();
-            for cell in self.cells.read().iter() {
+            for cell in self.cells.read().values() {
                 let mut state = cell.lock();
                 state.leave.get_or_insert(Exit::Retired);
                 if state.state == WorkerState::Idle {
@@ -220,8 +220,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Condemns a worker with whatever it holds, or only if it still holds the job of `claim`. `None`: that is over.
-    pub(crate) fn condemn(&self, worker: WorkerId, claim: Option<ClaimNo>, by: &Arc<str>) -> Option<Condemned> {
-        let cell = self.cell(worker)?;
+    pub(crate) fn condemn(&self, cell: &Arc<Cell>, claim: Option<ClaimNo>, by: &Arc<str>) -> Option<Condemned> {
         let exit = Exit::Killed(by.clone());
         let job = match claim {
             Some(claim) => Some((cell.condemn(claim, exit)?, claim)),
@@ -229,15 +228,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 // In one look: between two, the worker could go on to its next job and be missed.
                 let job = cell.condemn_any(exit.clone())?;
                 if job.is_none() {
-                    self.stop_worker(&cell, exit);
+                    self.stop_worker(cell, exit);
                 }
                 job
             }
         };
-        Some(Condemned { cell, job })
+        Some(Condemned { cell: cell.clone(), job })
     }
 
-    /// A worker that cannot be made to die loses its seat, and its job gets its outcome now. True if the outcome was open.
+    /// A worker that cannot be made to die, or does not leave, loses its seat, and its job gets its outcome now. True if the outcome was open.
     pub(crate) fn abandon(&self, cell: &Arc<Cell>, by: &Arc<str>) -> bool {
         let now = self.clock.now();
         let settlement = {
@@ -245,7 +244,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if !state.seated() && state.state != WorkerState::Leaving {
                 return false;
             }
-            state.leave = Some(Exit::Killed(by.clone()));
+            if state.state == WorkerState::Leaving {
+                // Why it leaves stands: only that it takes too long is new.
+                state.leave.get_or_insert_with(|| Exit::Killed(by.clone()));
+            } else {
+                state.leave = Some(Exit::Killed(by.clone()));
+            }
             // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
             state.held.as_ref().and_then(|held| {
                 let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, by, now, held.since)));
@@ -309,7 +313,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Who has this job in hand.
     pub(crate) fn holder_of(&self, job: crate::id::JobId) -> Option<(WorkerId, ClaimNo)> {
-        self.cells.read().iter().find_map(|cell| {
+        self.cells.read().values().find_map(|cell| {
             let state = cell.lock();
             let held = state.held.as_ref().filter(|held| held.job.header().id() == job)?;
             Some((cell.id, held.claim))
@@ -321,7 +325,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let jobs: Vec<_> = self
             .cells
             .read()
-            .iter()
+            .values()
             .filter_map(|cell| cell.lock().held.as_ref().map(|held| held.job.clone()))
             .collect();
         for job in &jobs {

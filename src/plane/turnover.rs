@@ -55,6 +55,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // Debt is paid here, by whoever next asks for work.
             state.leave.get_or_insert(Exit::Retired);
             after.ended = transition(&self.counts, &mut state, WorkerState::Leaving, None, now);
+            after.leaves = true;
             drop(state);
             let mut inbox = self.inbox.lock();
             self.stop_searching(&mut inbox, cell);
@@ -256,6 +257,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let _ready = self.ready.lock();
         let _inbox = self.inbox.lock();
         self.has_nothing_left()
+    }
+
+    /// Whether all that was admitted has run, once the gate drains; `None` if it was closed, which ends jobs that have not.
+    pub(crate) fn has_drained(&self) -> Option<bool> {
+        let _ready = self.ready.lock();
+        let inbox = self.inbox.lock();
+        // An abort closes the gate before it ends the first job.
+        (inbox.gate == Gate::Draining).then(|| self.has_nothing_left())
     }
 
     /// The same, under both locks.

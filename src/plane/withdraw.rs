@@ -51,6 +51,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         let lane = job.header().lane();
         let before = transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+        after.leaves = true;
         drop(state);
         self.ready.came_back(lane.index());
         ready.lanes[lane.index()].push_front(job.clone());
@@ -96,6 +97,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if state.state == to || state.state == WorkerState::Gone {
                 return;
             }
+            if to == WorkerState::Leaving && state.state == WorkerState::Abandoned {
+                // It has no seat to give back, and counts as abandoned until it is gone.
+                return;
+            }
+            after.leaves = to == WorkerState::Leaving;
             let was_idle = state.state == WorkerState::Idle;
             // An abandoned worker still has its job, and inventory shows it.
             let keeps = state.held.clone().filter(|_| to == WorkerState::Abandoned);
@@ -129,7 +135,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn depart(&self, cell: &Arc<Cell>, exit: Option<Exit>) {
         let leave = cell.lock().leave.clone();
         self.vacate(cell, WorkerState::Gone);
-        self.cells.write().retain(|other| !Arc::ptr_eq(other, cell));
+        let removed = self.cells.write().remove(&cell.id);
+        drop(removed);
         let exit = match cell.take_failure() {
             Some(error) => Exit::FailedToStart(Arc::new(error)),
             None if exit.is_none() && leave.is_none() && cell.ready_at().is_none() => {

@@ -20,9 +20,9 @@ pub enum WorkerState {
     Busy,
     /// Has a job in hand and will not take another. Exits: `Leaving`, `Abandoned`, `Gone`.
     Condemned,
-    /// Has given its seat back and is about to end. Exit: `Gone`.
+    /// Has given its seat back and is about to end. Exits: `Gone`; `Abandoned`, when that takes longer than the kill grace.
     Leaving,
-    /// Was told to die and cannot be made to; holds no seat. Exit: `Gone`, when its code returns.
+    /// Was told to go and has not gone; holds no seat. Exit: `Gone`, when its code returns.
     Abandoned,
     /// Has ended.
     Gone,

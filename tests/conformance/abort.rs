@@ -7,7 +7,7 @@ use std::thread;
 
 use millpond::{
     CloseReason, ControlError, Executor, JobError, JobStatus, JoinError, KillReach, Ladder, Lane, Limits, Orphan,
-    PoolExecutor, RejectReason, Rejected, Select, orphans,
+    PoolExecutor, RejectReason, Rejected, Select, TimeLimit, orphans,
 };
 use tokio_test::{assert_pending, task::spawn};
 
@@ -21,6 +21,7 @@ conform! {
     an_abort_ends_jobs_that_yield_without_an_orphan_that_stays,
     a_job_may_abort_its_own_pool,
     an_abort_leaves_no_drain_waiting,
+    a_drain_that_a_shutdown_cuts_short_has_failed,
 }
 
 fn of_ours(name: &str) -> Vec<Orphan> {
@@ -59,7 +60,6 @@ fn an_abort_ends_what_runs_what_is_queued_and_who_waits<S: Subject>() {
     let pool = build::<S>("abort", |builder| {
         builder.limits(Limits::fixed(2)).default_lane(Lane::new("default").capacity(2).admission_limit(None))
     });
-    let abandons = pool.capabilities().kill == KillReach::None;
     let gate = Gate::new();
     let stuck: Vec<_> = (0..2).map(|_| put::<S>(&pool, Task::blocking(&gate))).collect();
     until("both are stuck", || gate.entered() == 2);
@@ -90,7 +90,7 @@ fn an_abort_ends_what_runs_what_is_queued_and_who_waits<S: Subject>() {
     control_is_closed::<S>(&pool);
 
     let left = of_ours(pool.name());
-    assert_eq!(left.len(), 2, "both still run: {left:?}");
+    assert_eq!((left.len(), pool.saturation().abandoned), (2, 2), "both still run: {left:?}");
     let ledger = pool.snapshot().ledger;
     pool.abort();
     assert_eq!(pool.snapshot().ledger, ledger, "a second time changes nothing");
@@ -98,14 +98,14 @@ fn an_abort_ends_what_runs_what_is_queued_and_who_waits<S: Subject>() {
     for handle in stuck {
         assert!(left.iter().any(|orphan| orphan.job == Some(handle.id())), "{left:?}");
         match soon(handle).expect_err("it did not end") {
-            JobError::Abandoned(lost) => assert!(abandons && lost.by.contains("aborted"), "{lost}"),
-            JobError::Killed(lost) => assert!(!abandons && lost.by.contains("aborted"), "{lost}"),
+            JobError::Abandoned(lost) => assert!(lost.by.contains("aborted"), "{lost}"),
             other => panic!("{other}"),
         }
     }
     gate.open();
     until("their code has returned", || of_ours(pool.name()).is_empty());
     until("they are gone", || pool.inventory_now().workers.is_empty());
+    assert_eq!(pool.saturation().abandoned, 0);
     let ledger = pool.snapshot().ledger;
     assert!(ledger.balances() && (ledger.pending, ledger.waiting) == (0, 0), "{ledger}");
     assert_eq!((ledger.offered, ledger.accepted, ledger.rejected, ledger.not_started), (7, 4, 3, 2), "{ledger}");
@@ -171,8 +171,20 @@ fn an_abort_leaves_no_drain_waiting<S: Subject>() {
     after_control(&pool);
     assert_pending!(drained.poll());
     pool.abort();
-    // Control may still have seen that nothing is left to run, or be gone before: what counts is that nobody waits.
     let answer = soon(drained);
-    assert!(matches!(answer, Ok(()) | Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
+    assert!(matches!(answer, Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
+    assert!(soon(held).is_err());
+}
+
+/// What was admitted has not run, so the drain did not do what it was asked for.
+fn a_drain_that_a_shutdown_cuts_short_has_failed<S: Subject>() {
+    let pool = fixed::<S>("cut-short", 1);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1).pop().expect("one");
+    let mut drained = spawn(pool.drain(LIMIT));
+    assert_pending!(drained.poll());
+    soon(pool.shutdown(TimeLimit::millis(20))).expect("it answers");
+    let answer = soon(drained);
+    assert!(matches!(answer, Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
     assert!(soon(held).is_err());
 }

@@ -15,6 +15,7 @@ conform! {
     active_longer_than_takes_the_old_and_leaves_the_young,
     idle_workers_above_min_leave_after_the_idle_timeout,
     shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over,
+    a_shutdowns_report_has_each_job_once,
     the_real_clock_does_not_move_a_settable_one,
 }
 
@@ -127,6 +128,42 @@ fn shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over<S: Subject>()
     let report = soon(end).expect("it answers before its deadline");
     assert_eq!((report.cancelled, report.completed, report.killed, report.abandoned), (2, 0, 0, 0));
     assert_eq!(report.took, SECOND * 6);
+}
+
+/// `ShutdownReport`: one of every way to end, and what was over before is not in it.
+fn a_shutdowns_report_has_each_job_once<S: Subject>() {
+    let (pool, clock) = clocked::<S>("partition", Limits::fixed(2));
+    soon(put::<S>(&pool, Task::value(0))).unwrap();
+    let (gate, deaf) = (Gate::new(), Gate::new());
+    let stuck = put::<S>(&pool, Task::blocking(&gate));
+    let polite = put::<S>(&pool, Task::polite(&gate));
+    until("both run", || gate.entered() == 2);
+    let expires = put_with::<S>(&pool, JobOptions::new().queue_limit(SECOND), Task::value(0));
+    let cancelled = put::<S>(&pool, Task::value(0));
+    let panics = put::<S>(&pool, Task::panics("on purpose"));
+    let returns = put::<S>(&pool, Task::value(3));
+    let holds = put::<S>(&pool, Task::deaf(&deaf));
+    let waits = put::<S>(&pool, Task::value(0));
+    let mut end = spawn(pool.shutdown(TimeLimit::secs(8)));
+    assert_pending!(end.poll());
+    after_control(&pool);
+    cancelled.cancel();
+    clock.advance(SECOND);
+    clock.advance(SECOND * 5);
+    assert_eq!((soon(polite).unwrap(), soon(returns).unwrap()), (ASKED, 3));
+    until("its worker has come to the next", || deaf.entered() == 1);
+    clock.advance(SECOND * 2);
+    let report = soon(end).expect("it answers");
+    assert_eq!((report.completed, report.panicked, report.expired, report.not_started), (1, 1, 1, 1), "{report}");
+    assert_eq!((report.cancelled, report.killed + report.abandoned, report.lost), (2, 2, 0), "{report}");
+    assert!(report.abandoned >= 1, "one cannot be made to end: {report}");
+    assert_eq!(report.jobs(), 8, "{report}");
+    let told = report.to_string();
+    assert!(
+        told.starts_with("shut down in 8.0 s: 1 completed, 1 panicked, 1 expired, 1 not started, 2 cancelled"),
+        "{told}"
+    );
+    assert!([stuck, expires, cancelled, panics, holds, waits].into_iter().all(|handle| soon(handle).is_err()));
 }
 
 /// `DESIGN.md`, section 3: a pool has no time but that of its own clock.

@@ -1,13 +1,14 @@
 //! Quiesce and resume, drain, shutdown, and invariant 9.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use millpond::{
-    CloseReason, ControlError, JobError, JobStatus, KillReach, PoolExecutor, RejectReason, TimeLimit, orphans,
+    CloseReason, ControlError, JobError, JobStatus, Limits, PoolExecutor, RejectReason, TimeLimit, orphans,
 };
 use tokio_test::{assert_pending, task::spawn};
 
-use crate::rig::{LIMIT, after_control, at_rest, fixed, hold, offer, put, soon, until};
+use crate::rig::{LIMIT, after_control, at_rest, fixed, hold, named, offer, put, soon, until};
 use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
@@ -20,6 +21,8 @@ conform! {
     shutdown_reports_what_became_of_the_jobs,
     shutdown_returns_by_its_deadline_though_jobs_do_not_end,
     a_second_shutdown_hurries_the_first,
+    the_name_is_free_when_a_shutdown_has_answered,
+    a_shutdown_answers_though_the_actor_is_killed_meanwhile,
     those_who_wait_at_the_gate_are_told_that_it_closes,
     whoever_asks_a_pool_that_is_gone_is_told_so,
 }
@@ -126,8 +129,7 @@ fn shutdown_returns_by_its_deadline_though_jobs_do_not_end<S: Subject>() {
     let queued: Vec<_> = (0..3).map(|_| put::<S>(&pool, Task::value(0))).collect();
     let report = soon(pool.shutdown(TimeLimit::millis(40))).expect("it answers, whatever the jobs do");
     assert_eq!((report.completed, report.not_started, report.cancelled), (0, 3, 0));
-    let abandoned = pool.capabilities().kill == KillReach::None;
-    assert_eq!((report.killed, report.abandoned), if abandoned { (0, 2) } else { (2, 0) });
+    assert_eq!((report.killed, report.abandoned), (0, 2), "on no kind of worker can they be made to end");
     for handle in queued {
         let error = soon(handle).expect_err("it never began");
         assert!(matches!(&error, JobError::NotStarted(why) if why.reason == CloseReason::Shutdown), "{error}");
@@ -137,10 +139,12 @@ fn shutdown_returns_by_its_deadline_though_jobs_do_not_end<S: Subject>() {
     assert_eq!(left.len(), 2, "both still run: {left:?}");
     for handle in stuck {
         assert!(left.iter().any(|orphan| orphan.job == Some(handle.id())), "{left:?}");
-        assert!(matches!(soon(handle), Err(JobError::Killed(_) | JobError::Abandoned(_))));
+        assert!(matches!(soon(handle), Err(JobError::Abandoned(_))));
     }
+    assert_eq!(pool.saturation().abandoned, 2, "counted until they return");
     gate.open();
     until("both have returned", || of_ours().is_empty());
+    until("and are counted no more", || pool.saturation().abandoned == 0);
     let ledger = pool.snapshot().ledger;
     assert!(ledger.balances() && ledger.pending == 0, "{ledger}");
 }
@@ -154,6 +158,33 @@ fn a_second_shutdown_hurries_the_first<S: Subject>() {
     let second = soon(pool.shutdown(TimeLimit(Duration::from_millis(20)))).expect("by its own deadline");
     assert_eq!(soon(first).expect("and so is the first"), second);
     assert!(soon(held).is_err());
+}
+
+fn the_name_is_free_when_a_shutdown_has_answered<S: Subject>() {
+    let name = named::<S>("again");
+    for round in 0..200 {
+        let pool = S::builder(&name).limits(Limits::fixed(1)).build();
+        let pool = pool.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        soon(pool.shutdown(LIMIT)).expect("it answers");
+    }
+}
+
+/// Either its actor was still there to end it, and then it says how; or it was not, and then that is said.
+fn a_shutdown_answers_though_the_actor_is_killed_meanwhile<S: Subject>() {
+    for round in 0..50 {
+        let pool = fixed::<S>("killed-meanwhile", 1);
+        let mut end = spawn(pool.shutdown(LIMIT));
+        let answer = match end.poll() {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => {
+                // A little later each time.
+                (0..round * 20).for_each(|_| std::hint::spin_loop());
+                pool.actor().kill();
+                soon(end)
+            }
+        };
+        assert!(matches!(answer, Ok(_) | Err(ControlError::Closed { operation: "shutdown", .. })), "{answer:?}");
+    }
 }
 
 /// `DESIGN.md`, section 4: "waiters are refused".

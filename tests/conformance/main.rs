@@ -43,7 +43,11 @@ mod visibility;
 #[cfg(feature = "testing")]
 mod clocked;
 #[cfg(feature = "testing")]
+mod endings;
+#[cfg(feature = "testing")]
 mod gate_order;
+#[cfg(feature = "testing")]
+mod leaving;
 #[cfg(feature = "testing")]
 mod policies;
 #[cfg(feature = "testing")]

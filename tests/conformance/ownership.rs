@@ -81,7 +81,8 @@ fn a_drain_after_the_last_handle_is_bounded_by_the_shutdown_limit<S: Subject>() 
     let queued = put::<S>(&pool, Task::value(1));
     drop(pool);
     match soon(stuck).expect_err("nobody waits for it any more") {
-        JobError::Abandoned(_) => assert!(abandons),
+        // A task too, if it is just being polled.
+        JobError::Abandoned(_) => {}
         JobError::Killed(_) => assert!(!abandons),
         other => panic!("{other}"),
     }

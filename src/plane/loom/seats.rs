@@ -5,11 +5,9 @@ use loom::future::block_on;
 use super::{Pond, check, config, join, lane, look, work, work_once};
 use crate::config::Limits;
 use crate::error::{CloseReason, JobError};
-use crate::id::{ClaimNo, WorkerId};
+use crate::id::ClaimNo;
 use crate::policy::Exit;
 use crate::sync::Arc;
-
-const FIRST: WorkerId = WorkerId { slot: 0, generation: 1 };
 
 fn by() -> Arc<str> {
     Arc::from("the model")
@@ -21,9 +19,10 @@ fn a_kill_aimed_at_a_claim_never_hits_the_next() {
     check(3, move || {
         let pond = Pond::new(&config);
         let worker = pond.employ(0);
+        let cell = worker.facts_cell();
         let handles = [pond.submit(0), pond.submit(0)];
         let worker = pond.spawn(|_| work(worker));
-        let hit = pond.plane.condemn(FIRST, Some(ClaimNo(1)), &by()).is_some();
+        let hit = pond.plane.condemn(&cell, Some(ClaimNo(1)), &by()).is_some();
         let [first, second] = handles;
         assert!(block_on(first).is_ok());
         if hit {
@@ -46,9 +45,10 @@ fn a_kill_aimed_at_a_worker_hits_whatever_it_holds() {
     check(3, move || {
         let pond = Pond::new(&config);
         let worker = pond.employ(0);
+        let cell = worker.facts_cell();
         let handles = [pond.submit(0), pond.submit(0)];
         let worker = pond.spawn(|_| work(worker));
-        let condemned = pond.plane.condemn(FIRST, None, &by());
+        let condemned = pond.plane.condemn(&cell, None, &by());
         assert!(condemned.is_some(), "it was there all the time");
         drop(condemned);
         // It leaves after at most the job that it held.
@@ -113,10 +113,11 @@ fn a_job_that_a_kill_found_in_hand_is_not_put_back() {
     check(3, move || {
         let pond = Pond::new(&config);
         let mut dies = pond.employ(0);
+        let cell = dies.facts_cell();
         let handle = pond.submit(0);
         look(&mut dies);
         let dies = pond.spawn(|_| drop(dies));
-        let hit = pond.plane.condemn(FIRST, Some(ClaimNo(1)), &by()).is_some();
+        let hit = pond.plane.condemn(&cell, Some(ClaimNo(1)), &by()).is_some();
         join(dies);
         pond.fail_queued(&CloseReason::Shutdown);
         match block_on(handle) {
@@ -216,5 +217,25 @@ fn a_claim_that_is_dropped_ends_its_job_as_killed() {
         join(worker);
         pond.assert_at_rest();
         assert_eq!(pond.plane.counts.live(), 0);
+    });
+}
+
+#[test]
+fn a_future_that_was_seized_is_not_polled_again() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let worker = pond.employ(0);
+        let cell = worker.facts_cell();
+        let polls = {
+            let cell = cell.clone();
+            pond.spawn(move |_| {
+                cell.pause(ClaimNo(1));
+                cell.resume(ClaimNo(1))
+            })
+        };
+        let seized = cell.seize(ClaimNo(1));
+        assert_ne!(join(polls), seized, "it is one's or the other's");
+        drop(worker);
     });
 }
