@@ -123,6 +123,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     ///
     /// Dropping the future loses no job: one that was taken is kept for the next call.
     pub async fn next(&mut self) -> Option<Claim<'_, J>> {
+        let mut counted = false;
         let has_job = poll_fn(|cx| {
             if self.place == Place::Idle {
                 std::task::ready!(self.cell.parker.poll(cx));
@@ -132,10 +133,13 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
                 }
             }
             let has_job = std::task::ready!(self.poll_take(cx));
-            if has_job && std::mem::take(&mut self.called) {
+            if has_job && !std::mem::replace(&mut counted, true) {
                 // The worker that was called may lie where only this thread can get at it, and the job may block this thread:
                 // it goes first, and this one stands where another thread can take it.
-                return yield_now(cx);
+                let called = std::mem::take(&mut self.called);
+                if self.company.others_go_first() || called {
+                    return yield_now(cx);
+                }
             }
             Poll::Ready(has_job)
         })
