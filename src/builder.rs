@@ -5,9 +5,10 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorRuntime, SpawnErr};
 use tokio::runtime::Handle;
 
+use crate::autoscale::Autoscaler;
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
 use crate::config::{Lane, Limits, PoolConfig};
-use crate::control::{PoolSupervisor, control_runtime};
+use crate::control::{PoolSupervisor, Scaler, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::policy::RestartPolicy;
 use crate::pool::{self, Pool};
@@ -19,12 +20,13 @@ pub struct PoolBuilder<B: Backend> {
     config: PoolConfig,
     backend: B,
     policy: Option<Arc<dyn RestartPolicy>>,
+    scaler: Option<Scaler>,
 }
 
 impl<B: Backend> PoolBuilder<B> {
     /// A pool with this name over a backend, for backends of your own.
     pub fn new(name: &str, backend: B) -> Self {
-        Self { config: PoolConfig::new(name), backend, policy: None }
+        Self { config: PoolConfig::new(name), backend, policy: None, scaler: None }
     }
 
     #[cfg(feature = "testing")]
@@ -84,6 +86,12 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
+    /// Sizes the pool within its limits: asked once in each `period`, at least a millisecond; default: none, the limit in force is `max`.
+    pub fn autoscaler(mut self, policy: impl Autoscaler, period: Duration) -> Self {
+        self.scaler = Some(Scaler { policy: Arc::new(policy), period });
+        self
+    }
+
     /// Where the pool reads the time; default: the machine's monotonic clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.config.clock = clock;
@@ -97,10 +105,13 @@ impl<B: Backend> PoolBuilder<B> {
     /// As [`build`](Self::build).
     pub fn into_supervisor(mut self) -> Result<PoolSupervisor<B>, BuildError> {
         self.config.validate()?;
+        if let Some(scaler) = &self.scaler {
+            scaler.validate()?;
+        }
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;
         self.backend.prepare(&self.config.name)?;
-        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy);
+        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy, self.scaler);
         pool::list(&supervisor.shared);
         Ok(supervisor)
     }

@@ -167,6 +167,14 @@ pub enum ConfigError {
         /// The `max` asked for.
         max: usize,
     },
+    /// An autoscaler would be asked all the time.
+    #[error("the autoscaler is to be asked every {period:?}: at most once in {least:?} is possible")]
+    PeriodTooShort {
+        /// What was asked for.
+        period: Duration,
+        /// The shortest that can be.
+        least: Duration,
+    },
     /// Reserved workers must be up, so reserves fit into `min`.
     #[error(
         "lanes reserve {reserved} seats ({lanes}), but min = {min} keeps fewer workers up: raise min or lower a reserve"
@@ -312,6 +320,13 @@ pub(crate) fn check_limits(limits: &Limits, lanes: &[Lane]) -> Result<(), Config
         }
         _ => Ok(()),
     }
+}
+
+/// The smallest `max` that goes with these limits' `min` and the reserves.
+pub(crate) fn least_max(limits: &Limits, lanes: &[Lane]) -> usize {
+    let reserved = lanes.iter().fold(0usize, |sum, lane| sum.saturating_add(lane.reserve));
+    let starves = lanes.iter().any(|lane| lane.reserve == 0);
+    limits.min.max(reserved + usize::from(starves)).clamp(1, limits.max)
 }
 
 fn reserving(lanes: &[Lane]) -> String {

@@ -21,6 +21,7 @@
 
 #![cfg_attr(millpond_loom, allow(dead_code, unused_imports))]
 
+mod autoscale;
 mod config;
 mod error;
 mod gate;
@@ -73,6 +74,7 @@ pub use backend::{
     Started, TaskJob, Tasks, ThreadJob, Threads, WithState, WorkerControl,
 };
 pub use {
+    autoscale::Autoscaler,
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
     policy::{Exit, Restart, RestartPolicy, SlotHistory, jitter},

@@ -56,6 +56,13 @@ pub enum PoolEvent {
         /// Now.
         to: Limits,
     },
+    /// The autoscaler has changed the limit in force.
+    Scaled {
+        /// Workers that the pool could have before.
+        from: usize,
+        /// Workers that it can have now.
+        to: usize,
+    },
     /// A running job passed its limit; the ladder starts on its worker.
     Overrun {
         /// The worker.

@@ -59,6 +59,10 @@ pub(crate) enum Command {
     Asked { worker: WorkerId, since: Timestamp },
     /// A policy has decided; `Err`: it misbehaved, with what it did.
     Decided { worker: WorkerId, decision: Result<(Restart, SlotHistory), String> },
+    /// A side thread has begun to ask the autoscaler, and since when.
+    ScaleAsked { round: u64, since: Timestamp },
+    /// The autoscaler has answered; `Err`: it panicked, with its message.
+    Scaled { round: u64, wanted: Result<usize, String> },
     /// The runtime of the async workers is gone.
     HostGone,
     /// The last owning handle was dropped.

@@ -2,6 +2,7 @@
 //!
 //! The supervisor never awaits in a handler. It starts work, remembers what it waits for, and the answer comes back as a message.
 
+mod autoscale;
 mod event;
 mod keeper;
 mod message;
@@ -25,6 +26,7 @@ pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport
 pub use supervisor::PoolSupervisor;
 pub use target::{Ladder, Select, Target, Targets};
 
+pub(crate) use autoscale::Scaler;
 pub(crate) use message::{Attached, Command};
 pub(crate) use supervisor::Shared;
 pub(crate) use timer::{alarm_after, control_runtime};

@@ -30,6 +30,7 @@ impl<B: Backend> Supervision<B> {
             Ok(debt) => debt,
             Err(conflict) => return drop(reply.send(Err(conflict.into()))),
         };
+        self.rebound(limits);
         self.finish_settling();
         let (settled, receiver) = oneshot::channel();
         self.settling = Some(Settling { left: Vec::new(), reply: settled });

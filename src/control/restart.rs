@@ -16,7 +16,7 @@ use crate::policy::{Exit, Restart, RestartPolicy, SlotBackoff, SlotHistory};
 use crate::sync::{Arc, Timestamp};
 
 /// How long a restart policy may think, from the moment when it is asked.
-const POLICY_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const POLICY_LIMIT: Duration = Duration::from_secs(1);
 /// The longest delay that makes sense.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 

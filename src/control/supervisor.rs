@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
+use super::autoscale::{Scaler, Scaling};
 use super::event::{Events, PoolEvent};
 use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
@@ -58,6 +59,8 @@ impl<J: ?Sized + Envelope> Timed for Plane<J> {
 pub struct PoolSupervisor<B: Backend> {
     pub(crate) shared: Aside<Shared<B>>,
     policy: Aside<dyn RestartPolicy>,
+    /// Until it is at work.
+    scaling: Mutex<Option<Scaling>>,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
     /// whoever waits for a reply would wait until the parent gets to it.
     _guard: AbortGuard<B>,
@@ -76,7 +79,13 @@ impl Drop for Watch {
 }
 
 impl<B: Backend> PoolSupervisor<B> {
-    pub(crate) fn new(config: PoolConfig, backend: B, policy: Option<Arc<dyn RestartPolicy>>) -> Self {
+    pub(crate) fn new(
+        mut config: PoolConfig,
+        backend: B,
+        policy: Option<Arc<dyn RestartPolicy>>,
+        scaler: Option<Scaler>,
+    ) -> Self {
+        let scaling = Mutex::new(scaler.map(|scaler| Scaling::begin(scaler, &mut config)));
         let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared<B>>| {
             let weak = weak.clone();
             let port = Port::new(move || weak.upgrade().is_some_and(|shared| shared.backend.would_block()));
@@ -85,7 +94,14 @@ impl<B: Backend> PoolSupervisor<B> {
         });
         let _guard = AbortGuard(Aside::new(shared.clone()));
         let policy = Aside::new(policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())));
-        Self { shared: Aside::new(shared), policy, _guard, supervision: Mutex::new(None), watch: Mutex::new(None) }
+        Self {
+            shared: Aside::new(shared),
+            policy,
+            scaling,
+            _guard,
+            supervision: Mutex::new(None),
+            watch: Mutex::new(None),
+        }
     }
 }
 
@@ -101,6 +117,7 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) terminations: Vec<Termination>,
     /// When a worker that leaves may have taken too long.
     pub(super) leaving_until: Timestamp,
+    pub(super) scaling: Option<Scaling>,
     pub(super) settling: Option<Settling>,
     pub(super) drains: Vec<RpcReplyPort<Result<(), ControlError>>>,
     pub(super) ending: Option<Ending>,
@@ -135,7 +152,11 @@ impl<B: Backend> PoolSupervisor<B> {
             *self.watch.lock() = Some(Watch(watch.abort_handle()));
         }
         let _ = myself.cast(Command::Begin.into());
-        *self.supervision.lock() = Some(Supervision::new(self.shared.clone(), myself, self.policy.clone()));
+        *self.supervision.lock() = {
+            let mut supervision = Supervision::new(self.shared.clone(), myself, self.policy.clone());
+            supervision.scaling = self.scaling.lock().take();
+            Some(supervision)
+        };
         Ok(())
     }
 
@@ -203,6 +224,7 @@ impl<B: Backend> Supervision<B> {
             employed: HashMap::new(),
             terminations: Vec::new(),
             leaving_until: Timestamp::NEVER,
+            scaling: None,
             settling: None,
             drains: Vec::new(),
             ending: None,
@@ -248,6 +270,8 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
             Command::Asked { worker, since } => self.on_asked(worker, since),
             Command::Decided { worker, decision } => self.on_decided(worker, decision),
+            Command::ScaleAsked { round, since } => self.on_scale_asked(round, since),
+            Command::Scaled { round, wanted } => self.on_scaled(round, wanted),
             Command::HostGone => self.on_host_gone(),
             Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
             Command::Attach(reply) => {
@@ -265,6 +289,7 @@ impl<B: Backend> Supervision<B> {
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));
         next = next.min(self.end_restarts(now));
+        next = next.min(self.scale(now));
         next = next.min(self.retire_idle(now));
         self.settle_resize();
         self.settle_drains();

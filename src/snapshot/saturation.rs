@@ -85,6 +85,23 @@ pub struct LaneSnapshot {
     pub run_time: Histogram,
 }
 
+impl LaneSnapshot {
+    /// A lane in which nothing is, to fill in: for tests of what decides by snapshots.
+    pub fn empty(name: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            queued: 0,
+            capacity: 0,
+            active: 0,
+            reserve: 0,
+            waiting: 0,
+            head_since: None,
+            queue_wait: Histogram::default(),
+            run_time: Histogram::default(),
+        }
+    }
+}
+
 /// A pool at one moment, in full. Costs about as much as an inventory.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -112,6 +129,22 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// An open pool without lanes in which nothing is, to fill in: for tests of what decides by snapshots.
+    pub fn empty(pool: &str, taken_at: Timestamp) -> Self {
+        Self {
+            pool: Arc::from(pool),
+            taken_at,
+            saturation: Saturation::default(),
+            limits: Limits::fixed(1),
+            health: Health::Healthy,
+            gate: "open",
+            lanes: Vec::new(),
+            ledger: Ledger::default(),
+            longest_active_since: None,
+            start_delay: Histogram::default(),
+        }
+    }
+
     /// How long the job that has run longest has run.
     pub fn longest_active(&self) -> Option<Duration> {
         self.longest_active_since.map(|since| self.taken_at.since(since))

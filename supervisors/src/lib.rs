@@ -9,7 +9,12 @@
 //! | [`OneForOne`] | is restarted at once | past so many failures of the whole pool within a period |
 //! | [`Backoff`] | is restarted after a delay that grows with its slot's streak of failures | never |
 //!
-//! Without one, a pool backs off and keeps a budget for each slot on its own, which suits most.
+//! | autoscaler | the limit in force |
+//! |---|---|
+//! | [`Fixed`] | always the same |
+//! | [`SojournTarget`] | grows while jobs wait for longer than a target, shrinks to what was in use after a calm time |
+//!
+//! Without a restart policy, a pool backs off and keeps a budget for each slot on its own, which suits most.
 //!
 //! ```
 //! use millpond::{Limits, ThreadPool};
@@ -25,6 +30,8 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 
+mod autoscale;
 mod restart;
 
+pub use autoscale::{Fixed, SojournTarget};
 pub use restart::{Backoff, Never, OneForOne};

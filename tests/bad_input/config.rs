@@ -4,8 +4,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use millpond::{
-    BuildError, ConfigError, ControlError, Fate, Health, JobError, JobOptions, JoinError, Ladder, Lane, LimitKind,
-    Limits, PoolBuilder, PoolExecutor, RejectReason, Select, ThreadPool, Threads, TimeLimit,
+    Autoscaler, BuildError, ConfigError, ControlError, Fate, Health, JobError, JobOptions, JoinError, Ladder, Lane,
+    LimitKind, Limits, PoolBuilder, PoolExecutor, RejectReason, Select, Snapshot, ThreadPool, Threads, TimeLimit,
 };
 
 use crate::{LIMIT, builder, goes_on, pool, until};
@@ -31,6 +31,20 @@ fn zero_and_absurd_limits() {
     assert_eq!(conflict, ConfigError::TooManyWorkers { max: usize::MAX });
     let zero = of(Limits::fixed(1).idle_timeout(Duration::ZERO));
     assert_eq!(refused_config(zero, &["idle timeout", "zero"]), ConfigError::ZeroLimit("idle timeout"));
+}
+
+#[test]
+fn an_autoscaler_that_would_be_asked_all_the_time() {
+    struct One;
+    impl Autoscaler for One {
+        fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
+            1
+        }
+    }
+    for period in [Duration::ZERO, Duration::from_micros(999)] {
+        let conflict = refused_config(builder("bad-period").autoscaler(One, period), &["autoscaler", "1ms"]);
+        assert_eq!(conflict, ConfigError::PeriodTooShort { period, least: Duration::from_millis(1) });
+    }
 }
 
 #[test]

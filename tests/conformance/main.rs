@@ -41,6 +41,8 @@ mod selectors;
 mod visibility;
 
 #[cfg(feature = "testing")]
+mod autoscale;
+#[cfg(feature = "testing")]
 mod clocked;
 #[cfg(feature = "testing")]
 mod endings;

@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["config"],
     &["snapshot"],
     &["error"],
-    &["policy"],
+    &["policy", "autoscale"],
     &["job"],
     &["lane"],
     &["gate"],

@@ -1,0 +1,21 @@
+//! The contract of what sizes a pool. Core asks and applies; `millpond-supervisors` has policies.
+
+use crate::config::Limits;
+use crate::snapshot::Snapshot;
+
+/// Decides how many workers a pool may have, within the bounds that its [`Limits`] set. Asked once in each period, on a side thread, never
+/// on the control thread.
+///
+/// A pool with an autoscaler begins with as few workers as its limits, and its lanes' reserves, allow. The answer becomes the limit in force, as
+/// by a resize: a larger one wakes those who wait at once, a smaller one interrupts nobody. A resize by hand overrides it:
+/// what it says is in force at once, and its `min` and `max` are the bounds from then on.
+///
+/// One that panics, takes longer than a second or answers zero is let go and reported as
+/// [`PoolEvent::PolicyReplaced`](crate::PoolEvent::PolicyReplaced): the limit stays what it is.
+pub trait Autoscaler: Send + Sync + 'static {
+    /// How many workers the pool may have from now on. What lies outside `bounds` is brought back to them.
+    ///
+    /// `snapshot.taken_at` is now, on the pool's clock: take the time from there, so that the policy can be tested on simulated time.
+    /// `snapshot.saturation.limit` is what is in force.
+    fn scale(&self, snapshot: &Snapshot, bounds: Limits) -> usize;
+}

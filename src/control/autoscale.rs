@@ -1,0 +1,166 @@
+//! The autoscaler's loop: asked once in each period, on a side thread, and what it wants is applied within the bounds.
+
+use std::time::Duration;
+
+use super::event::PoolEvent;
+use super::message::Command;
+use super::restart::POLICY_LIMIT;
+use super::side::{self, Aside};
+use super::supervisor::Supervision;
+use crate::autoscale::Autoscaler;
+use crate::backend::Backend;
+use crate::config::{ConfigError, Limits, PoolConfig, least_max};
+use crate::gate::Gate;
+use crate::job::catch;
+use crate::sync::{Arc, Timestamp};
+
+/// More often than this, asking would be most of what control does.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+
+/// An autoscaler as a pool is given it.
+pub(crate) struct Scaler {
+    pub(crate) policy: Arc<dyn Autoscaler>,
+    pub(crate) period: Duration,
+}
+
+impl Scaler {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        match self.period {
+            period if period < SHORTEST_PERIOD => Err(ConfigError::PeriodTooShort { period, least: SHORTEST_PERIOD }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An autoscaler at work.
+pub(super) struct Scaling {
+    policy: Aside<dyn Autoscaler>,
+    period: Duration,
+    bounds: Limits,
+    /// Tells the answers to two questions apart: one that was overtaken by a resize counts no more.
+    round: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// Is asked then. Exit: `Asked`.
+    Rests(Timestamp),
+    /// Was asked then, and is late at `until`: `NEVER` before a side thread has come to the question, as what others take is not its
+    /// fault. Exits: `Rests`, or the end of it.
+    Asked { since: Timestamp, until: Timestamp },
+}
+
+impl Scaling {
+    /// A pool that is sized by load begins small.
+    pub(super) fn begin(scaler: Scaler, config: &mut PoolConfig) -> Self {
+        let Scaler { policy, period } = scaler;
+        let bounds = config.limits;
+        config.limits.max = least_max(&bounds, &config.lanes);
+        // Due at once.
+        let state = State::Rests(Timestamp::default());
+        Self { policy: Aside::new(policy), period, bounds, round: 0, state }
+    }
+}
+
+impl<B: Backend> Supervision<B> {
+    /// New limits were set by hand: they are the bounds from now on, and what was wanted before them is forgotten.
+    pub(super) fn rebound(&mut self, limits: Limits) {
+        let now = self.now();
+        if let Some(scaling) = &mut self.scaling {
+            (scaling.bounds, scaling.round) = (limits, scaling.round + 1);
+            scaling.state = State::Rests(now.after(scaling.period));
+        }
+    }
+
+    /// Asks when it is time, and lets go of one that takes too long. Says when to look again.
+    pub(super) fn scale(&mut self, now: Timestamp) -> Timestamp {
+        // A pool that ends is resized no more; one that dispatches nothing shows nothing of its load.
+        let dispatches = matches!(self.plane().gate(), Gate::Open | Gate::Draining);
+        let Some(scaling) = self.scaling.as_mut().filter(|_| self.ending.is_none()) else { return Timestamp::NEVER };
+        match scaling.state {
+            State::Rests(until) if now < until => until,
+            State::Rests(_) if !dispatches => {
+                let next = now.after(scaling.period);
+                scaling.state = State::Rests(next);
+                next
+            }
+            State::Rests(_) => {
+                self.ask_autoscaler(now);
+                Timestamp::NEVER
+            }
+            State::Asked { until, .. } if now >= until => {
+                self.drop_autoscaler(format!("it did not answer within {POLICY_LIMIT:?}"));
+                Timestamp::NEVER
+            }
+            State::Asked { until, .. } => until,
+        }
+    }
+
+    fn ask_autoscaler(&mut self, now: Timestamp) {
+        let snapshot = self.plane().snapshot();
+        let (myself, clock) = (self.myself.clone(), self.plane().clock.clone());
+        let Some(scaling) = &mut self.scaling else { return };
+        scaling.round += 1;
+        scaling.state = State::Asked { since: now, until: Timestamp::NEVER };
+        let (policy, bounds, round) = (scaling.policy.clone(), scaling.bounds, scaling.round);
+        side::ask_policy(move || {
+            // A pool that has ended meanwhile needs no answer: here and below.
+            let _ = myself.cast(Command::ScaleAsked { round, since: clock.now() }.into());
+            let wanted = catch(|| policy.scale(&snapshot, bounds)).map_err(|caught| caught.message);
+            // A share that may be the last goes with its thread, before control learns of the answer.
+            drop(policy);
+            let _ = myself.cast(Command::Scaled { round, wanted }.into());
+        });
+    }
+
+    /// A side thread has come to the question.
+    pub(super) fn on_scale_asked(&mut self, round: u64, begun: Timestamp) {
+        if let Some(scaling) = self.scaling.as_mut().filter(|scaling| scaling.round == round)
+            && let State::Asked { until, .. } = &mut scaling.state
+        {
+            *until = begun.after(POLICY_LIMIT);
+        }
+    }
+
+    pub(super) fn on_scaled(&mut self, round: u64, wanted: Result<usize, String>) {
+        let now = self.now();
+        let Some(scaling) = self.scaling.as_mut().filter(|scaling| scaling.round == round) else { return };
+        let State::Asked { since, .. } = scaling.state else { return };
+        // From question to question, so that what an answer takes does not stretch the period.
+        scaling.state = State::Rests(since.after(scaling.period).max(now));
+        match wanted {
+            Ok(0) => self.drop_autoscaler("it wanted zero workers".to_owned()),
+            Ok(wanted) if self.ending.is_none() => self.scale_to(wanted),
+            Ok(_) => {}
+            Err(message) => self.drop_autoscaler(format!("it panicked: {message}")),
+        }
+    }
+
+    fn scale_to(&mut self, wanted: usize) {
+        let Some(scaling) = &self.scaling else { return };
+        let bounds = scaling.bounds;
+        let to = wanted.clamp(least_max(&bounds, &self.plane().config.lanes), bounds.max);
+        let from = self.plane().max();
+        if from == to {
+            return;
+        }
+        match self.plane().resize(Limits { max: to, ..bounds }) {
+            Ok(_) => {
+                self.update_cooling();
+                self.staff();
+                self.tell(PoolEvent::Scaled { from, to });
+            }
+            Err(conflict) => {
+                tracing::error!(pool = &*self.plane().config.name, from, to, "the limit stays what it is: {conflict}");
+            }
+        }
+    }
+
+    /// The default takes its place: a limit that stays what it is.
+    fn drop_autoscaler(&mut self, reason: String) {
+        tracing::error!(pool = &*self.plane().config.name, "the autoscaler is let go, and the limit stays: {reason}");
+        self.scaling = None;
+        self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}") });
+    }
+}

@@ -1,0 +1,282 @@
+//! The autoscaler's loop: asked once in each period, applied within the bounds, overridden by a resize, and let go when it misbehaves.
+//! On a clock that the test moves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{Autoscaler, EventStream, Executor, Lane, Limits, PoolEvent, PoolExecutor, Snapshot};
+use parking_lot::Mutex;
+use tokio_test::{assert_pending, task::spawn};
+
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, soon, until};
+use crate::subject::Subject;
+use crate::task::{Gate, Task};
+
+conform! {
+    a_pool_begins_small_and_gets_what_is_wanted_within_its_bounds,
+    growth_wakes_those_who_wait_and_a_smaller_limit_interrupts_nobody,
+    a_resize_overrides_what_was_wanted_and_sets_the_bounds,
+    no_limit_is_below_what_the_lanes_reserve,
+    it_sees_the_load_on_the_pools_clock,
+    it_is_not_asked_while_the_pool_is_quiesced,
+    one_that_panics_is_let_go_and_the_limit_stays,
+    one_that_wants_no_workers_is_let_go_and_the_limit_stays,
+    one_that_hangs_is_let_go_at_its_limit_and_control_answers_meanwhile,
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Wants what it is told to want, and counts how often it is asked.
+#[derive(Clone, Default)]
+struct Told(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Told {
+    fn to_want(workers: usize) -> Self {
+        let told = Self::default();
+        told.wants(workers);
+        told
+    }
+
+    fn wants(&self, workers: usize) {
+        self.0.0.store(workers, Ordering::Release);
+    }
+
+    fn asked(&self) -> usize {
+        self.0.1.load(Ordering::Acquire)
+    }
+}
+
+impl Autoscaler for Told {
+    fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
+        let wanted = self.0.0.load(Ordering::Acquire);
+        self.0.1.fetch_add(1, Ordering::AcqRel);
+        wanted
+    }
+}
+
+fn scaled<S: Subject>(what: &str, limits: Limits, policy: impl Autoscaler) -> (PoolOf<S>, SettableClock) {
+    let clock = SettableClock::new();
+    let lane = Lane::new("default").capacity(0);
+    let pool = build::<S>(what, |builder| {
+        builder.limits(limits).default_lane(lane).autoscaler(policy, PERIOD).clock(clock.clock())
+    });
+    (pool, clock)
+}
+
+#[track_caller]
+fn limit_becomes<S: Subject>(pool: &PoolOf<S>, limit: usize) {
+    until("the limit is what is wanted", || pool.saturation().limit == limit);
+}
+
+/// Lets a period pass, and waits until the answer to its question has come.
+#[track_caller]
+fn next_period<S: Subject>(pool: &PoolOf<S>, clock: &SettableClock, told: &Told) {
+    // What was answered last is worked off, and the next question has its date.
+    after_control(pool);
+    let asked = told.asked();
+    clock.advance(PERIOD);
+    until("it is asked", || told.asked() > asked);
+}
+
+fn a_pool_begins_small_and_gets_what_is_wanted_within_its_bounds<S: Subject>() {
+    let told = Told::to_want(1);
+    let (pool, clock) = scaled::<S>("scaled", Limits::new(1, 4), told.clone());
+    assert_eq!(pool.saturation().limit, 1);
+    until("it is asked as it begins", || told.asked() == 1);
+    let mut events = pool.events();
+    for (wanted, limit) in [(3, 3), (100, 4), (2, 2), (1, 1)] {
+        told.wants(wanted);
+        next_period::<S>(&pool, &clock, &told);
+        limit_becomes::<S>(&pool, limit);
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        if let Some(PoolEvent::Scaled { from, to }) = soon(events.next()) {
+            seen.push((from, to));
+        }
+    }
+    assert_eq!(seen, [(1, 3), (3, 4), (4, 2), (2, 1)]);
+    at_rest(&pool);
+}
+
+fn growth_wakes_those_who_wait_and_a_smaller_limit_interrupts_nobody<S: Subject>() {
+    let told = Told::to_want(1);
+    let (pool, clock) = scaled::<S>("scaled-wakes", Limits::new(1, 2), told.clone());
+    until("it is asked as it begins", || told.asked() == 1);
+    let gate = Gate::new();
+    let mut jobs = hold::<S>(&pool, &gate, 1);
+    let mut waits = spawn(Box::pin(pool.submit(S::job(Task::deaf(&gate)))));
+    assert_pending!(waits.poll());
+    told.wants(2);
+    next_period::<S>(&pool, &clock, &told);
+    jobs.push(soon(waits).expect("there is a place now"));
+    until("both run", || gate.entered() == 2);
+    told.wants(1);
+    next_period::<S>(&pool, &clock, &told);
+    limit_becomes::<S>(&pool, 1);
+    let seen = pool.saturation();
+    assert_eq!((seen.active, seen.debt), (2, 1));
+    gate.open();
+    jobs.into_iter().for_each(|job| assert_eq!(soon(job).unwrap(), 0));
+    at_rest(&pool);
+}
+
+fn a_resize_overrides_what_was_wanted_and_sets_the_bounds<S: Subject>() {
+    let told = Told::to_want(2);
+    let (pool, clock) = scaled::<S>("scaled-resize", Limits::new(1, 4), told.clone());
+    limit_becomes::<S>(&pool, 2);
+    soon(pool.resize(Limits::new(1, 6), LIMIT)).expect("it answers");
+    assert_eq!(pool.saturation().limit, 6);
+    next_period::<S>(&pool, &clock, &told);
+    limit_becomes::<S>(&pool, 2);
+    soon(pool.resize(Limits::fixed(3), LIMIT)).expect("it answers");
+    told.wants(9);
+    next_period::<S>(&pool, &clock, &told);
+    after_control(&pool);
+    assert_eq!(pool.saturation().limit, 3);
+    at_rest(&pool);
+}
+
+fn no_limit_is_below_what_the_lanes_reserve<S: Subject>() {
+    let told = Told::to_want(1);
+    let clock = SettableClock::new();
+    let pool = build::<S>("scaled-reserve", |builder| {
+        let lane = Lane::new("dns").reserve(2);
+        builder.limits(Limits::new(2, 4)).lane(lane).autoscaler(told.clone(), PERIOD).clock(clock.clock())
+    });
+    until("it is asked as it begins", || told.asked() == 1);
+    // The lane that reserves none needs one as well.
+    limit_becomes::<S>(&pool, 3);
+    next_period::<S>(&pool, &clock, &told);
+    after_control(&pool);
+    assert_eq!(pool.saturation().limit, 3);
+    at_rest(&pool);
+}
+
+/// Keeps what it was shown.
+struct Sees(Arc<Mutex<Vec<(Duration, usize, Limits)>>>);
+
+impl Autoscaler for Sees {
+    fn scale(&self, snapshot: &Snapshot, bounds: Limits) -> usize {
+        let waited = snapshot.lanes[0].head_since.map_or(Duration::ZERO, |since| snapshot.taken_at.since(since));
+        self.0.lock().push((waited, snapshot.saturation.limit, bounds));
+        snapshot.saturation.limit
+    }
+}
+
+fn it_sees_the_load_on_the_pools_clock<S: Subject>() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let clock = SettableClock::new();
+    let limits = Limits::new(1, 4);
+    let pool = build::<S>("scaled-sees", |builder| {
+        builder.limits(limits).autoscaler(Sees(seen.clone()), PERIOD).clock(clock.clock())
+    });
+    until("it is asked as it begins", || seen.lock().len() == 1);
+    let gate = Gate::new();
+    let mut jobs = hold::<S>(&pool, &gate, 1);
+    jobs.push(crate::rig::put::<S>(&pool, Task::deaf(&gate)));
+    after_control(&pool);
+    clock.advance(PERIOD);
+    until("it is asked again", || seen.lock().len() == 2);
+    assert_eq!(seen.lock()[1], (PERIOD, 1, limits));
+    gate.open();
+    jobs.into_iter().for_each(|job| assert_eq!(soon(job).unwrap(), 0));
+    at_rest(&pool);
+}
+
+fn it_is_not_asked_while_the_pool_is_quiesced<S: Subject>() {
+    let told = Told::to_want(1);
+    let (pool, clock) = scaled::<S>("scaled-quiesced", Limits::new(1, 2), told.clone());
+    until("it is asked as it begins", || told.asked() == 1);
+    soon(pool.quiesce(LIMIT)).expect("it answers");
+    for _ in 0..3 {
+        clock.advance(PERIOD);
+        after_control(&pool);
+    }
+    soon(pool.resume(LIMIT)).expect("it answers");
+    assert_eq!(told.asked(), 1);
+    next_period::<S>(&pool, &clock, &told);
+    assert_eq!(told.asked(), 2);
+}
+
+/// The reason why it was let go.
+fn reason(events: &mut EventStream) -> String {
+    loop {
+        if let PoolEvent::PolicyReplaced { reason } = soon(events.next()).expect("the pool is there") {
+            return reason;
+        }
+    }
+}
+
+/// Sound once, then does what it was given to do.
+struct Then<F>(AtomicUsize, F);
+
+impl<F: Fn() -> usize + Send + Sync + 'static> Autoscaler for Then<F> {
+    fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
+        if self.0.fetch_add(1, Ordering::AcqRel) == 0 { 2 } else { self.1() }
+    }
+}
+
+fn is_let_go<S: Subject>(what: &str, then: impl Fn() -> usize + Send + Sync + 'static, why: &str) {
+    let (pool, clock) = scaled::<S>(what, Limits::new(1, 4), Then(AtomicUsize::new(0), then));
+    limit_becomes::<S>(&pool, 2);
+    let mut events = pool.events();
+    after_control(&pool);
+    clock.advance(PERIOD);
+    let reason = reason(&mut events);
+    assert!(reason.contains("autoscaler") && reason.contains(why), "{reason}");
+    clock.advance(PERIOD * 10);
+    after_control(&pool);
+    assert_eq!(pool.saturation().limit, 2);
+    soon(pool.resize(Limits::fixed(3), LIMIT)).expect("a resize is answered");
+    assert_eq!(pool.saturation().limit, 3);
+    at_rest(&pool);
+}
+
+fn one_that_panics_is_let_go_and_the_limit_stays<S: Subject>() {
+    is_let_go::<S>("scaled-panics", || panic!("no idea"), "panicked: no idea");
+}
+
+fn one_that_wants_no_workers_is_let_go_and_the_limit_stays<S: Subject>() {
+    is_let_go::<S>("scaled-zero", || 0, "zero workers");
+}
+
+/// Hangs until the other end of its channel is dropped.
+struct Hangs(AtomicUsize, Mutex<Receiver<()>>);
+
+impl Autoscaler for Hangs {
+    fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
+        if self.0.fetch_add(1, Ordering::AcqRel) > 0 {
+            assert!(self.1.lock().recv().is_err(), "nothing is sent");
+        }
+        4
+    }
+}
+
+fn one_that_hangs_is_let_go_at_its_limit_and_control_answers_meanwhile<S: Subject>() {
+    let (release, hangs) = sync_channel(1);
+    let asked = Arc::new(Hangs(AtomicUsize::new(0), Mutex::new(hangs)));
+    struct Shared(Arc<Hangs>);
+    impl Autoscaler for Shared {
+        fn scale(&self, snapshot: &Snapshot, bounds: Limits) -> usize {
+            self.0.scale(snapshot, bounds)
+        }
+    }
+    let (pool, clock) = scaled::<S>("scaled-hangs", Limits::new(1, 4), Shared(asked.clone()));
+    limit_becomes::<S>(&pool, 4);
+    let mut events = pool.events();
+    soon(pool.resize(Limits::new(1, 3), LIMIT)).expect("it answers");
+    clock.advance(PERIOD);
+    until("it hangs", || asked.0.load(Ordering::Acquire) == 2);
+    after_control(&pool);
+    clock.advance(Duration::from_secs(1));
+    let reason = reason(&mut events);
+    assert!(reason.contains("did not answer within 1s"), "{reason}");
+    drop(release);
+    after_control(&pool);
+    assert_eq!(pool.saturation().limit, 3);
+    at_rest(&pool);
+}
