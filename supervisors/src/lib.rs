@@ -1,4 +1,4 @@
-//! Ready-made policies for millpond's pools. This crate knows millpond, never the reverse.
+//! Ready-made policies and supervisors for millpond's pools. This crate knows millpond, never the reverse.
 //!
 //! A policy decides and touches nothing: it is handed `now` and what a slot has been through, and answers. None reads a clock, so
 //! each is tested on simulated time.
@@ -13,6 +13,8 @@
 //! |---|---|
 //! | [`Fixed`] | always the same |
 //! | [`SojournTarget`] | grows while jobs wait for longer than a target, shrinks to what was in use after a calm time |
+//!
+//! [`Group`] supervises several pools through their actors alone, whatever runs their jobs.
 //!
 //! Without a restart policy, a pool backs off and keeps a budget for each slot on its own, which suits most.
 //!
@@ -31,7 +33,9 @@
 //! ```
 
 mod autoscale;
+mod group;
 mod restart;
 
 pub use autoscale::{Fixed, SojournTarget};
+pub use group::{Group, GroupMessage, MemberReply, MemberReport, MemberStatus, Strategy};
 pub use restart::{Backoff, Never, OneForOne};

@@ -1,0 +1,38 @@
+//! A pool of a group, and how to start it.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+
+use millpond::PoolMessage;
+use ractor::{ActorCell, ActorRef};
+
+/// What a start came to.
+pub(super) type Started = Result<ActorRef<PoolMessage>, Box<dyn Error + Send + Sync>>;
+
+type Start = dyn Fn(ActorCell) -> Pin<Box<dyn Future<Output = Started> + Send>> + Send + Sync;
+
+pub(super) struct Member {
+    pub(super) name: String,
+    start: Box<Start>,
+}
+
+impl Member {
+    pub(super) fn new<F, S>(name: &str, start: S) -> Self
+    where
+        S: Fn(ActorCell) -> F + Send + Sync + 'static,
+        F: Future<Output = Started> + Send + 'static,
+    {
+        Self { name: name.to_owned(), start: Box::new(move |parent| Box::pin(start(parent))) }
+    }
+
+    pub(super) fn start(&self, parent: ActorCell) -> Pin<Box<dyn Future<Output = Started> + Send>> {
+        (self.start)(parent)
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! What a group can be asked, and what it answers.
+
+use std::time::Duration;
+
+use millpond::{ControlError, PoolMessage, ShutdownReport, Snapshot};
+use ractor::{ActorRef, RpcReplyPort};
+
+/// What a [`Group`](super::Group) can be sent. Each reply comes within the group's limit for its members, one that does not answer named as such.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GroupMessage {
+    /// Every member with its pool, in the order in which they were given.
+    Status(RpcReplyPort<Vec<MemberStatus>>),
+    /// Has every pool admit and not dispatch.
+    Quiesce(RpcReplyPort<Vec<MemberReply>>),
+    /// Has every pool dispatch again.
+    Resume(RpcReplyPort<Vec<MemberReply>>),
+    /// Shuts every pool down within this limit, the last one given first told, and then ends the group.
+    Shutdown(Duration, RpcReplyPort<Vec<MemberReport>>),
+    /// The group's own.
+    #[doc(hidden)]
+    Internal(Internal),
+}
+
+#[cfg(feature = "cluster")]
+impl ractor::Message for GroupMessage {}
+
+/// What only a group sends, to itself.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Internal(pub(super) Step);
+
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Start the next member that is down.
+    Start,
+    /// A start has ended; `Err`: as it says.
+    Started { member: usize, started: Result<ActorRef<PoolMessage>, String> },
+    /// Every pool has answered a shutdown, or has had its time.
+    Over,
+}
+
+impl From<Step> for GroupMessage {
+    fn from(step: Step) -> Self {
+        Self::Internal(Internal(step))
+    }
+}
+
+/// One member of a group.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MemberStatus {
+    /// As it was given.
+    pub name: String,
+    /// Its pool's actor, while it has one.
+    pub actor: Option<ActorRef<PoolMessage>>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Its pool; `None`: it has none now, or it did not answer in time.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// What a member answered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MemberReply {
+    /// As it was given.
+    pub name: String,
+    /// Its pool's answer; `None`: it has none now, or it did not answer in time.
+    pub reply: Option<Result<(), ControlError>>,
+}
+
+/// What a member's shutdown came to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MemberReport {
+    /// As it was given.
+    pub name: String,
+    /// Its pool's report; `None`: it had none, or it did not answer in time.
+    pub report: Option<ShutdownReport>,
+}

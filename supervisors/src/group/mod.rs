@@ -1,0 +1,145 @@
+//! Several pools under one ractor supervisor, whatever runs their jobs: it knows them by `ActorRef<PoolMessage>` alone.
+
+mod member;
+mod message;
+mod supervision;
+
+use std::time::Duration;
+
+use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use member::Member;
+pub use message::{GroupMessage, MemberReply, MemberReport, MemberStatus};
+use message::{Internal, Step};
+use supervision::Supervision;
+
+/// Which members go with one that fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// None: it alone is started again.
+    #[default]
+    OneForOne,
+    /// All: the others are stopped, and all are started again, in their order.
+    OneForAll,
+    /// Those that were given after it, which are taken to depend on it.
+    RestForOne,
+}
+
+/// Supervises several pools: starts them in order, starts those that fail again, and asks them all at once.
+///
+/// A pool that was shut down is left alone; one that failed, was killed or does not come up is started again, by the [`Strategy`]. More
+/// failures than its intensity allows, and the group itself fails, so that *its* parent decides; its pools go with it.
+///
+/// ```no_run
+/// use millpond::{Limits, PoolExecutor, TaskPool, ThreadPool};
+/// use millpond_supervisors::{Group, GroupMessage, Strategy};
+/// use ractor::{Actor, call_t};
+///
+/// # async fn program() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let group = Group::new(Strategy::OneForOne)
+///     .member("io", |parent| async move {
+///         Ok(ThreadPool::builder("io").limits(Limits::fixed(4)).spawn_linked(parent).await?.actor())
+///     })
+///     .member("requests", |parent| async move {
+///         Ok(TaskPool::builder("requests").limits(Limits::fixed(64)).spawn_linked(parent).await?.actor())
+///     });
+/// let (group, _ended) = Actor::spawn(Some("pools".to_owned()), group, ()).await?;
+/// for member in call_t!(group, GroupMessage::Status, 1_000)? {
+///     println!("{}: {:?}", member.name, member.snapshot.map(|pool| pool.saturation));
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// It runs on the runtime that it is spawned on, and waits for nobody in a handler.
+#[derive(Debug)]
+pub struct Group {
+    strategy: Strategy,
+    most: usize,
+    within: Duration,
+    limit: Duration,
+    members: Vec<Member>,
+}
+
+impl Group {
+    /// A group without members: three failures within five seconds are one too many for nobody yet.
+    pub fn new(strategy: Strategy) -> Self {
+        let within = Duration::from_secs(5);
+        Self { strategy, most: 3, within, limit: Duration::from_secs(1), members: Vec::new() }
+    }
+
+    /// Adds a pool: `start` spawns it, linked under the cell that it is handed, and gives its actor. It is called again when the pool is to
+    /// be started again, on the group's runtime, and may take its time.
+    #[must_use]
+    pub fn member<F, S>(mut self, name: &str, start: S) -> Self
+    where
+        S: Fn(ractor::ActorCell) -> F + Send + Sync + 'static,
+        F: Future<Output = member::Started> + Send + 'static,
+    {
+        self.members.push(Member::new(name, start));
+        self
+    }
+
+    /// How many failures of members within this time are put up with; default 3 within 5 s. The next one fails the group (OTP's "restart intensity").
+    #[must_use]
+    pub fn intensity(mut self, failures: usize, within: Duration) -> Self {
+        (self.most, self.within) = (failures, within);
+        self
+    }
+
+    /// How long a member has for its answer to what the group asks it; default 1 s.
+    #[must_use]
+    pub fn member_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+#[ractor::actor(message = GroupMessage, state = Supervision, arguments = ())]
+impl Group {
+    async fn pre_start(&self, myself: ActorRef<GroupMessage>, _: ()) -> Result<Supervision, ActorProcessingErr> {
+        // ractor links children from the first message on.
+        myself.cast(Step::Start.into())?;
+        Ok(Supervision::new(self.members.len()))
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<GroupMessage>,
+        message: GroupMessage,
+        state: &mut Supervision,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            GroupMessage::Status(reply) => self.status(state, reply),
+            GroupMessage::Quiesce(reply) => self.ask_all(state, millpond::PoolMessage::Quiesce, reply),
+            GroupMessage::Resume(reply) => self.ask_all(state, millpond::PoolMessage::Resume, reply),
+            GroupMessage::Shutdown(limit, reply) => self.shut_down(&myself, state, limit, reply),
+            GroupMessage::Internal(Internal(Step::Start)) => self.start_next(&myself, state),
+            GroupMessage::Internal(Internal(Step::Started { member, started })) => {
+                self.on_started(&myself, state, member, started)?;
+            }
+            GroupMessage::Internal(Internal(Step::Over)) => myself.stop(Some("shut down".to_owned())),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<GroupMessage>,
+        event: SupervisionEvent,
+        state: &mut Supervision,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(who, error) => {
+                self.on_end(&myself, state, who.get_id(), Some(error.to_string()))
+            }
+            SupervisionEvent::ActorTerminated(who, _, reason) => {
+                // As a pool says that was shut down, by whoever it was.
+                let wanted = reason.as_deref() == Some("shut down");
+                let failure = (!wanted).then(|| reason.unwrap_or_else(|| "it was stopped".to_owned()));
+                self.on_end(&myself, state, who.get_id(), failure)
+            }
+            _ => Ok(()),
+        }
+    }
+}
