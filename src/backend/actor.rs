@@ -182,31 +182,19 @@ impl Backend for Tasks {
 
 async fn run_tasks(mut cx: WorkerContext<dyn TaskJob>, interceptors: Interceptors) {
     while let Some(claim) = cx.next().await {
-        intercepted(claim, &interceptors, |job, key, cx| job.poll_job(key, cx)).await;
+        let mut intercepted = interceptors.is_empty();
+        let context = (!intercepted).then(|| claim.context());
+        claim
+            .poll_run(|job, key, cx| {
+                if let Some(context) = context.as_ref().filter(|_| !std::mem::replace(&mut intercepted, true)) {
+                    interceptors.around(context, key);
+                }
+                job.poll_job(key, cx)
+            })
+            .await;
         // A worker that always has work must still yield, or the runtime and a kill would wait for it.
         consume_budget().await;
     }
-}
-
-async fn intercepted<J: ?Sized + Envelope>(
-    claim: Claim<'_, J>,
-    interceptors: &Interceptors,
-    poll: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
-) -> bool {
-    if interceptors.is_empty() {
-        return claim.poll_run(poll).await;
-    }
-    let (context, mut poll) = (claim.context(), poll);
-    interceptors.before(&context);
-    claim
-        .poll_run(|job, key, cx| {
-            let polled = poll(job, key, cx);
-            if let Poll::Ready(ran) = &polled {
-                interceptors.after(&context, ran.panicked());
-            }
-            polled
-        })
-        .await
 }
 
 /// A worker actor with a state of its own, for [`ActorPool`](crate::ActorPool). One value of this type serves all workers of the pool.
@@ -339,20 +327,28 @@ async fn handle<W: Worker>(
 ) -> bool {
     let context = claim.context();
     let Some(job) = claim.take() else { return claim.run(|_, _| Ran::NOTHING) };
-    // In place, not boxed; emptied before the outcome is written, as a future's end comes before its result is known.
-    // Within a future of ours, as for `start`.
+    interceptors.before(&context);
+    // In place, not boxed; emptied before the outcome is written, as a future's end comes before its result is known, and dropped
+    // before the claim, whose drop writes one. Within a future of ours, as for `start`.
     let mut running = pin!(Some(async { worker.handle(job, state, &context).await }));
-    intercepted(claim, interceptors, |cell, _key, cx| {
-        let Some(future) = running.as_mut().as_pin_mut() else { return Poll::Ready(cell.finish(Err(String::new()))) };
-        let polled = match catch(|| future.poll(cx)) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(output)) => Ok(output),
-            Err(caught) => Err(caught),
-        };
-        let dropped = catch(|| running.set(None));
-        Poll::Ready(cell.finish_caught(polled.and_then(|output| dropped.map(|()| output))))
+    let ran = poll_fn(|cx| {
+        claim.poll_once(cx, |cell, _key, cx| {
+            let Some(future) = running.as_mut().as_pin_mut() else {
+                return Poll::Ready(cell.finish(Err(String::new())));
+            };
+            let polled = match catch(|| future.poll(cx)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(output)) => Ok(output),
+                Err(caught) => Err(caught),
+            };
+            let dropped = catch(|| running.set(None));
+            let result = polled.and_then(|output| dropped.map(|()| output));
+            interceptors.after(&context, result.is_err());
+            Poll::Ready(cell.finish_caught(result))
+        })
     })
-    .await
+    .await;
+    claim.finish(ran)
 }
 
 /// Runs a future of the user's; a panic comes back as what it said.

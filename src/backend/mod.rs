@@ -14,7 +14,7 @@ use ractor::ActorCell;
 
 use crate::error::{BuildError, StartError};
 use crate::id::WorkerId;
-use crate::job::{Envelope, JobCell, JobContext, catch};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, catch};
 use crate::plane::WorkerContext;
 use crate::sync::Arc;
 
@@ -254,6 +254,14 @@ impl Interceptors {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Calls them before the job now, and after it when it has run and before its outcome is written: an outcome that is there is
+    /// to be had, however long an interceptor takes.
+    fn around(&self, job: &JobContext, key: &mut ClaimKey) {
+        self.before(job);
+        let (interceptors, job) = (self.clone(), job.clone());
+        key.at_end(move |panicked| interceptors.after(&job, panicked));
     }
 
     fn before(&self, job: &JobContext) {

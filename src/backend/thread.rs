@@ -192,10 +192,8 @@ impl Threads {
             } else {
                 let context = claim.context();
                 claim.run(|job, key| {
-                    self.interceptors.before(&context);
-                    let ran = job.call(key, &mut *state);
-                    self.interceptors.after(&context, ran.panicked());
-                    ran
+                    self.interceptors.around(&context, key);
+                    job.call(key, &mut *state)
                 })
             };
             if panicked && !self.keep_after_panic {

@@ -27,26 +27,40 @@ impl Port {
 
     /// From now on, signals go to `actor`; it gets those that waited.
     pub(super) fn connect(&self, actor: &ActorRef<PoolMessage>) {
+        // Until nothing waits, so that what is signalled meanwhile does not overtake it.
+        while let Some(waiting) = self.next_waiting(actor) {
+            waiting.into_iter().for_each(|signal| send(actor, signal));
+        }
+    }
+
+    /// What waits still; if nothing does, signals go to `actor` from now on.
+    fn next_waiting(&self, actor: &ActorRef<PoolMessage>) -> Option<Vec<Signal>> {
         let mut to = self.to.lock();
-        if let To::Nobody(waiting) = std::mem::replace(&mut *to, To::Actor(actor.clone())) {
-            for signal in waiting {
-                send(actor, signal);
+        match &mut *to {
+            To::Nobody(waiting) if !waiting.is_empty() => Some(std::mem::take(waiting)),
+            _ => {
+                *to = To::Actor(actor.clone());
+                None
             }
         }
     }
 }
 
+/// Under no lock: what an actor that is gone does not take may hold an error of the user's.
 fn send(actor: &ActorRef<PoolMessage>, signal: Signal) {
-    // An actor that is gone needs no signals: its end has closed the plane.
-    let _ = actor.cast(Command::Signal(signal).into());
+    // Its end has closed the plane, so it needs no signals.
+    if let Err(unsent) = actor.cast(Command::Signal(signal).into()) {
+        side::let_go(unsent);
+    }
 }
 
 impl ControlPort for Port {
     fn signal(&self, signal: Signal) {
-        match &mut *self.to.lock() {
-            To::Nobody(waiting) => waiting.push(signal),
-            To::Actor(actor) => send(actor, signal),
-        }
+        let actor = match &mut *self.to.lock() {
+            To::Nobody(waiting) => return waiting.push(signal),
+            To::Actor(actor) => actor.clone(),
+        };
+        send(&actor, signal);
     }
 
     fn discard(&self, garbage: Garbage) {

@@ -146,6 +146,11 @@ pub(super) fn discard(garbage: Garbage) {
     drops().run(Box::new(move || garbage.dispose()));
 }
 
+/// Drops something that may hold what is the user's.
+pub(super) fn let_go(held: impl Send + 'static) {
+    drops().run(Box::new(move || drop(held)));
+}
+
 /// A share in something of the user's. Wherever it is let go, a `Drop` that may run then runs on the side thread for drops.
 pub(crate) struct Aside<T: ?Sized + Send + Sync + 'static>(Option<Arc<T>>);
 
@@ -165,8 +170,7 @@ impl<T: ?Sized + Send + Sync + 'static> std::ops::Deref for Aside<T> {
 
 impl<T: ?Sized + Send + Sync + 'static> Drop for Aside<T> {
     fn drop(&mut self) {
-        let share = self.0.take();
-        drops().run(Box::new(move || drop(share)));
+        let_go(self.0.take());
     }
 }
 

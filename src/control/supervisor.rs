@@ -12,7 +12,7 @@ use super::port::Port;
 use super::resize::Settling;
 use super::restart::Questions;
 use super::shutdown::{AbortGuard, Answer, Ending};
-use super::side::Aside;
+use super::side::{self, Aside};
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
@@ -34,6 +34,16 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) events: Events,
     pub(crate) actor: OnceLock<ActorRef<PoolMessage>>,
     pub(super) port: Port,
+}
+
+impl<B: Backend> Drop for Shared<B> {
+    /// Jobs that were kept and never taken: whoever lets go of the plane, the timer for one, is not to run their drops.
+    fn drop(&mut self) {
+        let unstarted = self.plane.give_up_unstarted();
+        if !unstarted.is_empty() {
+            side::let_go(unstarted);
+        }
+    }
 }
 
 impl<J: ?Sized + Envelope> Timed for Plane<J> {
@@ -267,7 +277,8 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
             Command::Signal(Signal::Leaves) => {}
-            Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
+            Command::Signal(Signal::Quiet) => {}
+            Command::Signal(Signal::Tick) => self.note_reminder(),
             Command::Asked { worker, since } => self.on_asked(worker, since),
             Command::Decided { worker, decision } => self.on_decided(worker, decision),
             Command::ScaleAsked { round, since } => self.on_scale_asked(round, since),
@@ -296,6 +307,13 @@ impl<B: Backend> Supervision<B> {
         next = next.min(self.wind_down(now));
         self.note_health();
         self.remind(next);
+    }
+
+    /// A tick has come. One that was set before the earliest was leaves that one set, or each would set another for ever.
+    fn note_reminder(&mut self) {
+        if self.reminded <= self.now() {
+            self.reminded = Timestamp::NEVER;
+        }
     }
 
     /// Has a tick at `at`, unless an earlier one is set.

@@ -21,10 +21,33 @@ use crate::snapshot::Ended;
 use crate::sync::{Arc, UnsafeCell};
 
 /// The right to one job's payload. Held by the worker that claimed it, inside a [`Claim`](crate::Claim).
-#[derive(Debug)]
 pub struct ClaimKey {
     /// The cell's address: an identity, compared and never followed.
     cell: usize,
+    at_end: Option<AtEnd>,
+}
+
+/// Told whether the payload panicked.
+type AtEnd = Box<dyn FnOnce(bool) + Send>;
+
+impl ClaimKey {
+    /// Has `f` called once the payload has run and before its outcome is written, with whether it panicked: code of the user's, for
+    /// which no outcome waits that is neither to come nor to be had.
+    pub(crate) fn at_end(&mut self, f: impl FnOnce(bool) + Send + 'static) {
+        self.at_end = Some(Box::new(f));
+    }
+
+    fn ended(&mut self, panicked: bool) {
+        if let Some(f) = self.at_end.take() {
+            f(panicked);
+        }
+    }
+}
+
+impl std::fmt::Debug for ClaimKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClaimKey").finish_non_exhaustive()
+    }
 }
 
 /// The right, and the duty, to publish an outcome that was written.
@@ -228,8 +251,13 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
     ///
     /// If `key` belongs to another job.
     pub fn run(&self, key: &mut ClaimKey, f: impl FnOnce(P) -> T) -> Ran {
-        let Some(payload) = self.take(key) else { return Ran::NOTHING };
-        match catch(|| f(payload)) {
+        let Some(payload) = self.take(key) else {
+            key.ended(false);
+            return Ran::NOTHING;
+        };
+        let result = catch(|| f(payload));
+        key.ended(result.is_err());
+        match result {
             Ok(output) => Ran { panicked: false, settled: self.settle_output(output) },
             Err(caught) => self.panicked(caught),
         }
@@ -304,6 +332,7 @@ where
     /// If `key` belongs to another job.
     pub fn poll(&self, key: &mut ClaimKey, cx: &mut Context<'_>) -> Poll<Ran> {
         if self.is_over_unbegun(key) {
+            key.ended(false);
             return Poll::Ready(Ran::NOTHING);
         }
         let polled = self.with_payload(key, |mut payload| {
@@ -326,13 +355,14 @@ where
                 Err(caught)
             }
         };
+        key.ended(result.is_err());
         Poll::Ready(self.finish_caught(result))
     }
 }
 
 impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
     fn key(&self) -> ClaimKey {
-        ClaimKey { cell: self.identity() }
+        ClaimKey { cell: self.identity(), at_end: None }
     }
 
     fn settle_error(&self, error: JobError, only: Option<Owner>) -> Option<Settlement> {

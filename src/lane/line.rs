@@ -77,6 +77,10 @@ impl<T> Line<T> {
         older.or_else(|| self.entries.front())
     }
 
+    pub(crate) fn back(&self) -> Option<&T> {
+        self.entries.back()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.older.is_none()
     }

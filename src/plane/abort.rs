@@ -40,6 +40,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.unstarted.lock().get_or_insert_default();
     }
 
+    /// Nobody will come for what was kept, or for more of it.
+    pub(crate) fn give_up_unstarted(&self) -> Unstarted<J> {
+        self.unstarted.lock().take().unwrap_or_default()
+    }
+
     /// What was kept, with the right to the payloads; more may be kept yet.
     pub(crate) fn take_unstarted(&self) -> Unstarted<J> {
         self.unstarted.lock().as_mut().map(std::mem::take).unwrap_or_default()

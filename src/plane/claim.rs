@@ -3,9 +3,9 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use super::Plane;
 use super::company::Company;
 use super::turnover::{Spent, Turn, Turned};
+use super::{Plane, Rare};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, enter, settle_in};
@@ -184,7 +184,9 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
                     if self.cell.ready_at().is_none() {
                         self.plane.note_ready(&self.cell, now);
                     }
-                    self.turn(now, None);
+                    if let Some(rare) = self.turn(now, None) {
+                        self.plane.after_all(*rare);
+                    }
                 }
             }
         }
@@ -197,9 +199,10 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         let _ = self.poll_take(cx);
     }
 
-    fn turn(&mut self, now: Timestamp, spent: Option<Spent>) {
+    /// Finds the next job; what it gives is to be worked off by [`Plane::after_all`].
+    fn turn(&mut self, now: Timestamp, spent: Option<Spent>) -> Option<Box<Rare<J>>> {
         let looks = spent.is_none();
-        let Turned { turn, called, more } = self.plane.turnover(&self.cell, now, spent);
+        let Turned { turn, called, more, rare } = self.plane.turnover(&self.cell, now, spent);
         self.called = called;
         if looks {
             self.company.found(more);
@@ -212,6 +215,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             Turn::Wait => self.place = Place::Idle,
             Turn::Leave => self.place = Place::Left,
         }
+        rare
     }
 
     /// At most one worker of a pool spins before it parks: a park and a wake cost more than the next job's wait. True if it paid.
@@ -306,30 +310,36 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// # Cancel safety
     ///
     /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
-    pub async fn poll_run(self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
-        let ran = poll_fn(|cx| {
-            let WorkerContext { taken, key, current, cell, .. } = &mut *self.0;
-            let (Some(taken), Some(key)) = (taken, key) else {
-                return Poll::Ready(Ran::NOTHING);
-            };
-            if !cell.resume(taken.claim) {
-                // The pool was aborted, and this job's outcome says that it runs no more: the kill that follows drops it.
-                return Poll::Pending;
-            }
-            let entered = enter(current.take());
-            let polled = f(&taken.job, key, cx);
-            *current = entered.leave();
-            if polled.is_pending() {
-                cell.pause(taken.claim);
-            }
-            polled
-        })
-        .await;
+    pub async fn poll_run(mut self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
+        let ran = poll_fn(|cx| self.poll_once(cx, &mut f)).await;
         self.finish(ran)
     }
 
+    /// One poll of [`poll_run`](Self::poll_run), whose end is for [`finish`](Self::finish).
+    pub(crate) fn poll_once(
+        &mut self,
+        cx: &mut Context<'_>,
+        f: impl FnOnce(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
+    ) -> Poll<Ran> {
+        let WorkerContext { taken, key, current, cell, .. } = &mut *self.0;
+        let (Some(taken), Some(key)) = (taken, key) else {
+            return Poll::Ready(Ran::NOTHING);
+        };
+        if !cell.resume(taken.claim) {
+            // The pool was aborted, and this job's outcome says that it runs no more: the kill that follows drops it.
+            return Poll::Pending;
+        }
+        let entered = enter(current.take());
+        let polled = f(&taken.job, key, cx);
+        *current = entered.leave();
+        if polled.is_pending() {
+            cell.pause(taken.claim);
+        }
+        polled
+    }
+
     /// All bookkeeping, the next claim included, comes before the outcome is published.
-    fn finish(self, ran: Ran) -> bool {
+    pub(crate) fn finish(self, ran: Ran) -> bool {
         let Ran { panicked, settled } = ran;
         let worker = &mut *self.0;
         worker.key = None;
@@ -338,9 +348,12 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let settled = settled.or_else(|| worker.settle_lost(&taken));
         let (lane, since) = (taken.job.header().lane(), taken.since);
         let spent = Spent { lane, since, ended: settled.as_ref().map(|settled| settled.ended) };
-        worker.turn(worker.plane.clock.now(), Some(spent));
+        let rare = worker.turn(worker.plane.clock.now(), Some(spent));
         if let Some(settlement) = settled {
             taken.job.sealed().0.publish(settlement);
+        }
+        if let Some(rare) = rare {
+            worker.plane.after_all(*rare);
         }
         panicked
     }

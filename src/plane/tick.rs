@@ -278,7 +278,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             job.settle_error(error, Some(Owner::Worker))
         };
-        let Some(settlement) = settlement else { return };
+        let Some(settlement) = settlement else {
+            // It has ended, or its output, which nobody will read, is being dropped: code of the user's too, and no outcome to write.
+            if !job.header().is_done() {
+                self.port.signal(Signal::Overrun(Overrun { worker: cell.id, claim }));
+            }
+            return;
+        };
         self.count(settlement.ended);
         job.header().cancel();
         job.sealed().0.publish(settlement);

@@ -1,6 +1,6 @@
 //! The turnover: a worker gives back the seat of one job and takes the next, in one hold of the ready lock.
 
-use super::{After, Inbox, Plane, Ready};
+use super::{After, Inbox, Plane, Rare, Ready};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, LaneId};
 use crate::job::Envelope;
@@ -30,6 +30,8 @@ pub(super) struct Turned<J: ?Sized> {
     pub(super) called: bool,
     /// It left jobs in the queue.
     pub(super) more: bool,
+    /// What wakes others' tasks, or ends others' jobs: for after this job's outcome is published.
+    pub(super) rare: Option<Box<Rare<J>>>,
 }
 
 /// A job that its worker has just run to its end.
@@ -68,8 +70,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let more = ready.lanes.iter().any(|line| !line.is_empty());
         drop(ready);
         let called = after.wake.is_some();
+        let rare = after.rare.take();
         self.after(after);
-        Turned { turn, called, more }
+        Turned { turn, called, more, rare }
     }
 
     /// Counts a job that was run. Under the ready lock, so that plain stores are enough; before its outcome is published.
@@ -198,7 +201,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // ("adaptive LIFO": Maurer, "Fail at Scale", ACM Queue 13/8, 2015); the oldest leave when their time is over.
             // One that is dead does not count, it only stands there still.
             let is_pressed = |job: &Arc<J>| job.header().is_queued() && job.header().is_pressed(now);
-            let pressed = line.front().is_some_and(is_pressed);
+            let hurries = |job: &Arc<J>| job.header().deadline() != Timestamp::NEVER;
+            // One without a deadline can wait; and where each seat could take what is queued next, nothing has to be given up.
+            let overtakes = || line.back().is_some_and(hurries) && self.queued(lane.index()) > self.max();
+            let pressed = line.front().is_some_and(is_pressed) && overtakes();
             let Some(job) = (if pressed { line.pop_back() } else { line.pop() }) else { break };
             let header = job.header();
             if header.expires_at(state.spec.queue_limit) <= now {
