@@ -239,7 +239,8 @@ pub trait Interceptor: Send + Sync + 'static {
     /// The job begins now.
     fn before(&self, _job: &JobContext) {}
 
-    /// The job ended, and whether it panicked. Not called for a job whose worker was killed under it.
+    /// The job ended, and whether it panicked. Its outcome is not there yet, so that whoever waits for it sees what this did. Not called for a
+    /// job whose worker was killed under it.
     fn after(&self, _job: &JobContext, _panicked: bool) {}
 }
 

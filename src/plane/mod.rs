@@ -1,6 +1,6 @@
 //! The data plane: gate, lanes, slots and outcomes assembled. Passive: it owns no thread and knows no actor.
 //!
-//! Lock order: `ready`, then `inbox`, then a worker's cell. What each guards: DESIGN.md, section 1.
+//! Lock order: `ready`, then `inbox` and a worker's cell, of which `ready` decides who takes both. What each guards: DESIGN.md, section 1.
 
 mod abort;
 mod admit;

@@ -255,7 +255,7 @@ impl<W: Worker> ActorPool<W> {
         self.try_submit_at(job, &PLAIN, Location::caller())
     }
 
-    /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began, in their order.
+    /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began, each lane's in their order.
     ///
     /// Their handles answer [`JobError::NotStarted`](crate::JobError::NotStarted) all the same.
     ///

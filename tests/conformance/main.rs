@@ -43,6 +43,8 @@ mod visibility;
 #[cfg(feature = "testing")]
 mod autoscale;
 #[cfg(feature = "testing")]
+mod blocking_user_code;
+#[cfg(feature = "testing")]
 mod clocked;
 #[cfg(feature = "testing")]
 mod endings;

@@ -33,6 +33,12 @@ impl Gate {
         self.0.opened.notify_all();
     }
 
+    /// Holds the calling thread until it is opened.
+    #[cfg(feature = "testing")]
+    pub(crate) fn block(&self) {
+        self.0.block(|| false);
+    }
+
     /// How many jobs have come to it, whether or not they have passed.
     pub(crate) fn entered(&self) -> usize {
         self.0.entered.load(Ordering::Acquire)

@@ -24,6 +24,7 @@ conform! {
     the_run_limit_takes_the_worker_of_a_job_that_does_not_listen,
     the_deadline_stands_over_the_wait_at_the_gate,
     the_deadline_stands_over_queue_and_run,
+    a_job_whose_deadline_is_near_is_overtaken_by_none_that_can_wait,
     the_control_limit_ends_the_wait_for_a_reply,
 }
 
@@ -54,6 +55,28 @@ fn telltale() -> (Task, Arc<AtomicBool>) {
         0
     });
     (task, ran)
+}
+
+/// The newest goes first only where more work with deadlines comes than fits; otherwise who came first is first.
+fn a_job_whose_deadline_is_near_is_overtaken_by_none_that_can_wait<S: Subject>() {
+    let (pool, clock) = clocked::<S>("near-deadline", 1, Lane::new("default"));
+    let (held, near) = (Gate::new(), Gate::new());
+    let holds = hold::<S>(&pool, &held, 1);
+    let hurries = put_with::<S>(&pool, JobOptions::new().deadline_in(SECOND), Task::deaf(&near));
+    clock.advance(SECOND - MILLI);
+    let (can_wait, overtook) = telltale();
+    let can_wait = put::<S>(&pool, can_wait);
+    let also_hurries = put_with::<S>(&pool, JobOptions::new().deadline_in(SECOND * 9), Task::value(3));
+    // More than one is queued for the one seat, but the newest of those who can wait is no reason to pass the first one over.
+    also_hurries.cancel();
+    assert!(matches!(soon(also_hurries), Err(JobError::Cancelled(_))));
+    held.open();
+    holds.into_iter().for_each(|job| assert_eq!(soon(job).unwrap(), 0));
+    until("it runs in time", || near.entered() == 1);
+    assert!(!overtook.load(Ordering::Acquire), "the one without a deadline has waited");
+    near.open();
+    assert_eq!((soon(hurries).unwrap(), soon(can_wait).unwrap()), (0, 0));
+    at_rest(&pool);
 }
 
 /// The error explains the wait: how full the pool was, and who had held a worker for longest, since when, from which line.

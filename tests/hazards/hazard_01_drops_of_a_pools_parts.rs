@@ -9,6 +9,8 @@ use millpond::{
     ThreadPool, TimeLimit, Timestamp, Worker,
 };
 
+use parking_lot::Mutex;
+
 use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
 use crate::latch::{Latch, Meter, OnDrop};
 use crate::patience::{CONTROL_LIMIT, eventually, within};
@@ -97,6 +99,46 @@ fn an_initializers_drop_blocks() {
         Ok(())
     });
     drop(builder.build().expect("the configuration is sound"));
+    part.harms_nobody();
+}
+
+/// An error of the user's, with a drop of its own.
+struct Fault(#[expect(dead_code, reason = "it is there to be dropped")] Blocks);
+
+impl std::fmt::Debug for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fault")
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it was in vain")
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The pool is gone when a start fails: nobody is left to take the error, and whoever drops it holds up no other pool.
+#[test]
+fn the_drop_of_an_error_that_comes_too_late_blocks() {
+    let ground = Ground::new();
+    let part = Part::new(&ground);
+    let (hold, starting, fault) = (ground.latch(), Meter::default(), Mutex::new(Some(part.take())));
+    let (held, begun) = (hold.clone(), starting.clone());
+    let builder = ThreadPool::builder("h01-late-error").limits(Limits::fixed(1)).initializer(move |_| {
+        let _begun = begun.enter();
+        held.block();
+        let fault = fault.lock().take().expect("one worker is started");
+        Err::<(), _>(StartError::failed(Fault(fault)))
+    });
+    let pool = builder.build().expect("the configuration is sound");
+    eventually("it starts", || starting.inside() == 1);
+    let mut events = pool.events();
+    pool.abort();
+    // The actor has ended when its events have: what the worker signals finds nobody.
+    while events.next_blocking().is_some() {}
+    hold.open();
     part.harms_nobody();
 }
 
