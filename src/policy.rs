@@ -11,13 +11,17 @@ use crate::sync::{Arc, Timestamp};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Exit {
-    /// It was told to stop, by a shrink, a stop or a shutdown, and did.
+    /// It left by itself, in good order: [`WorkerContext::finish`](crate::WorkerContext::finish).
+    Finished,
+    /// It was told to leave, by a shrink or a shutdown, and did.
     Retired,
+    /// Rung *stop* of a ladder: it was told to leave after its job, and did. With who asked.
+    Stopped(Arc<str>),
     /// It had idled for longer than the idle timeout.
     IdleTimeout,
     /// A job panicked and left its state suspect.
     Panicked,
-    /// It was killed, with who asked.
+    /// Rung *kill* of a ladder, with who asked.
     Killed(Arc<str>),
     /// It never came up.
     FailedToStart(Arc<StartError>),
@@ -37,7 +41,9 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Finished => f.write_str("finished"),
             Self::Retired => f.write_str("retired"),
+            Self::Stopped(by) => write!(f, "stopped: {by}"),
             Self::IdleTimeout => f.write_str("idle for too long"),
             Self::Panicked => f.write_str("panicked"),
             Self::Killed(by) => write!(f, "killed: {by}"),

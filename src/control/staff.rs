@@ -152,6 +152,9 @@ impl<B: Backend> Supervision<B> {
 
     /// An incarnation is gone. The one place where its slot learns of it, unless it had been abandoned before.
     pub(super) fn on_exit(&mut self, worker: WorkerId, exit: Exit) {
+        if self.host_gone {
+            return;
+        }
         let exit = self.refusal_of(worker).unwrap_or(exit);
         let employed = self.employed.remove(&worker);
         if let Some(Employed { actor: Some(keeper), kept: true, .. }) = &employed {
@@ -180,11 +183,12 @@ impl<B: Backend> Supervision<B> {
         }
         tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker cannot be made to end: it is abandoned");
         self.tell(PoolEvent::WorkerAbandoned { worker });
-        let failure = self.plane().cell(worker).and_then(|cell| cell.take_failure());
-        let exit = match failure {
-            Some(error) => Exit::FailedToStart(Arc::new(error)),
-            None => Exit::Killed(Arc::from("abandoned")),
-        };
+        let exit = self.plane().cell(worker).and_then(|cell| match cell.take_failure() {
+            Some(error) => Some(Exit::FailedToStart(Arc::new(error))),
+            // Why it was to leave stands: one that panicked, and then hangs in the drop of its state, had a fault all the same.
+            None => cell.lock().leave.clone(),
+        });
+        let exit = exit.unwrap_or_else(|| Exit::Killed(Arc::from("abandoned")));
         self.vacate_slot(worker, exit);
         self.staff();
     }
@@ -207,6 +211,9 @@ impl<B: Backend> Supervision<B> {
             return;
         }
         slot.state = SlotState::Vacant;
+        if let Exit::RuntimeGone = exit {
+            return self.on_host_gone();
+        }
         if !exit.is_fault() {
             return;
         }

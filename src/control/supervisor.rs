@@ -22,7 +22,7 @@ use crate::gate::Gate;
 use crate::id::WorkerId;
 use crate::job::Envelope;
 use crate::plane::{Plane, Signal};
-use crate::policy::{RestartPolicy, SlotBackoff};
+use crate::policy::{Exit, RestartPolicy, SlotBackoff};
 use crate::snapshot::{Health, WorkerState};
 use crate::sync::{Arc, Mutex, OnceLock, Ticks, Timestamp};
 
@@ -107,6 +107,8 @@ pub(super) struct Supervision<B: Backend> {
     /// Given when the actor has stopped, or with this when it is dropped.
     pub(super) answer: Option<Answer>,
     pub(super) escalated: Option<Arc<str>>,
+    /// The pool ends with its workers' runtime, and each of them was told of.
+    pub(super) host_gone: bool,
     reminded: Timestamp,
     health: Health,
 }
@@ -208,6 +210,7 @@ impl<B: Backend> Supervision<B> {
             ending: None,
             answer: None,
             escalated: None,
+            host_gone: false,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,
         }
@@ -313,10 +316,17 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    fn on_host_gone(&mut self) {
+    /// Whoever finds that out first: the watch, or a worker that went with it. No worker is started from here on.
+    pub(super) fn on_host_gone(&mut self) {
+        if std::mem::replace(&mut self.host_gone, true) {
+            return;
+        }
         tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
         let by = Arc::from("the runtime of its worker is gone");
         self.shared.abort(CloseReason::RuntimeGone, &by, || ());
+        for worker in self.employed.keys() {
+            self.tell(PoolEvent::WorkerGone { worker: *worker, exit: Exit::RuntimeGone });
+        }
         self.tell(PoolEvent::Gate("closed"));
         self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
     }

@@ -27,6 +27,7 @@ mod attach;
 mod eager_panics;
 mod escalation;
 mod events;
+mod exits;
 mod extension;
 mod ladder;
 mod lane_room;
