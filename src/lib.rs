@@ -81,7 +81,7 @@ pub use {
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
     Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, LongestAbandoned,
-    Saturation, Scene, Snapshot, WorkerRow, WorkerState,
+    Saturation, Scene, Shortage, Snapshot, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {

@@ -65,7 +65,7 @@ pub enum PoolEvent {
     },
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
-    /// The pool's health changed.
+    /// The pool's health changed: how bad it is, or why.
     Health(Health),
     /// This reader was too slow: as many events before the next one are gone.
     Missed(u64),

@@ -12,7 +12,7 @@ use crate::id::WorkerId;
 use crate::job::catch;
 use crate::plane::{Overrun, WorkerContext};
 use crate::policy::{Exit, SlotHistory};
-use crate::snapshot::WorkerState;
+use crate::snapshot::{Shortage, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
 /// A lasting position for a worker.
@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub(super) history: Option<SlotHistory>,
     /// Why the backend refused the latest incarnation, until its exit is told.
     refusal: Option<StartError>,
+    /// Its latest fault was a start that failed.
+    refused: bool,
     pub(super) state: SlotState,
 }
 
@@ -107,6 +109,7 @@ impl<B: Backend> Supervision<B> {
             Err(error) => {
                 let slot = &mut self.slots[index];
                 slot.refusal = Some(error);
+                slot.refused = true;
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
                 slot.state = SlotState::Deciding;
                 self.update_cooling();
@@ -223,16 +226,29 @@ impl<B: Backend> Supervision<B> {
             (history.worker, history.started_at, history.ready_at) = (worker, slot.started_at, None);
         }
         slot.history = Some(history);
+        slot.refused = matches!(exit, Exit::FailedToStart(_));
         slot.state = SlotState::Deciding;
         self.ask(worker, exit, now);
     }
 
-    /// Tells the plane how many seats cannot be filled.
+    /// Tells the plane how many seats cannot be filled, and why.
     pub(super) fn update_cooling(&self) {
-        let max = self.plane().max();
-        let unavailable = |slot: &&Slot| matches!(slot.state, SlotState::Waiting(_) | SlotState::Deciding);
-        let cooling = self.slots.iter().take(max).filter(unavailable).count();
-        self.plane().set_cooling(cooling);
+        let (mut why, mut next_try) = (Shortage::default(), Timestamp::NEVER);
+        for slot in self.slots.iter().take(self.plane().max()) {
+            match slot.state {
+                SlotState::Vacant | SlotState::Filled => continue,
+                SlotState::Waiting(Timestamp::NEVER) => why.given_up += 1,
+                SlotState::Waiting(_) | SlotState::Deciding if slot.refused => why.refused += 1,
+                SlotState::Waiting(_) | SlotState::Deciding => why.cooling += 1,
+            }
+            if let SlotState::Waiting(until) = slot.state {
+                next_try = next_try.min(until);
+            }
+        }
+        why.next_try = (next_try < Timestamp::NEVER).then_some(next_try);
+        let empty = why.cooling + why.refused + why.given_up;
+        self.plane().note_shortage(why);
+        self.plane().set_cooling(empty);
     }
 
     /// Workers above `min` that idled for too long leave. Says when to look again.

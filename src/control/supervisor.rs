@@ -349,9 +349,9 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn note_health(&mut self) {
-        let health = self.plane().health();
-        if health != self.health {
-            self.health = health;
+        let health = self.plane().note_health(self.now());
+        if health.differs(&self.health) {
+            self.health = health.clone();
             self.tell(PoolEvent::Health(health));
         }
     }

@@ -35,7 +35,7 @@ fn never_leaves_the_slot_empty_and_the_rest_at_work() -> Outcome {
     let (worker, restart) = decision(&mut events).expect("the pool lives");
     assert_eq!(restart, Restart::Never);
     assert_eq!(pool.submit_blocking(|| 6 * 7)?.join()?, 42);
-    assert_eq!(pool.snapshot().health, Health::Degraded { missing: 1 });
+    assert!(matches!(pool.snapshot().health, Health::Degraded { missing: 1, .. }));
     assert!(pool.inventory_now().workers.iter().all(|row| row.worker.slot != worker.slot));
     Ok(())
 }

@@ -48,6 +48,8 @@ mod endings;
 #[cfg(feature = "testing")]
 mod gate_order;
 #[cfg(feature = "testing")]
+mod health;
+#[cfg(feature = "testing")]
 mod leaving;
 #[cfg(feature = "testing")]
 mod policies;
