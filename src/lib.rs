@@ -75,7 +75,7 @@ pub use backend::{
 pub use {
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
-    policy::{Exit, Restart, RestartPolicy, SlotHistory, jitter},
+    policy::{Exit, PoolHistory, Restart, RestartPolicy, SlotHistory, jitter},
 };
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------

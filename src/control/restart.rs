@@ -12,7 +12,7 @@ use super::supervisor::Supervision;
 use crate::backend::Backend;
 use crate::id::WorkerId;
 use crate::job::catch;
-use crate::policy::{Exit, Restart, RestartPolicy, SlotBackoff, SlotHistory};
+use crate::policy::{Exit, PoolHistory, Restart, RestartPolicy, SlotBackoff, SlotHistory};
 use crate::sync::{Arc, Timestamp};
 
 /// How long a restart policy may think, from the moment when it is asked.
@@ -25,6 +25,10 @@ const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Questions {
     waiting: VecDeque<Question>,
     out: Option<Out>,
+    /// The faults of all slots.
+    pool: PoolHistory,
+    /// How many there have been.
+    faults: u64,
 }
 
 /// A worker ended by a fault, at that time.
@@ -32,6 +36,8 @@ struct Question {
     worker: WorkerId,
     exit: Exit,
     at: Timestamp,
+    /// The pool's how manieth fault it was.
+    number: u64,
 }
 
 /// The question that was put last and has no answer yet.
@@ -44,7 +50,10 @@ struct Out {
 impl<B: Backend> Supervision<B> {
     /// Has the policy asked about a slot, which is `Deciding` until then.
     pub(super) fn ask(&mut self, worker: WorkerId, exit: Exit, at: Timestamp) {
-        self.questions.waiting.push_back(Question { worker, exit, at });
+        let questions = &mut self.questions;
+        questions.pool.fault(at);
+        questions.faults += 1;
+        questions.waiting.push_back(Question { worker, exit, at, number: questions.faults });
         self.ask_next();
     }
 
@@ -52,9 +61,10 @@ impl<B: Backend> Supervision<B> {
         if self.questions.out.is_some() {
             return;
         }
-        let Some(Question { worker, exit, at }) = self.questions.waiting.pop_front() else { return };
+        let Some(Question { worker, exit, at, number }) = self.questions.waiting.pop_front() else { return };
         let history = self.slots.get(worker.slot as usize).and_then(|slot| slot.history.clone());
         let mut history = history.unwrap_or_else(|| SlotHistory::new(worker, at));
+        history.pool = self.pool_at(worker, number);
         self.questions.out = Some(Out { worker, until: Timestamp::NEVER });
         let (policy, myself, clock) = (self.policy.clone(), self.myself.clone(), self.plane().clock.clone());
         let plane = Arc::downgrade(&self.shared.plane);
@@ -71,6 +81,15 @@ impl<B: Backend> Supervision<B> {
             let decision = decision.map_err(|caught| caught.message);
             let _ = myself.cast(Command::Decided { worker, decision }.into());
         });
+    }
+
+    /// The pool, as it was at the fault of this number.
+    fn pool_at(&self, worker: WorkerId, number: u64) -> PoolHistory {
+        let later = usize::try_from(self.questions.faults - number).unwrap_or(usize::MAX);
+        let (slot, slots) = (worker.slot as usize, self.plane().max());
+        let others = self.slots.iter().take(slots).enumerate().filter(|(other, _)| *other != slot);
+        let empty = others.filter(|(_, slot)| slot.is_empty()).count();
+        PoolHistory { slots, empty, ..self.questions.pool.before(later) }
     }
 
     /// A side thread has come to the question about `worker`.
@@ -93,7 +112,8 @@ impl<B: Backend> Supervision<B> {
                 _ => Ok(decision),
             });
         match sane {
-            Ok((restart, history)) => {
+            Ok((restart, mut history)) => {
+                history.pool = PoolHistory::default();
                 self.slots[worker.slot as usize].history = Some(history);
                 self.decide(worker, restart);
             }
@@ -119,6 +139,9 @@ impl<B: Backend> Supervision<B> {
         self.tell(PoolEvent::RestartDecided { worker, restart: restart.clone() });
         let slot = &mut self.slots[worker.slot as usize];
         slot.restarts = slot.restarts.saturating_add(1);
+        if let Some(history) = &mut slot.history {
+            history.decided(&restart);
+        }
         slot.state = match restart {
             Restart::After(Duration::ZERO) => SlotState::Vacant,
             Restart::After(delay) | Restart::CoolDown(delay) => SlotState::Waiting(now.after(delay)),

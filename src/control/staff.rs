@@ -44,6 +44,13 @@ pub(super) enum SlotState {
     Waiting(Timestamp),
 }
 
+impl Slot {
+    /// It has no worker after a fault, for now or for good.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.state, SlotState::Waiting(_) | SlotState::Deciding)
+    }
+}
+
 /// A worker as the supervisor knows it.
 pub(super) struct Employed {
     pub(super) control: Arc<dyn WorkerControl>,

@@ -8,8 +8,9 @@
 //! | [`Never`] | leaves its slot empty | never |
 //! | [`OneForOne`] | is restarted at once | past so many failures of the whole pool within a period |
 //! | [`Backoff`] | is restarted after a delay that grows with its slot's streak of failures | never |
+//! | [`Breaker`] | is restarted; after too many failures in a row its slot cools off, and then one worker is tried as a probe | never |
 //!
-//! Without one, a pool backs off and keeps a budget for each slot on its own, which suits most.
+//! Without one, a pool backs off, keeps a budget for each slot on its own, and cools a slot down that is out of it, which suits most.
 //!
 //! ```
 //! use millpond::{Limits, ThreadPool};
@@ -27,4 +28,4 @@
 
 mod restart;
 
-pub use restart::{Backoff, Never, OneForOne};
+pub use restart::{Backoff, Breaker, Never, OneForOne};

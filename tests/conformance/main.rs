@@ -50,6 +50,8 @@ mod gate_order;
 #[cfg(feature = "testing")]
 mod health;
 #[cfg(feature = "testing")]
+mod histories;
+#[cfg(feature = "testing")]
 mod leaving;
 #[cfg(feature = "testing")]
 mod policies;
