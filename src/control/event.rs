@@ -44,6 +44,8 @@ pub enum PoolEvent {
         /// The decision.
         restart: Restart,
     },
+    /// Another restart policy is in force, because somebody said so.
+    RestartPolicySet,
     /// A policy panicked, hung or answered nonsense, and was replaced by the default.
     PolicyReplaced {
         /// What it did.

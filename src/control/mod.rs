@@ -14,6 +14,7 @@ mod shutdown;
 mod side;
 mod staff;
 mod supervisor;
+mod swap;
 mod target;
 mod terminate;
 mod timer;
@@ -23,6 +24,7 @@ pub use message::PoolMessage;
 pub use reaper::{Orphan, orphans};
 pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
 pub use supervisor::PoolSupervisor;
+pub use swap::NewRestartPolicy;
 pub use target::{Ladder, Select, Target, Targets};
 
 pub(crate) use message::{Attached, Command};

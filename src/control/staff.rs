@@ -5,6 +5,7 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId};
 
 use super::event::PoolEvent;
+use super::restart::Fault;
 use super::supervisor::Supervision;
 use crate::backend::{Backend, WorkerControl};
 use crate::error::StartError;
@@ -28,6 +29,8 @@ pub(super) struct Slot {
     refusal: Option<StartError>,
     /// Its latest fault was a start that failed.
     refused: bool,
+    /// Its latest fault, about which was decided.
+    pub(super) fault: Option<Fault>,
     pub(super) state: SlotState,
 }
 

@@ -57,7 +57,8 @@ impl<J: ?Sized + Envelope> Timed for Plane<J> {
 /// under the same parent and runs it on millpond's control thread.
 pub struct PoolSupervisor<B: Backend> {
     pub(crate) shared: Aside<Shared<B>>,
-    policy: Aside<dyn RestartPolicy>,
+    /// Until it starts: another may take its place then.
+    policy: Mutex<Option<Aside<dyn RestartPolicy>>>,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
     /// whoever waits for a reply would wait until the parent gets to it.
     _guard: AbortGuard<B>,
@@ -85,6 +86,7 @@ impl<B: Backend> PoolSupervisor<B> {
         });
         let _guard = AbortGuard(Aside::new(shared.clone()));
         let policy = Aside::new(policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())));
+        let policy = Mutex::new(Some(policy));
         Self { shared: Aside::new(shared), policy, _guard, supervision: Mutex::new(None), watch: Mutex::new(None) }
     }
 }
@@ -137,7 +139,8 @@ impl<B: Backend> PoolSupervisor<B> {
             *self.watch.lock() = Some(Watch(watch.abort_handle()));
         }
         let _ = myself.cast(Command::Begin.into());
-        *self.supervision.lock() = Some(Supervision::new(self.shared.clone(), myself, self.policy.clone()));
+        let policy = self.policy.lock().take().unwrap_or_else(|| Aside::new(Arc::new(SlotBackoff::default())));
+        *self.supervision.lock() = Some(Supervision::new(self.shared.clone(), myself, policy));
         Ok(())
     }
 
@@ -195,11 +198,11 @@ impl<B: Backend> PoolSupervisor<B> {
 }
 
 impl<B: Backend> Supervision<B> {
-    fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Arc<dyn RestartPolicy>) -> Self {
+    fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Aside<dyn RestartPolicy>) -> Self {
         Self {
             shared: Aside::new(shared),
             myself,
-            policy: Aside::new(policy),
+            policy,
             slots: Vec::new(),
             questions: Questions::default(),
             employed: HashMap::new(),
@@ -234,6 +237,7 @@ impl<B: Backend> Supervision<B> {
             PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
             PoolMessage::Drain(reply) => self.drain(reply),
             PoolMessage::Terminate(targets, ladder, reply) => self.terminate(targets, &ladder, reply),
+            PoolMessage::SetRestartPolicy(policy, reply) => drop(reply.send(self.set_restart_policy(policy))),
             PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
             PoolMessage::Internal(Internal(command)) => self.command(command),
         }
@@ -249,8 +253,8 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
             Command::Signal(Signal::Leaves) => {}
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
-            Command::Asked { worker, since } => self.on_asked(worker, since),
-            Command::Decided { worker, decision } => self.on_decided(worker, decision),
+            Command::Asked { question, since } => self.on_asked(question, since),
+            Command::Decided { question, decision } => self.on_decided(question, decision),
             Command::HostGone => self.on_host_gone(),
             Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
             Command::Attach(reply) => {

@@ -62,4 +62,6 @@ mod scripted;
 #[cfg(feature = "testing")]
 mod scripted_escalation;
 #[cfg(feature = "testing")]
+mod swap;
+#[cfg(feature = "testing")]
 mod time_limits;
