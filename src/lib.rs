@@ -53,7 +53,7 @@ pub use {
     builder::PoolBuilder,
     control::{Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
-    pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
+    pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
     config::{ConfigError, Lane, Limits, WhenFull},

@@ -24,6 +24,7 @@ mod third_party;
 mod abort;
 mod admission;
 mod attach;
+mod by_name;
 mod eager_panics;
 mod escalation;
 mod events;
