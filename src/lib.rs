@@ -52,9 +52,9 @@ pub mod testing;
 pub use {
     backend::Worker,
     builder::PoolBuilder,
-    control::{Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
+    control::{Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
-    pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
+    pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
     config::{ConfigError, Lane, Limits, WhenFull},
@@ -77,13 +77,13 @@ pub use {
     autoscale::Autoscaler,
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
-    policy::{Exit, Restart, RestartPolicy, SlotHistory, jitter},
+    policy::{Exit, PoolHistory, Restart, RestartPolicy, SlotHistory, jitter},
 };
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
     Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, LongestAbandoned,
-    Saturation, Scene, Snapshot, WorkerRow, WorkerState,
+    Saturation, Scene, Shortage, Snapshot, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {

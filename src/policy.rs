@@ -1,5 +1,9 @@
 //! Contracts of what decides: pure, given `now`. Core has one sane default of each; `millpond-supervisors` has more.
 
+mod history;
+
+pub use history::{PoolHistory, SlotHistory};
+
 use std::fmt;
 use std::time::Duration;
 
@@ -11,13 +15,17 @@ use crate::sync::{Arc, Timestamp};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Exit {
-    /// It was told to stop, by a shrink, a stop or a shutdown, and did.
+    /// It left by itself, in good order: [`WorkerContext::finish`](crate::WorkerContext::finish).
+    Finished,
+    /// It was told to leave, by a shrink or a shutdown, and did.
     Retired,
+    /// Rung *stop* of a ladder: it was told to leave after its job, and did. With who asked.
+    Stopped(Arc<str>),
     /// It had idled for longer than the idle timeout.
     IdleTimeout,
     /// A job panicked and left its state suspect.
     Panicked,
-    /// It was killed, with who asked.
+    /// Rung *kill* of a ladder, with who asked.
     Killed(Arc<str>),
     /// It never came up.
     FailedToStart(Arc<StartError>),
@@ -37,7 +45,9 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Finished => f.write_str("finished"),
             Self::Retired => f.write_str("retired"),
+            Self::Stopped(by) => write!(f, "stopped: {by}"),
             Self::IdleTimeout => f.write_str("idle for too long"),
             Self::Panicked => f.write_str("panicked"),
             Self::Killed(by) => write!(f, "killed: {by}"),
@@ -48,54 +58,15 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What a slot has been through: all that a restart policy knows beside `now` and the exit.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SlotHistory {
-    /// The incarnation that ended.
-    pub worker: WorkerId,
-    /// When it was started.
-    pub started_at: Timestamp,
-    /// When it became ready; `None` if it never was.
-    pub ready_at: Option<Timestamp>,
-    /// Moments of the slot's latest faults, this one last; at most [`SlotHistory::KEPT`].
-    pub faults: Vec<Timestamp>,
-    /// Faults since the slot was last healthy for as long as [`RestartPolicy::healthy_after`], this one included.
-    pub streak: u32,
-}
-
-impl SlotHistory {
-    /// How many moments of faults are kept.
-    pub const KEPT: usize = 64;
-
-    /// The history of a slot whose incarnation just ended. For tests of policies.
-    pub fn new(worker: WorkerId, started_at: Timestamp) -> Self {
-        Self { worker, started_at, ready_at: None, faults: Vec::new(), streak: 0 }
-    }
-
-    /// Records a fault at `now`; the streak begins anew if the incarnation had been up for `healthy_after`.
-    pub fn fault(&mut self, now: Timestamp, healthy_after: Duration) {
-        let healthy = self.ready_at.is_some_and(|ready| now.since(ready) >= healthy_after);
-        self.streak = if healthy { 1 } else { self.streak.saturating_add(1) };
-        if self.faults.len() == Self::KEPT {
-            self.faults.remove(0);
-        }
-        self.faults.push(now);
-    }
-
-    /// Faults within the last `window`.
-    pub fn faults_within(&self, now: Timestamp, window: Duration) -> usize {
-        self.faults.iter().filter(|&&at| now.since(at) <= window).count()
-    }
-}
-
 /// What becomes of a slot whose worker ended by a fault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Restart {
     /// A new incarnation after this long. Zero: at once.
     After(Duration),
-    /// The slot is out of budget: it stays empty this long, and the pool is degraded meanwhile.
+    /// The slot is out of budget: it stays empty this long, and the pool is degraded meanwhile. Then one incarnation is tried as a probe: up
+    /// for [`RestartPolicy::healthy_after`], the slot is back; what a fault before that costs is the policy's to say, who finds the
+    /// slot's [`cool_downs`](SlotHistory::cool_downs) counted.
     CoolDown(Duration),
     /// The slot stays empty for good, and the pool is degraded.
     Never,
@@ -112,7 +83,7 @@ pub trait RestartPolicy: Send + Sync + 'static {
     /// What to do about `exit` of the slot with this history, at `now`.
     fn decide(&self, now: Timestamp, slot: &SlotHistory, exit: &Exit) -> Restart;
 
-    /// How long an incarnation has to be up for its slot's streak of faults to begin anew.
+    /// How long an incarnation has to be up for its slot's streak of faults to begin anew, and for a probe to have succeeded.
     fn healthy_after(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -126,12 +97,14 @@ pub(crate) struct SlotBackoff {
     pub(crate) base: Duration,
     /// The longest delay.
     pub(crate) cap: Duration,
-    /// Faults that a slot may have within `window`.
+    /// Faults in a row that a slot may have within `window`.
     pub(crate) budget: usize,
     /// The window of the budget.
     pub(crate) window: Duration,
-    /// How long a slot out of budget stays empty.
+    /// How long a slot out of budget stays empty the first time; doubled with each probe that fails.
     pub(crate) cool_down: Duration,
+    /// The longest that it stays empty.
+    pub(crate) longest_cool_down: Duration,
 }
 
 impl Default for SlotBackoff {
@@ -142,14 +115,17 @@ impl Default for SlotBackoff {
             budget: 20,
             window: Duration::from_secs(60),
             cool_down: Duration::from_secs(30),
+            longest_cool_down: Duration::from_secs(300),
         }
     }
 }
 
 impl RestartPolicy for SlotBackoff {
     fn decide(&self, now: Timestamp, slot: &SlotHistory, _exit: &Exit) -> Restart {
-        if slot.faults_within(now, self.window) > self.budget {
-            return Restart::CoolDown(self.cool_down);
+        let spent = slot.faults_within(now, self.window) > self.budget && slot.streak as usize > self.budget;
+        if spent || slot.is_probe() {
+            let delay = self.cool_down.saturating_mul(1 << slot.cool_downs.min(20)).min(self.longest_cool_down);
+            return Restart::CoolDown(delay.mul_f64(jitter(slot.worker, slot.streak)));
         }
         // The first fault of a streak is replaced at once: one crash is no pattern.
         let Some(doublings) = slot.streak.checked_sub(2) else { return Restart::After(Duration::ZERO) };
@@ -200,14 +176,30 @@ mod tests {
         assert_eq!(policy.decide(now, &slot, &Exit::Lost), Restart::After(Duration::ZERO));
     }
 
+    /// Out of budget it cools down; each probe that fails makes that longer, and one that is up for long enough ends it.
     #[test]
-    fn a_slot_out_of_budget_cools_down() {
+    fn a_slot_out_of_budget_cools_down_for_longer_each_time_until_a_probe_is_healthy() {
         let policy = SlotBackoff::default();
-        let now = Timestamp::from_nanos(1);
+        let mut now = Timestamp::from_nanos(1);
         let mut slot = SlotHistory::new(WORKER, now);
-        for _ in 0..=policy.budget {
+        let fault = |slot: &mut SlotHistory, now| {
             slot.fault(now, policy.healthy_after());
+            let restart = policy.decide(now, slot, &Exit::Lost);
+            slot.decided(&restart);
+            restart
+        };
+        for _ in 0..policy.budget {
+            assert!(matches!(fault(&mut slot, now), Restart::After(_)));
         }
-        assert_eq!(policy.decide(now, &slot, &Exit::Lost), Restart::CoolDown(policy.cool_down));
+        let mut longest = policy.cool_down;
+        for _ in 0..6 {
+            let Restart::CoolDown(delay) = fault(&mut slot, now) else { panic!("it is out of budget, or was a probe") };
+            assert!((longest / 2..=longest).contains(&delay), "{delay:?} of {longest:?}");
+            longest = (longest * 2).min(policy.longest_cool_down);
+            now = now.after(delay);
+            slot.ready_at = Some(now);
+        }
+        now = now.after(policy.healthy_after());
+        assert_eq!(fault(&mut slot, now), Restart::After(Duration::ZERO));
     }
 }

@@ -17,8 +17,10 @@ use super::{
 use crate::error::{BuildError, StartError};
 use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch};
 use crate::plane::{Claim, WorkerContext};
+use crate::policy::Exit;
+use crate::slot::Cell;
 use crate::snapshot::Facts;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 type Routine = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -100,9 +102,38 @@ impl Host {
         Ok(actor)
     }
 
+    fn hosted(&self, cell: &Arc<Cell>) -> Hosted {
+        Hosted { runtime: self.runtime.clone(), cell: cell.clone() }
+    }
+
     fn blocks(&self) -> bool {
         self.runtime.as_ref().map_or_else(host::on_current_thread_runtime, host::blocks)
     }
+}
+
+/// Stands beside a worker's context: if both are dropped because the runtime goes, the exit says so.
+struct Hosted {
+    runtime: Option<Handle>,
+    cell: Arc<Cell>,
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        let asked = self.cell.lock().leave.is_some();
+        if !asked && self.runtime.as_ref().is_some_and(is_gone) {
+            self.cell.lock().leave.get_or_insert(Exit::RuntimeGone);
+        }
+    }
+}
+
+/// A runtime that shuts down takes no task, and drops what it is given on the spot.
+#[expect(clippy::disallowed_methods, reason = "the home of tokio::spawn: the runtime was given for this")]
+fn is_gone(runtime: &Handle) -> bool {
+    let ran = Arc::new(AtomicBool::new(false));
+    let runs = ran.clone();
+    let task = runtime.spawn(async move { runs.store(true, Ordering::Release) });
+    // Finished, and has not run. In this order: it may run meanwhile.
+    task.is_finished() && !ran.load(Ordering::Acquire)
 }
 
 fn facts(actor: &ActorRef<Live>) -> Facts {
@@ -174,13 +205,16 @@ impl Backend for Tasks {
 
     fn start(&self, cx: WorkerContext<dyn TaskJob>, supervisor: &ActorCell) -> Result<Started, StartError> {
         let cell = cx.facts_cell();
-        let actor = self.host.start(Box::pin(run_tasks(cx, self.interceptors.clone())), supervisor)?;
+        let routine = run_tasks(self.host.hosted(&cell), cx, self.interceptors.clone());
+        let actor = self.host.start(Box::pin(routine), supervisor)?;
         cell.set_facts(facts(&actor));
         Ok(Started::actor(actor.clone(), actor.get_cell()))
     }
 }
 
-async fn run_tasks(mut cx: WorkerContext<dyn TaskJob>, interceptors: Interceptors) {
+async fn run_tasks(hosted: Hosted, mut cx: WorkerContext<dyn TaskJob>, interceptors: Interceptors) {
+    // Dropped before the context is, as it is if this was never polled.
+    let _hosted = hosted;
     while let Some(claim) = cx.next().await {
         let mut intercepted = interceptors.is_empty();
         let context = (!intercepted).then(|| claim.context());
@@ -290,14 +324,22 @@ impl<W: Worker> Backend for Actors<W> {
 
     fn start(&self, cx: WorkerContext<ActorJob<W>>, supervisor: &ActorCell) -> Result<Started, StartError> {
         let cell = cx.facts_cell();
-        let routine = run_actor(self.worker.clone(), cx, self.interceptors.clone());
+        let hosted = self.host.hosted(&cell);
+        let routine = run_actor(hosted, self.worker.clone(), cx, self.interceptors.clone());
         let actor = self.host.start(Box::pin(routine), supervisor)?;
         cell.set_facts(facts(&actor));
         Ok(Started::actor(actor.clone(), actor.get_cell()))
     }
 }
 
-async fn run_actor<W: Worker>(worker: Arc<W>, mut cx: WorkerContext<ActorJob<W>>, interceptors: Interceptors) {
+async fn run_actor<W: Worker>(
+    hosted: Hosted,
+    worker: Arc<W>,
+    mut cx: WorkerContext<ActorJob<W>>,
+    interceptors: Interceptors,
+) {
+    // Dropped before the context is, as it is if this was never polled.
+    let _hosted = hosted;
     let start = StartContext::new(cx.pool(), cx.worker());
     // Within a future of ours: a `start` that is no `async fn` may panic before it gives one.
     let mut state = match guarded(async { worker.start(&start).await }).await {

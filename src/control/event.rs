@@ -44,6 +44,8 @@ pub enum PoolEvent {
         /// The decision.
         restart: Restart,
     },
+    /// Another restart policy is in force, because somebody said so.
+    RestartPolicySet,
     /// A policy panicked, hung or answered nonsense, and was replaced by the default.
     PolicyReplaced {
         /// What it did.
@@ -72,7 +74,7 @@ pub enum PoolEvent {
     },
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
-    /// The pool's health changed.
+    /// The pool's health changed: how bad it is, or why.
     Health(Health),
     /// This reader was too slow: as many events before the next one are gone.
     Missed(u64),

@@ -7,10 +7,10 @@ use ractor::RpcReplyPort;
 use tokio::sync::oneshot;
 
 use super::report::{ResizeReport, ShutdownReport, TerminationReport};
+use super::swap::NewRestartPolicy;
 use super::target::{Ladder, Targets};
 use crate::config::Limits;
 use crate::error::ControlError;
-use crate::id::WorkerId;
 use crate::plane::Signal;
 use crate::policy::{Restart, SlotHistory};
 use crate::snapshot::{Inventory, Snapshot};
@@ -34,6 +34,8 @@ pub enum PoolMessage {
     Drain(RpcReplyPort<Result<(), ControlError>>),
     /// Terminates fenced targets; answers when each has a fate.
     Terminate(Targets, Ladder, RpcReplyPort<TerminationReport>),
+    /// Puts another restart policy in force.
+    SetRestartPolicy(NewRestartPolicy, RpcReplyPort<Result<(), ControlError>>),
     /// Drains, then ends the pool; answers after at most this long.
     Shutdown(Duration, RpcReplyPort<ShutdownReport>),
     /// millpond's own.
@@ -55,10 +57,10 @@ pub(crate) enum Command {
     Begin,
     /// The plane tells something.
     Signal(Signal),
-    /// A side thread has begun to ask a policy, and since when.
-    Asked { worker: WorkerId, since: Timestamp },
+    /// A side thread has begun to ask a policy the question of this number, and since when.
+    Asked { question: u64, since: Timestamp },
     /// A policy has decided; `Err`: it misbehaved, with what it did.
-    Decided { worker: WorkerId, decision: Result<(Restart, SlotHistory), String> },
+    Decided { question: u64, decision: Result<(Restart, SlotHistory), String> },
     /// A side thread has begun to ask the autoscaler, and since when.
     ScaleAsked { round: u64, since: Timestamp },
     /// The autoscaler has answered; `Err`: it panicked, with its message.

@@ -15,6 +15,7 @@ mod shutdown;
 mod side;
 mod staff;
 mod supervisor;
+mod swap;
 mod target;
 mod terminate;
 mod timer;
@@ -24,6 +25,7 @@ pub use message::PoolMessage;
 pub use reaper::{Orphan, orphans};
 pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
 pub use supervisor::PoolSupervisor;
+pub use swap::NewRestartPolicy;
 pub use target::{Ladder, Select, Target, Targets};
 
 pub(crate) use autoscale::Scaler;

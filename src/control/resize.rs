@@ -42,7 +42,7 @@ impl<B: Backend> Supervision<B> {
 
     /// A worker left: if a shrink waits for it, it is named there.
     pub(super) fn note_left(&mut self, worker: WorkerId, exit: &Exit) {
-        if let (Some(settling), Exit::Retired) = (&mut self.settling, exit) {
+        if let (Some(settling), Exit::Retired | Exit::Stopped(_)) = (&mut self.settling, exit) {
             settling.left.push(worker);
         }
     }

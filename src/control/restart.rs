@@ -12,7 +12,7 @@ use super::supervisor::Supervision;
 use crate::backend::Backend;
 use crate::id::WorkerId;
 use crate::job::catch;
-use crate::policy::{Exit, Restart, RestartPolicy, SlotBackoff, SlotHistory};
+use crate::policy::{Exit, PoolHistory, Restart, RestartPolicy, SlotBackoff, SlotHistory};
 use crate::sync::{Arc, Timestamp};
 
 /// How long a restart policy may think, from the moment when it is asked.
@@ -25,18 +25,39 @@ const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Questions {
     waiting: VecDeque<Question>,
     out: Option<Out>,
+    /// How many were put.
+    asked: u64,
+    /// The faults of all slots.
+    pool: PoolHistory,
+    /// How many there have been.
+    faults: u64,
 }
 
-/// A worker ended by a fault, at that time.
-struct Question {
+/// A worker ended by a fault.
+#[derive(Debug)]
+pub(super) struct Fault {
     worker: WorkerId,
-    exit: Exit,
+    /// Let go of aside: what it carries may be the user's.
+    exit: Aside<Exit>,
     at: Timestamp,
+    /// The pool's how manieth fault it was.
+    number: u64,
+    /// What was decided about it is a cool-down.
+    cooled: bool,
+}
+
+/// What a policy is asked.
+struct Question {
+    fault: Fault,
+    /// It is in the slot's history already: another policy has decided about it before.
+    known: bool,
 }
 
 /// The question that was put last and has no answer yet.
 struct Out {
-    worker: WorkerId,
+    /// Its number.
+    number: u64,
+    question: Question,
     /// When the policy is late; `NEVER` until a side thread has come to the question: what others take is not the policy's fault.
     until: Timestamp,
 }
@@ -44,7 +65,30 @@ struct Out {
 impl<B: Backend> Supervision<B> {
     /// Has the policy asked about a slot, which is `Deciding` until then.
     pub(super) fn ask(&mut self, worker: WorkerId, exit: Exit, at: Timestamp) {
-        self.questions.waiting.push_back(Question { worker, exit, at });
+        let questions = &mut self.questions;
+        questions.pool.fault(at);
+        questions.faults += 1;
+        let fault = Fault { worker, exit: Aside::new(Arc::new(exit)), at, number: questions.faults, cooled: false };
+        questions.waiting.push_back(Question { fault, known: false });
+        self.ask_next();
+    }
+
+    /// Another policy is in force: what is out is put to it as well, and so is what its predecessor decided about slots that are still empty.
+    pub(super) fn ask_again(&mut self) {
+        if let Some(out) = self.questions.out.take() {
+            self.questions.waiting.push_front(out.question);
+        }
+        for slot in &mut self.slots {
+            if let SlotState::Waiting(_) = slot.state
+                && let Some(fault) = slot.fault.take()
+            {
+                slot.state = SlotState::Deciding;
+                if let Some(history) = slot.history.as_mut().filter(|_| fault.cooled) {
+                    history.cool_downs = history.cool_downs.saturating_sub(1);
+                }
+                self.questions.waiting.push_back(Question { fault, known: true });
+            }
+        }
         self.ask_next();
     }
 
@@ -52,39 +96,56 @@ impl<B: Backend> Supervision<B> {
         if self.questions.out.is_some() {
             return;
         }
-        let Some(Question { worker, exit, at }) = self.questions.waiting.pop_front() else { return };
+        let Some(question) = self.questions.waiting.pop_front() else { return };
+        let Fault { worker, at, number, .. } = question.fault;
+        let (exit, known) = (Aside::new(question.fault.exit.clone()), question.known);
         let history = self.slots.get(worker.slot as usize).and_then(|slot| slot.history.clone());
         let mut history = history.unwrap_or_else(|| SlotHistory::new(worker, at));
-        self.questions.out = Some(Out { worker, until: Timestamp::NEVER });
+        history.pool = self.pool_at(worker, number);
+        self.questions.asked += 1;
+        let number = self.questions.asked;
+        self.questions.out = Some(Out { number, question, until: Timestamp::NEVER });
         let (policy, myself, clock) = (self.policy.clone(), self.myself.clone(), self.plane().clock.clone());
         let plane = Arc::downgrade(&self.shared.plane);
         side::ask_policy(move || {
-            // A pool that has ended meanwhile explains nothing any more. An error of the user's may panic as it is read.
-            let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
+            if !known {
+                // A pool that has ended meanwhile explains nothing any more. An error of the user's may panic as it is read.
+                let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
+            }
             // A pool that has ended meanwhile needs no decision: here and below.
-            let _ = myself.cast(Command::Asked { worker, since: clock.now() }.into());
+            let now = clock.now();
+            let _ = myself.cast(Command::Asked { question: number, since: now }.into());
             let decision = catch(|| {
-                history.fault(at, policy.healthy_after());
-                let restart = policy.decide(at, &history, &exit);
+                if !known {
+                    history.fault(at, policy.healthy_after());
+                }
+                let restart = policy.decide(if known { now } else { at }, &history, &exit);
                 (restart, history)
             });
             let decision = decision.map_err(|caught| caught.message);
-            let _ = myself.cast(Command::Decided { worker, decision }.into());
+            let _ = myself.cast(Command::Decided { question: number, decision }.into());
         });
     }
 
-    /// A side thread has come to the question about `worker`.
-    pub(super) fn on_asked(&mut self, worker: WorkerId, since: Timestamp) {
-        if let Some(out) = self.questions.out.as_mut().filter(|out| out.worker == worker) {
+    /// The pool, as it was at the fault of this number.
+    fn pool_at(&self, worker: WorkerId, number: u64) -> PoolHistory {
+        let later = usize::try_from(self.questions.faults - number).unwrap_or(usize::MAX);
+        let (slot, slots) = (worker.slot as usize, self.plane().max());
+        let others = self.slots.iter().take(slots).enumerate().filter(|(other, _)| *other != slot);
+        let empty = others.filter(|(_, slot)| slot.is_empty()).count();
+        PoolHistory { slots, empty, ..self.questions.pool.before(later) }
+    }
+
+    /// A side thread has come to this question.
+    pub(super) fn on_asked(&mut self, question: u64, since: Timestamp) {
+        if let Some(out) = self.questions.out.as_mut().filter(|out| out.number == question) {
             out.until = since.after(POLICY_LIMIT);
         }
     }
 
-    pub(super) fn on_decided(&mut self, worker: WorkerId, decision: Result<(Restart, SlotHistory), String>) {
-        // Otherwise it is too late: the default has decided.
-        if self.questions.out.take_if(|out| out.worker == worker).is_none() {
-            return;
-        }
+    pub(super) fn on_decided(&mut self, question: u64, decision: Result<(Restart, SlotHistory), String>) {
+        // Otherwise it is too late: the default, or a policy that was set meanwhile, decides.
+        let Some(out) = self.questions.out.take_if(|out| out.number == question) else { return };
         let sane =
             decision.map_err(|message| format!("it panicked: {message}")).and_then(|decision| match &decision.0 {
                 Restart::After(delay) | Restart::CoolDown(delay) if *delay > LONGEST_DELAY => {
@@ -93,32 +154,40 @@ impl<B: Backend> Supervision<B> {
                 _ => Ok(decision),
             });
         match sane {
-            Ok((restart, history)) => {
-                self.slots[worker.slot as usize].history = Some(history);
-                self.decide(worker, restart);
+            Ok((restart, mut history)) => {
+                history.pool = PoolHistory::default();
+                self.slots[out.question.fault.worker.slot as usize].history = Some(history);
+                self.decide(out.question, restart);
             }
-            Err(reason) => self.replace_policy(worker, reason),
+            Err(reason) => self.replace_policy(out.question, reason),
         }
         self.ask_next();
     }
 
-    fn replace_policy(&mut self, worker: WorkerId, reason: String) {
+    fn replace_policy(&mut self, question: Question, reason: String) {
         tracing::error!(pool = &*self.plane().config.name, "the restart policy is replaced by the default: {reason}");
         self.tell(PoolEvent::PolicyReplaced { reason });
         self.policy = Aside::new(Arc::new(SlotBackoff::default()));
-        let (now, default) = (self.now(), SlotBackoff::default());
+        let (now, default, worker) = (self.now(), SlotBackoff::default(), question.fault.worker);
         let slot = &mut self.slots[worker.slot as usize];
         let history = slot.history.get_or_insert_with(|| SlotHistory::new(worker, slot.started_at));
-        history.fault(now, default.healthy_after());
-        let restart = default.decide(now, history, &Exit::Lost);
-        self.decide(worker, restart);
+        if !question.known {
+            history.fault(now, default.healthy_after());
+        }
+        let restart = default.decide(now, history, &question.fault.exit);
+        self.decide(question, restart);
     }
 
-    fn decide(&mut self, worker: WorkerId, restart: Restart) {
-        let now = self.now();
-        self.tell(PoolEvent::RestartDecided { worker, restart: restart.clone() });
-        let slot = &mut self.slots[worker.slot as usize];
-        slot.restarts = slot.restarts.saturating_add(1);
+    fn decide(&mut self, question: Question, restart: Restart) {
+        let (now, Question { mut fault, known }) = (self.now(), question);
+        self.tell(PoolEvent::RestartDecided { worker: fault.worker, restart: restart.clone() });
+        let slot = &mut self.slots[fault.worker.slot as usize];
+        slot.restarts = slot.restarts.saturating_add(u32::from(!known));
+        if let Some(history) = &mut slot.history {
+            history.decided(&restart);
+        }
+        fault.cooled = matches!(restart, Restart::CoolDown(_));
+        slot.fault = Some(fault);
         slot.state = match restart {
             Restart::After(Duration::ZERO) => SlotState::Vacant,
             Restart::After(delay) | Restart::CoolDown(delay) => SlotState::Waiting(now.after(delay)),
@@ -134,8 +203,8 @@ impl<B: Backend> Supervision<B> {
 
     /// Slots whose delay is over are vacant again; a policy that thinks for too long is replaced. Says when to look again.
     pub(super) fn end_restarts(&mut self, now: Timestamp) -> Timestamp {
-        if let Some(Out { worker, .. }) = self.questions.out.take_if(|out| out.until <= now) {
-            self.replace_policy(worker, format!("it did not answer within {POLICY_LIMIT:?}"));
+        if let Some(out) = self.questions.out.take_if(|out| out.until <= now) {
+            self.replace_policy(out.question, format!("it did not answer within {POLICY_LIMIT:?}"));
             self.ask_next();
         }
         let mut next = self.questions.out.as_ref().map_or(Timestamp::NEVER, |out| out.until);

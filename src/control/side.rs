@@ -174,6 +174,12 @@ impl<T: ?Sized + Send + Sync + 'static> Drop for Aside<T> {
     }
 }
 
+impl<T: ?Sized + Send + Sync> std::fmt::Debug for Aside<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Aside").finish_non_exhaustive()
+    }
+}
+
 /// Asks a policy.
 pub(super) fn ask_policy(question: impl FnOnce() + Send + 'static) {
     policies().run(Box::new(question));

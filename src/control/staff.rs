@@ -5,6 +5,7 @@ use std::time::Duration;
 use ractor::{ActorCell, ActorId};
 
 use super::event::PoolEvent;
+use super::restart::Fault;
 use super::supervisor::Supervision;
 use crate::backend::{Backend, WorkerControl};
 use crate::error::StartError;
@@ -12,7 +13,7 @@ use crate::id::WorkerId;
 use crate::job::catch;
 use crate::plane::{Overrun, WorkerContext};
 use crate::policy::{Exit, SlotHistory};
-use crate::snapshot::WorkerState;
+use crate::snapshot::{Shortage, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
 /// A lasting position for a worker.
@@ -26,6 +27,10 @@ pub(super) struct Slot {
     pub(super) history: Option<SlotHistory>,
     /// Why the backend refused the latest incarnation, until its exit is told.
     refusal: Option<StartError>,
+    /// Its latest fault was a start that failed.
+    refused: bool,
+    /// Its latest fault, about which was decided.
+    pub(super) fault: Option<Fault>,
     pub(super) state: SlotState,
 }
 
@@ -40,6 +45,13 @@ pub(super) enum SlotState {
     Deciding,
     /// Backs off or cools down until then, or stays empty for good. Exit: `Vacant`.
     Waiting(Timestamp),
+}
+
+impl Slot {
+    /// It has no worker after a fault, for now or for good.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.state, SlotState::Waiting(_) | SlotState::Deciding)
+    }
 }
 
 /// A worker as the supervisor knows it.
@@ -107,6 +119,7 @@ impl<B: Backend> Supervision<B> {
             Err(error) => {
                 let slot = &mut self.slots[index];
                 slot.refusal = Some(error);
+                slot.refused = true;
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
                 slot.state = SlotState::Deciding;
                 self.update_cooling();
@@ -152,6 +165,9 @@ impl<B: Backend> Supervision<B> {
 
     /// An incarnation is gone. The one place where its slot learns of it, unless it had been abandoned before.
     pub(super) fn on_exit(&mut self, worker: WorkerId, exit: Exit) {
+        if self.host_gone {
+            return;
+        }
         let exit = self.refusal_of(worker).unwrap_or(exit);
         let employed = self.employed.remove(&worker);
         if let Some(Employed { actor: Some(keeper), kept: true, .. }) = &employed {
@@ -180,11 +196,12 @@ impl<B: Backend> Supervision<B> {
         }
         tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker cannot be made to end: it is abandoned");
         self.tell(PoolEvent::WorkerAbandoned { worker });
-        let failure = self.plane().cell(worker).and_then(|cell| cell.take_failure());
-        let exit = match failure {
-            Some(error) => Exit::FailedToStart(Arc::new(error)),
-            None => Exit::Killed(Arc::from("abandoned")),
-        };
+        let exit = self.plane().cell(worker).and_then(|cell| match cell.take_failure() {
+            Some(error) => Some(Exit::FailedToStart(Arc::new(error))),
+            // Why it was to leave stands: one that panicked, and then hangs in the drop of its state, had a fault all the same.
+            None => cell.lock().leave.clone(),
+        });
+        let exit = exit.unwrap_or_else(|| Exit::Killed(Arc::from("abandoned")));
         self.vacate_slot(worker, exit);
         self.staff();
     }
@@ -207,6 +224,9 @@ impl<B: Backend> Supervision<B> {
             return;
         }
         slot.state = SlotState::Vacant;
+        if let Exit::RuntimeGone = exit {
+            return self.on_host_gone();
+        }
         if !exit.is_fault() {
             return;
         }
@@ -216,16 +236,29 @@ impl<B: Backend> Supervision<B> {
             (history.worker, history.started_at, history.ready_at) = (worker, slot.started_at, None);
         }
         slot.history = Some(history);
+        slot.refused = matches!(exit, Exit::FailedToStart(_));
         slot.state = SlotState::Deciding;
         self.ask(worker, exit, now);
     }
 
-    /// Tells the plane how many seats cannot be filled.
+    /// Tells the plane how many seats cannot be filled, and why.
     pub(super) fn update_cooling(&self) {
-        let max = self.plane().max();
-        let unavailable = |slot: &&Slot| matches!(slot.state, SlotState::Waiting(_) | SlotState::Deciding);
-        let cooling = self.slots.iter().take(max).filter(unavailable).count();
-        self.plane().set_cooling(cooling);
+        let (mut why, mut next_try) = (Shortage::default(), Timestamp::NEVER);
+        for slot in self.slots.iter().take(self.plane().max()) {
+            match slot.state {
+                SlotState::Vacant | SlotState::Filled => continue,
+                SlotState::Waiting(Timestamp::NEVER) => why.given_up += 1,
+                SlotState::Waiting(_) | SlotState::Deciding if slot.refused => why.refused += 1,
+                SlotState::Waiting(_) | SlotState::Deciding => why.cooling += 1,
+            }
+            if let SlotState::Waiting(until) = slot.state {
+                next_try = next_try.min(until);
+            }
+        }
+        why.next_try = (next_try < Timestamp::NEVER).then_some(next_try);
+        let empty = why.cooling + why.refused + why.given_up;
+        self.plane().note_shortage(why);
+        self.plane().set_cooling(empty);
     }
 
     /// Workers above `min` that idled for too long leave. Says when to look again.

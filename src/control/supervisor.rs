@@ -23,7 +23,7 @@ use crate::gate::Gate;
 use crate::id::WorkerId;
 use crate::job::Envelope;
 use crate::plane::{Plane, Signal};
-use crate::policy::{RestartPolicy, SlotBackoff};
+use crate::policy::{Exit, RestartPolicy, SlotBackoff};
 use crate::snapshot::{Health, WorkerState};
 use crate::sync::{Arc, Mutex, OnceLock, Ticks, Timestamp};
 
@@ -68,7 +68,8 @@ impl<J: ?Sized + Envelope> Timed for Plane<J> {
 /// under the same parent and runs it on millpond's control thread.
 pub struct PoolSupervisor<B: Backend> {
     pub(crate) shared: Aside<Shared<B>>,
-    policy: Aside<dyn RestartPolicy>,
+    /// Until it starts: another may take its place then.
+    policy: Mutex<Option<Aside<dyn RestartPolicy>>>,
     /// Until it is at work.
     scaling: Mutex<Option<Scaling>>,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
@@ -104,6 +105,7 @@ impl<B: Backend> PoolSupervisor<B> {
         });
         let _guard = AbortGuard(Aside::new(shared.clone()));
         let policy = Aside::new(policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())));
+        let policy = Mutex::new(Some(policy));
         Self {
             shared: Aside::new(shared),
             policy,
@@ -134,6 +136,8 @@ pub(super) struct Supervision<B: Backend> {
     /// Given when the actor has stopped, or with this when it is dropped.
     pub(super) answer: Option<Answer>,
     pub(super) escalated: Option<Arc<str>>,
+    /// The pool ends with its workers' runtime, and each of them was told of.
+    pub(super) host_gone: bool,
     reminded: Timestamp,
     health: Health,
 }
@@ -162,8 +166,9 @@ impl<B: Backend> PoolSupervisor<B> {
             *self.watch.lock() = Some(Watch(watch.abort_handle()));
         }
         let _ = myself.cast(Command::Begin.into());
+        let policy = self.policy.lock().take().unwrap_or_else(|| Aside::new(Arc::new(SlotBackoff::default())));
         *self.supervision.lock() = {
-            let mut supervision = Supervision::new(self.shared.clone(), myself, self.policy.clone());
+            let mut supervision = Supervision::new(self.shared.clone(), myself, policy);
             supervision.scaling = self.scaling.lock().take();
             Some(supervision)
         };
@@ -224,11 +229,11 @@ impl<B: Backend> PoolSupervisor<B> {
 }
 
 impl<B: Backend> Supervision<B> {
-    fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Arc<dyn RestartPolicy>) -> Self {
+    fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Aside<dyn RestartPolicy>) -> Self {
         Self {
             shared: Aside::new(shared),
             myself,
-            policy: Aside::new(policy),
+            policy,
             slots: Vec::new(),
             questions: Questions::default(),
             employed: HashMap::new(),
@@ -240,6 +245,7 @@ impl<B: Backend> Supervision<B> {
             ending: None,
             answer: None,
             escalated: None,
+            host_gone: false,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,
         }
@@ -263,6 +269,7 @@ impl<B: Backend> Supervision<B> {
             PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
             PoolMessage::Drain(reply) => self.drain(reply),
             PoolMessage::Terminate(targets, ladder, reply) => self.terminate(targets, &ladder, reply),
+            PoolMessage::SetRestartPolicy(policy, reply) => drop(reply.send(self.set_restart_policy(policy))),
             PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
             PoolMessage::Internal(Internal(command)) => self.command(command),
         }
@@ -279,8 +286,8 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Leaves) => {}
             Command::Signal(Signal::Quiet) => {}
             Command::Signal(Signal::Tick) => self.note_reminder(),
-            Command::Asked { worker, since } => self.on_asked(worker, since),
-            Command::Decided { worker, decision } => self.on_decided(worker, decision),
+            Command::Asked { question, since } => self.on_asked(question, since),
+            Command::Decided { question, decision } => self.on_decided(question, decision),
             Command::ScaleAsked { round, since } => self.on_scale_asked(round, since),
             Command::Scaled { round, wanted } => self.on_scaled(round, wanted),
             Command::HostGone => self.on_host_gone(),
@@ -356,10 +363,17 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    fn on_host_gone(&mut self) {
+    /// Whoever finds that out first: the watch, or a worker that went with it. No worker is started from here on.
+    pub(super) fn on_host_gone(&mut self) {
+        if std::mem::replace(&mut self.host_gone, true) {
+            return;
+        }
         tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
         let by = Arc::from("the runtime of its worker is gone");
         self.shared.abort(CloseReason::RuntimeGone, &by, || ());
+        for worker in self.employed.keys() {
+            self.tell(PoolEvent::WorkerGone { worker: *worker, exit: Exit::RuntimeGone });
+        }
         self.tell(PoolEvent::Gate("closed"));
         self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
     }
@@ -382,9 +396,9 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn note_health(&mut self) {
-        let health = self.plane().health();
-        if health != self.health {
-            self.health = health;
+        let health = self.plane().note_health(self.now());
+        if health.differs(&self.health) {
+            self.health = health.clone();
             self.tell(PoolEvent::Health(health));
         }
     }

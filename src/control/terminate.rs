@@ -213,15 +213,17 @@ impl<B: Backend> Supervision<B> {
         match rung {
             Rung::Cancel => cancel(&cell, claim),
             Rung::Stop => match claim {
-                Some(claim) => climb.condemned = self.plane().condemn(&cell, Some(claim), &climb.by),
-                None => self.plane().stop_worker(&cell, Exit::Retired),
+                Some(claim) => {
+                    climb.condemned = self.plane().condemn(&cell, Some(claim), Exit::Stopped(climb.by.clone()));
+                }
+                None => self.plane().stop_worker(&cell, Exit::Stopped(climb.by.clone())),
             },
             Rung::Kill => self.take(climb, &cell, claim),
         }
     }
 
     fn take(&mut self, climb: &mut Climb, cell: &Arc<Cell>, claim: Option<ClaimNo>) {
-        match self.plane().condemn(cell, claim, &climb.by) {
+        match self.plane().condemn(cell, claim, Exit::Killed(climb.by.clone())) {
             Some(condemned) => {
                 if let Some((job, _)) = &condemned.job {
                     job.header().cancel();

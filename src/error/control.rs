@@ -112,6 +112,9 @@ pub enum AttachError {
     /// No actor has that name.
     #[error("no actor is registered as `{0}`")]
     NotRegistered(String),
+    /// The pool of that name has ended, and whoever supervises it has not started another yet.
+    #[error("pool `{0}` has ended, and no other is registered under its name yet")]
+    Between(String),
     /// The actor takes other messages than a pool's.
     #[error("the actor `{0}` is not a pool")]
     NotAPool(String),

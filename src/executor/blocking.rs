@@ -2,7 +2,7 @@
 
 use super::{PoolExecutor, TimeLimit};
 use crate::config::Limits;
-use crate::control::{Ladder, ResizeReport, Select, ShutdownReport, TerminationReport};
+use crate::control::{Ladder, NewRestartPolicy, ResizeReport, Select, ShutdownReport, TerminationReport};
 use crate::error::ControlError;
 use crate::snapshot::Inventory;
 use crate::sync::block_on;
@@ -66,6 +66,15 @@ impl Blocking<'_> {
     /// As there.
     pub fn drain(self, limit: TimeLimit) -> Result<(), ControlError> {
         block_on(self.0.drain(limit))
+    }
+
+    /// See [`PoolExecutor::set_restart_policy`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_restart_policy(self, policy: NewRestartPolicy, limit: TimeLimit) -> Result<(), ControlError> {
+        block_on(self.0.set_restart_policy(policy, limit))
     }
 
     /// See [`PoolExecutor::shutdown`].

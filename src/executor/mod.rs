@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 use crate::backend::Capabilities;
 use crate::config::Limits;
 use crate::control::{
-    EventStream, Ladder, PoolMessage, ResizeReport, Select, ShutdownReport, Targets, TerminationReport,
+    EventStream, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Select, ShutdownReport, Targets,
+    TerminationReport,
 };
 use crate::error::{ControlError, Rejected};
 use crate::id::WorkerId;
@@ -229,6 +230,18 @@ pub trait PoolExecutor: Send + Sync {
     /// If they have not within `limit` (the pool drains on), or the pool is gone, also because it was ended before they had.
     async fn drain(&self, limit: TimeLimit) -> Result<(), ControlError> {
         ask(self, "drain", limit, PoolMessage::Drain).await?
+    }
+
+    /// Puts another restart policy in force. It decides from now on: also about faults that the one before has been asked about and not
+    /// answered, and about slots that are empty because of what that one said, also for good.
+    ///
+    /// A policy that misbehaves is replaced by the default, as one that the pool was built with.
+    ///
+    /// # Errors
+    ///
+    /// If the pool is being shut down or is gone, or no reply comes within `limit`.
+    async fn set_restart_policy(&self, policy: NewRestartPolicy, limit: TimeLimit) -> Result<(), ControlError> {
+        ask(self, "set the restart policy", limit, |reply| PoolMessage::SetRestartPolicy(policy, reply)).await?
     }
 
     /// Drains, asks running jobs to stop when three quarters of `limit` are over, and ends the pool by then: what still

@@ -5,6 +5,7 @@ use crate::error::{CloseReason, JobError, NotStarted, StartError, StartFailed};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, LaneId};
 use crate::job::Envelope;
+use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::WorkerState;
 use crate::sync::Arc;
@@ -106,7 +107,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut left = Vec::new();
         for cell in self.cells() {
             let held = cell.lock().held.clone();
-            if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), by))
+            if let Some(condemned) =
+                held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), Exit::Killed(by.clone())))
                 && let Some((job, claim)) = &condemned.job
             {
                 job.header().cancel();

@@ -98,8 +98,18 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
     /// The worker's state is suspect: it takes no more jobs and its slot is restarted once this is dropped.
     pub fn condemn(&mut self) {
-        self.exit = Some(Exit::Panicked);
-        self.cell.lock().leave.get_or_insert(Exit::Panicked);
+        self.leave(Exit::Panicked);
+    }
+
+    /// The worker is done, in good order: it takes no more jobs, and once this is dropped its slot is free for another. Not a fault, so that
+    /// no policy is asked.
+    pub fn finish(&mut self) {
+        self.leave(Exit::Finished);
+    }
+
+    fn leave(&mut self, exit: Exit) {
+        self.exit = Some(exit.clone());
+        self.cell.lock().leave.get_or_insert(exit);
         // The state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
         self.give_back();
         self.plane.release(&self.cell);
@@ -387,7 +397,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     fn loss(&self, taken: &Taken<J>, unasked: &str) -> KilledJob {
         let header = taken.job.header();
         let by = match self.cell.lock().leave.clone() {
-            Some(Exit::Killed(by)) => by,
+            Some(Exit::Killed(by) | Exit::Stopped(by)) => by,
             Some(exit) => Arc::from(exit.to_string()),
             None => Arc::from(unasked),
         };

@@ -6,6 +6,7 @@ mod abort;
 mod admit;
 mod claim;
 mod company;
+mod health;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod port;
@@ -119,6 +120,7 @@ pub(crate) struct Plane<J: ?Sized> {
     scene: Mutex<Option<Arc<Scene>>>,
     /// What ended the last worker that ended by a fault, as text.
     last_fault: Mutex<Option<(WorkerId, Arc<str>)>>,
+    ailment: Mutex<health::Ailment>,
     /// Jobs that never began, if whoever ends the pool wants them back.
     unstarted: Mutex<Option<Unstarted<J>>>,
     /// One worker spins before it parks.
@@ -235,6 +237,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             due: tick::Due::default(),
             scene: Mutex::new(None),
             last_fault: Mutex::new(None),
+            ailment: Mutex::new(health::Ailment::default()),
             unstarted: Mutex::new(None),
             spinner: AtomicBool::new(false),
             lanes,

@@ -6,7 +6,7 @@ use crate::gate::Gate;
 use crate::job::Envelope;
 use crate::slot::Cell;
 use crate::snapshot::{
-    Ended, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Saturation, Snapshot, WorkerRow, WorkerState,
+    Ended, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Saturation, Snapshot, WorkerRow, WorkerState,
 };
 use crate::sync::{Arc, Ordering, Timestamp};
 
@@ -25,6 +25,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             idle,
             starting,
             abandoned: counts.abandoned(),
+            missing: self.missing(workers),
             ..Saturation::default()
         };
         for (index, lane) in self.lanes.iter().enumerate() {
@@ -39,7 +40,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn inventory(&self, now: Timestamp) -> Inventory {
         let mut workers: Vec<_> = self.cells.read().values().filter_map(|cell| self.row(cell, now)).collect();
         workers.sort_by_key(|row| (row.state == WorkerState::Abandoned, row.worker));
-        Inventory { pool: self.config.name.clone(), taken_at: now, workers, saturation: self.saturation() }
+        let (pool, saturation, health) = (self.config.name.clone(), self.saturation(), self.health(now));
+        Inventory { pool, taken_at: now, workers, saturation, health }
     }
 
     fn row(&self, cell: &Cell, now: Timestamp) -> Option<WorkerRow> {
@@ -101,7 +103,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             taken_at: now,
             saturation: inventory.saturation,
             limits: self.limits(),
-            health: self.health(),
+            health: inventory.health.clone(),
             gate,
             lanes: (0..self.lanes.len()).map(|index| self.lane_snapshot(index)).collect(),
             ledger: self.ledger(),
@@ -138,16 +140,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(crate) fn limits(&self) -> Limits {
         *self.limits.lock()
-    }
-
-    pub(crate) fn health(&self) -> Health {
-        // Read once each: a resize may come in between.
-        let seats = self.seats();
-        match self.max().saturating_sub(seats) {
-            0 => Health::Healthy,
-            _ if seats == 0 => Health::Unavailable,
-            missing => Health::Degraded { missing },
-        }
     }
 
     pub(crate) fn gate(&self) -> Gate {

@@ -31,7 +31,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Seats that cannot be filled: DESIGN.md, section 2. What is abandoned beyond the cap is counted in the same breath as it
     /// gives up its seat, so that nobody is promised that seat in between.
-    fn blocked(&self) -> usize {
+    pub(super) fn blocked(&self) -> usize {
         self.cooling.load(Ordering::Acquire) + self.counts.abandoned().saturating_sub(self.abandoned_cap())
     }
 

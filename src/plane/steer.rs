@@ -220,8 +220,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Condemns a worker with whatever it holds, or only if it still holds the job of `claim`. `None`: that is over.
-    pub(crate) fn condemn(&self, cell: &Arc<Cell>, claim: Option<ClaimNo>, by: &Arc<str>) -> Option<Condemned> {
-        let exit = Exit::Killed(by.clone());
+    pub(crate) fn condemn(&self, cell: &Arc<Cell>, claim: Option<ClaimNo>, exit: Exit) -> Option<Condemned> {
         let job = match claim {
             Some(claim) => Some((cell.condemn(claim, exit)?, claim)),
             None => {

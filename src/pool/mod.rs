@@ -1,8 +1,10 @@
 //! The pool: one mechanism, whatever the backend.
 
+mod by_name;
 mod kinds;
 mod submit;
 
+pub use by_name::ByName;
 pub use submit::Submitter;
 
 use ractor::ActorRef;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::Saturation;
+use super::{Health, HealthAt, Saturation};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::sync::{Arc, Timestamp};
 
@@ -110,6 +110,8 @@ pub struct Inventory {
     pub workers: Vec<WorkerRow>,
     /// The counters of nearly the same moment.
     pub saturation: Saturation,
+    /// Whether the pool can do its work, and if not, why not and since when.
+    pub health: Health,
 }
 
 impl Inventory {
@@ -127,11 +129,14 @@ impl Inventory {
     }
 }
 
-/// Prints the pool's counters and a row for each worker, aligned, at 80 columns. Where a label or a path does not fit, `…` stands
+/// Prints the pool's counters, in a line of its own why it is not healthy if it is not, and a row for each worker, aligned, at 80 columns. Where a label or a path does not fit, `…` stands
 /// for the middle of the label or the front of the path. Numbers are never cut, so enormous ones make wider rows.
 impl fmt::Display for Inventory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pool `{}`: {}", self.pool, self.saturation)?;
+        if !self.health.is_healthy() {
+            write!(f, "\n{}", HealthAt(&self.health, self.taken_at))?;
+        }
         let lines: Vec<_> = self.workers.iter().map(Line::of).collect();
         write_table(f, &lines)
     }

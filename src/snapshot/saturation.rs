@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Histogram, Ledger};
+use super::{Health, Histogram, Ledger};
 use crate::config::Limits;
 use crate::sync::{Arc, Timestamp};
 
@@ -25,6 +25,8 @@ pub struct Saturation {
     pub starting: usize,
     /// Workers told to die that cannot be made to. They hold no seat.
     pub abandoned: usize,
+    /// Seats that no worker can be started for now; the snapshot's [`Health`] says why.
+    pub missing: usize,
     /// Jobs that wait for a worker, over all lanes.
     pub queued: usize,
     /// Jobs that may wait for a worker, over all lanes.
@@ -36,29 +38,19 @@ pub struct Saturation {
 impl fmt::Display for Saturation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{} busy, {} queued, {} waiting", self.active, self.limit, self.queued, self.waiting)?;
-        for (count, word) in [(self.starting, "starting"), (self.debt, "owed"), (self.abandoned, "abandoned")] {
+        let more = [
+            (self.starting, "starting"),
+            (self.debt, "owed"),
+            (self.abandoned, "abandoned"),
+            (self.missing, "missing"),
+        ];
+        for (count, word) in more {
             if count > 0 {
                 write!(f, ", {count} {word}")?;
             }
         }
         Ok(())
     }
-}
-
-/// Whether a pool can do its work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub enum Health {
-    /// Every slot can have a worker.
-    #[default]
-    Healthy,
-    /// Some slots cannot: they cool down after failures, were refused by the system, or are lost to abandoned workers.
-    Degraded {
-        /// How many seats are missing.
-        missing: usize,
-    },
-    /// No worker is up and none can be started.
-    Unavailable,
 }
 
 /// One lane at one moment.
@@ -114,7 +106,7 @@ pub struct Snapshot {
     pub saturation: Saturation,
     /// The limits in force.
     pub limits: Limits,
-    /// Whether the pool can do its work.
+    /// Whether the pool can do its work, and if not, why not and since when.
     pub health: Health,
     /// The state of the gate, as a word: open, quiesced, draining or closed.
     pub gate: &'static str,

@@ -120,7 +120,7 @@ impl fmt::Display for Cooling {
     }
 }
 
-struct Slots(usize);
+pub(super) struct Slots(pub(super) usize);
 
 impl fmt::Display for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,7 @@
 //! | [`Never`] | leaves its slot empty | never |
 //! | [`OneForOne`] | is restarted at once | past so many failures of the whole pool within a period |
 //! | [`Backoff`] | is restarted after a delay that grows with its slot's streak of failures | never |
+//! | [`Breaker`] | is restarted; after too many failures in a row its slot cools off, and then one worker is tried as a probe | never |
 //!
 //! | autoscaler | the limit in force |
 //! |---|---|
@@ -16,7 +17,7 @@
 //!
 //! [`Group`] supervises several pools through their actors alone, whatever runs their jobs.
 //!
-//! Without a restart policy, a pool backs off and keeps a budget for each slot on its own, which suits most.
+//! Without a restart policy, a pool backs off, keeps a budget for each slot on its own, and cools a slot down that is out of it, which suits most.
 //!
 //! ```
 //! use millpond::{Limits, ThreadPool};
@@ -38,4 +39,4 @@ mod restart;
 
 pub use autoscale::{Fixed, SojournTarget};
 pub use group::{Group, GroupMessage, MemberReply, MemberReport, MemberStatus, Strategy};
-pub use restart::{Backoff, Never, OneForOne};
+pub use restart::{Backoff, Breaker, Never, OneForOne};

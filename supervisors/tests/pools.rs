@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond::{Health, Limits, PoolEvent, PoolExecutor, RejectReason, Restart, RestartPolicy, ThreadPool, WorkerId};
-use millpond_supervisors::{Backoff, Never, OneForOne};
+use millpond_supervisors::{Backoff, Breaker, Never, OneForOne};
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -35,7 +35,7 @@ fn never_leaves_the_slot_empty_and_the_rest_at_work() -> Outcome {
     let (worker, restart) = decision(&mut events).expect("the pool lives");
     assert_eq!(restart, Restart::Never);
     assert_eq!(pool.submit_blocking(|| 6 * 7)?.join()?, 42);
-    assert_eq!(pool.snapshot().health, Health::Degraded { missing: 1 });
+    assert!(matches!(pool.snapshot().health, Health::Degraded { missing: 1, .. }));
     assert!(pool.inventory_now().workers.iter().all(|row| row.worker.slot != worker.slot));
     Ok(())
 }
@@ -64,5 +64,24 @@ fn backoff_delays_from_the_second_failure_on() -> Outcome {
         assert_eq!(delay.is_zero(), failure == 1);
     }
     assert_eq!(pool.submit_blocking(|| 6 * 7)?.join()?, 42);
+    Ok(())
+}
+
+#[test]
+fn breaker_opens_tries_a_probe_and_closes() -> Outcome {
+    let millis = Duration::from_millis;
+    let breaker = Breaker::new(2, millis(20)).without_jitter().healthy_after(millis(5));
+    let pool = pool("breaker", 1, breaker)?;
+    let mut events = pool.events();
+    crash(&pool)?;
+    assert_eq!(decision(&mut events).expect("the pool lives").1, Restart::After(Duration::ZERO));
+    crash(&pool)?;
+    assert_eq!(decision(&mut events).expect("the pool lives").1, Restart::CoolDown(millis(20)), "open");
+    // A job that comes meanwhile waits for the probe, and is run by it.
+    let (_never, word) = std::sync::mpsc::sync_channel::<()>(1);
+    let probe = pool.submit_blocking(move || word.recv_timeout(millis(50)))?;
+    assert!(probe.join()?.is_err(), "up for longer than it takes to be healthy");
+    crash(&pool)?;
+    assert_eq!(decision(&mut events).expect("the pool lives").1, Restart::After(Duration::ZERO), "closed");
     Ok(())
 }

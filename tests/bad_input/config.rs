@@ -4,8 +4,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use millpond::{
-    Autoscaler, BuildError, ConfigError, ControlError, Fate, Health, JobError, JobOptions, JoinError, Ladder, Lane,
-    LimitKind, Limits, PoolBuilder, PoolExecutor, RejectReason, Select, Snapshot, ThreadPool, Threads, TimeLimit,
+    Autoscaler, BuildError, ConfigError, ControlError, Fate, JobError, JobOptions, JoinError, Ladder, Lane, LimitKind,
+    Limits, PoolBuilder, PoolExecutor, RejectReason, Select, Snapshot, ThreadPool, Threads, TimeLimit,
 };
 
 use crate::{LIMIT, builder, goes_on, pool, until};
@@ -129,7 +129,7 @@ fn an_abandoned_cap_of_zero() {
     until(|| pool.saturation().active == 1);
     let report = pool.blocking().terminate(Select::job(stuck.id()), Ladder::kill(), LIMIT).expect("it answers");
     assert_eq!(report.targets[0].fate, Fate::Abandoned);
-    until(|| pool.snapshot().health == Health::Unavailable);
+    until(|| pool.snapshot().health.is_unavailable());
     let refused = pool.try_submit(|| 5).expect_err("there is no seat");
     assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 0, .. }), "{refused}");
     assert_eq!(refused.into_job()(), 5);

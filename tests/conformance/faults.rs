@@ -6,7 +6,7 @@ use millpond::{
     Exit, JobHandle, JobStatus, PoolBuilder, PoolExecutor, Restart, RestartPolicy, SlotHistory, Threads, Timestamp,
 };
 
-use crate::rig::{PoolOf, put, status_becomes, worker_of};
+use crate::rig::{PoolOf, put, status_becomes, until, worker_of};
 use crate::subject::{OnActors, OnTasks, OnThreads, Subject};
 use crate::task::{Gate, Task};
 
@@ -68,8 +68,14 @@ impl Faulty for OnTasks {
         let gate = Gate::new();
         let handle = put::<Self>(pool, Task::deaf(&gate));
         let worker = worker_of(pool, &handle);
-        let row = pool.inventory_now().workers.into_iter().find(|row| row.worker == worker).expect("it is there");
-        let id = row.facts.actor.expect("a worker of this kind is an actor");
+        let mut id = None;
+        // Known as soon as its start has returned, which may be after it has its first job.
+        until("its actor is known", || {
+            let row = pool.inventory_now().workers.into_iter().find(|row| row.worker == worker).expect("it is there");
+            id = row.facts.actor;
+            id.is_some()
+        });
+        let id = id.expect("a worker of this kind is an actor");
         let children = pool.actor().get_children();
         let actor = children.into_iter().find(|child| child.get_id().to_string() == *id).expect("it is a child");
         let light = move || {

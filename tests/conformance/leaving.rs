@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{
-    ActorPool, Fate, JobContext, JobError, Ladder, Limits, Pool, PoolExecutor, Rung, Select, StartContext, StartError,
-    TargetReport, ThreadPool, TimeLimit, Worker, WorkerState, orphans,
+    ActorPool, Fate, JobContext, JobError, Ladder, Limits, Pool, PoolBuilder, PoolEvent, PoolExecutor, Restart, Rung,
+    Select, StartContext, StartError, TargetReport, ThreadPool, Threads, TimeLimit, Worker, WorkerState, orphans,
 };
 use tokio_test::{assert_pending, task::spawn};
 
+use crate::faults::By;
 use crate::rig::{LIMIT, after_control, at_rest, named, soon, until};
 use crate::subject::{OnActors, OnThreads, runtime};
 use crate::task::{Gate, Task};
@@ -59,14 +60,22 @@ struct Stage {
 }
 
 fn threads(gate: &Arc<Gate>, clock: &SettableClock, workers: usize) -> ThreadPool {
+    threads_with(gate, clock, workers, |builder| builder)
+}
+
+fn threads_with(
+    gate: &Arc<Gate>,
+    clock: &SettableClock,
+    workers: usize,
+    shape: impl FnOnce(PoolBuilder<Threads>) -> PoolBuilder<Threads>,
+) -> ThreadPool {
     let gate = gate.clone();
-    ThreadPool::builder(named::<OnThreads>("clings"))
+    let builder = ThreadPool::builder(named::<OnThreads>("clings"))
         .limits(Limits::fixed(workers))
         .clock(clock.clock())
         .initializer(move |_| Ok(Clings(gate.clone())))
-        .restart_after_panic()
-        .build()
-        .expect("it is built")
+        .restart_after_panic();
+    shape(builder).build().expect("it is built")
 }
 
 fn actors(gate: &Arc<Gate>, clock: &SettableClock, workers: usize, blocks: bool) -> ActorPool<Stops> {
@@ -232,4 +241,27 @@ fn a_job_does_not_wait_for_the_drop_of_a_state_that_a_panic_spoilt() {
     gate.open();
     until("nobody is abandoned", || pool.saturation().abandoned == 0);
     at_rest(&pool);
+}
+
+/// That it then hangs does not make it a worker that was killed: its slot has had a fault, and the policy is asked.
+#[test]
+fn a_worker_that_panicked_and_does_not_leave_has_had_a_fault() {
+    let (gate, clock) = (Arc::new(Gate::new()), SettableClock::new());
+    let pool = threads_with(&gate, &clock, 1, |builder| builder.restart_policy(By(|| Restart::Never)));
+    let mut events = pool.events();
+    let panics = pool.try_submit(|| panic!("on purpose")).expect("there is a place");
+    assert!(soon(panics).map(|(): ()| ()).is_err());
+    until("the state is being dropped", || gate.entered() == 1);
+    after_control(&pool);
+    clock.advance(SECOND);
+    let restart = loop {
+        if let PoolEvent::RestartDecided { restart, .. } = soon(events.next()).expect("the pool is there") {
+            break restart;
+        }
+    };
+    assert_eq!(restart, Restart::Never);
+    after_control(&pool);
+    assert_eq!((pool.saturation().workers, pool.saturation().abandoned), (0, 1), "nobody is started in its slot");
+    gate.open();
+    until("it has ended", || pool.saturation().abandoned == 0);
 }

@@ -24,9 +24,11 @@ mod third_party;
 mod abort;
 mod admission;
 mod attach;
+mod by_name;
 mod eager_panics;
 mod escalation;
 mod events;
+mod exits;
 mod extension;
 mod ladder;
 mod lane_room;
@@ -51,6 +53,10 @@ mod endings;
 #[cfg(feature = "testing")]
 mod gate_order;
 #[cfg(feature = "testing")]
+mod health;
+#[cfg(feature = "testing")]
+mod histories;
+#[cfg(feature = "testing")]
 mod leaving;
 #[cfg(feature = "testing")]
 mod policies;
@@ -60,5 +66,7 @@ mod scenes;
 mod scripted;
 #[cfg(feature = "testing")]
 mod scripted_escalation;
+#[cfg(feature = "testing")]
+mod swap;
 #[cfg(feature = "testing")]
 mod time_limits;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{
-    Fate, Health, JobError, JobOptions, Ladder, Lane, Limits, PoolBuilder, PoolExecutor, RejectReason, Restart, Scene,
-    Select, StartError, TimeLimit, WorkerId,
+    Fate, JobError, JobOptions, Ladder, Lane, Limits, PoolBuilder, PoolExecutor, RejectReason, Restart, Scene, Select,
+    StartError, TimeLimit, WorkerId,
 };
 
 use crate::faults::By;
@@ -122,7 +122,7 @@ fn slots_without_a_worker_are_named_with_the_last_fault() {
         |builder: PoolBuilder<_>| builder.initializer(refuse).restart_policy(By(|| Restart::CoolDown(SECOND * 60)));
     let (pool, _clock) = clocked::<OnThreads>("scene-cooling", Lane::new("default").capacity(1), shape);
     // Its first worker may have been started before anybody listens.
-    until("its slot cools down", || pool.snapshot().health == Health::Unavailable);
+    until("its slot cools down", || pool.snapshot().health.is_unavailable());
     let queued = put::<OnThreads>(&pool, Task::value(0));
     until("the fault is known", || refused::<OnThreads>(&pool).0.cooling.is_some_and(|it| it.last_fault.is_some()));
     let (scene, text) = refused::<OnThreads>(&pool);

@@ -160,7 +160,9 @@ fn a_start_that_hangs_is_given_up_at_the_start_limit() {
         assert_eq!(stage.pool.saturation().starting, 1);
         stage.clock.advance(SECOND);
         until("another one is started", || stage.script.started().len() == 2);
-        assert_eq!(stage.script.kills(), [first]);
+        // Once more, if its keeper ends before it is quite gone.
+        let kills = stage.script.kills();
+        assert!(!kills.is_empty() && kills.iter().all(|killed| *killed == first), "{kills:?}");
         let second = stage.worker(0, 2);
         assert_eq!(stage.take(second), 10);
         assert!(stage.script.finish(second, 6));
@@ -234,7 +236,7 @@ fn abandoned_workers_beyond_the_cap_are_not_replaced_and_admission_says_so() {
     let refused = millpond::Executor::try_submit(&stage.pool, 11).expect_err("no seat is left");
     assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 1, .. }), "{refused}");
     assert!(refused.to_string().contains("saturated by 2 abandoned workers"), "{refused}");
-    assert_eq!(stage.pool.snapshot().health, Health::Unavailable);
+    assert!(stage.pool.snapshot().health.is_unavailable());
     stage.script.die(stuck[0]);
     let third = stage.worker(0, 3);
     let handle = stage.submit(12);
@@ -267,7 +269,7 @@ fn a_slot_that_keeps_failing_backs_off() {
     let Restart::After(delay) = decided[1] else { panic!("{decided:?}") };
     assert!(!delay.is_zero());
     after_control(&stage.pool);
-    assert_eq!((stage.script.started().len(), stage.pool.snapshot().health), (2, Health::Unavailable));
+    assert_eq!((stage.script.started().len(), stage.pool.snapshot().health.is_unavailable()), (2, true));
     stage.clock.advance(delay);
     stage.worker(0, 3);
     at_rest(&stage.pool);

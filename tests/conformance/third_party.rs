@@ -13,7 +13,7 @@ pub(crate) type Errand = Box<dyn FnOnce() -> u64 + Send>;
 pub(crate) struct Desks;
 
 /// Nobody can make a clerk drop an errand.
-struct Clerk;
+pub(crate) struct Clerk;
 
 impl WorkerControl for Clerk {
     fn kill(&self) -> KillOutcome {

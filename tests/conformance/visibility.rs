@@ -92,7 +92,7 @@ fn a_snapshot_holds_lanes_ledger_ages_and_histograms<S: Subject>() {
     let held = hold::<S>(&pool, &gate, 1);
     let queued = put::<S>(&pool, Task::value(0));
     let seen = pool.snapshot();
-    assert_eq!((&*seen.pool, seen.gate, seen.health), (pool.name(), "open", Health::Healthy));
+    assert_eq!((&*seen.pool, seen.gate, &seen.health), (pool.name(), "open", &Health::Healthy));
     assert_eq!((seen.limits, seen.saturation.active), (Limits::fixed(2), 1));
     assert_eq!(seen.lanes.iter().map(|lane| &*lane.name).collect::<Vec<_>>(), ["default", "b"]);
     let (default, b) = (&seen.lanes[0], &seen.lanes[1]);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use millpond::{Executor, Health, JobError, Lane, LimitKind, Limits, PoolExecutor, RejectReason, TimeLimit};
+use millpond::{Executor, JobError, Lane, LimitKind, Limits, PoolExecutor, RejectReason, TimeLimit};
 
 use crate::kinds::{Ground, Kind, Work, failure, on_every_kind};
 use crate::latch::Meter;
@@ -30,7 +30,7 @@ fn bodies_never_exceed_the_limit_and_the_cap<K: Kind>() {
     let jobs: Vec<_> = (0..20).filter_map(|_| pool.try_submit(work()).ok()).collect();
     assert!(jobs.len() >= LIMIT + CAP, "there is a queue");
 
-    eventually("the cap is passed", || pool.snapshot().health == Health::Unavailable);
+    eventually("the cap is passed", || pool.snapshot().health.is_unavailable());
     assert_eq!(pool.saturation().abandoned, LIMIT + CAP);
     let refused = pool.try_submit(work()).expect_err("no seat is left");
     assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: CAP, .. }), "{refused}");

@@ -1,47 +1,28 @@
 //! Restart at once, and give the pool up when that happens too often: OTP's `one_for_one` with its restart intensity.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use millpond::{Exit, Restart, RestartPolicy, SlotHistory, Timestamp};
-use parking_lot::Mutex;
+use millpond::{Exit, PoolHistory, Restart, RestartPolicy, SlotHistory, Timestamp};
 
 /// A worker that fails is restarted at once, the others are left alone. More than `intensity` failures within `period`, over
 /// **all** slots of the pool, and the pool is given up, so that its parent decides.
 ///
 /// That is OTP's rule, and it has OTP's edge: a hundred workers that each fail once in the same moment take the pool. Where that
-/// must not be, use [`Backoff`](crate::Backoff), or the default.
+/// must not be, use [`Backoff`](crate::Backoff), [`Breaker`](crate::Breaker), or the default.
 ///
-/// It remembers the latest failures, so each pool needs a value of its own. Source of the rule: the Erlang/OTP design principles,
-/// "Maximum Restart Intensity".
-#[derive(Debug)]
+/// The pool's failures are handed to it, so it remembers nothing. Source of the rule: the Erlang/OTP design principles, "Maximum Restart
+/// Intensity".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OneForOne {
     intensity: usize,
     period: Duration,
-    /// The latest moments of failures, ascending; never more than `intensity + 1`.
-    faults: Mutex<VecDeque<Timestamp>>,
 }
 
 impl OneForOne {
-    /// Gives the pool up after more than `intensity` failures within `period`. With an intensity of zero the first failure does.
+    /// Gives the pool up after more than `intensity` failures within `period`. With an intensity of zero the first failure does; above
+    /// 1,023 it counts as 1,023, since a pool remembers no more failures than one beyond.
     pub fn new(intensity: usize, period: Duration) -> Self {
-        Self { intensity, period, faults: Mutex::default() }
-    }
-
-    /// Notes a failure, and says how many there were within the period that ends with it, as far as that matters.
-    fn note(&self, now: Timestamp) -> usize {
-        let mut faults = self.faults.lock();
-        // Decisions of one pool may overtake each other by a little; their order is kept.
-        let at = faults.partition_point(|&earlier| earlier <= now);
-        faults.insert(at, now);
-        while faults.front().is_some_and(|&first| now.since(first) > self.period) {
-            faults.pop_front();
-        }
-        let within = faults.len();
-        if within > self.intensity {
-            faults.pop_front();
-        }
-        within
+        Self { intensity: intensity.min(PoolHistory::KEPT - 1), period }
     }
 }
 
@@ -54,7 +35,7 @@ impl Default for OneForOne {
 
 impl RestartPolicy for OneForOne {
     fn decide(&self, now: Timestamp, slot: &SlotHistory, exit: &Exit) -> Restart {
-        let faults = self.note(now);
+        let faults = slot.pool.faults_within(now, self.period);
         if faults <= self.intensity {
             return Restart::After(Duration::ZERO);
         }
@@ -93,6 +74,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_intensity_beyond_what_a_pool_remembers_still_gives_up() {
+        let mut pool = Pool::new(OneForOne::new(usize::MAX, PERIOD), 1);
+        for _ in 1..PoolHistory::KEPT {
+            assert_eq!(pool.fault(0), Restart::After(Duration::ZERO));
+        }
+        assert!(matches!(pool.fault(0), Restart::Escalate(_)));
+    }
+
     proptest! {
         /// The rule, said plainly: count what lies within the period.
         #[test]
@@ -108,7 +98,6 @@ mod tests {
                 let within = moments.iter().filter(|&&at| pool.now.since(at) <= PERIOD).count();
                 let escalates = matches!(pool.fault(slot), Restart::Escalate(_));
                 prop_assert_eq!(escalates, within > intensity);
-                prop_assert!(pool.policy.faults.lock().len() <= intensity);
             }
         }
     }
