@@ -24,6 +24,7 @@
 mod config;
 mod error;
 mod gate;
+mod hook;
 mod id;
 mod job;
 mod lane;
@@ -51,7 +52,7 @@ pub mod testing;
 pub use {
     backend::Worker,
     builder::PoolBuilder,
-    control::{Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
+    control::{HookSpec, Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
 };
@@ -72,7 +73,10 @@ pub use backend::{
     ActorJob, Actors, Backend, Call, CallWith, Capabilities, Hosts, Interceptor, KillOutcome, KillReach, StartContext,
     Started, TaskJob, Tasks, ThreadJob, Threads, WithState, WorkerControl,
 };
+#[cfg(not(millpond_loom))]
+pub use control::{HookMessage, Receipt};
 pub use {
+    hook::{Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
     policy::{Exit, Restart, RestartPolicy, SlotHistory, jitter},
@@ -81,13 +85,13 @@ pub use {
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
     Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, LongestAbandoned,
-    Saturation, Scene, Snapshot, WorkerRow, WorkerState,
+    Saturation, Scene, Snapshot, Veto, VetoedStarts, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {
     control::{
-        EventStream, Fate, Orphan, PoolEvent, ResizeReport, Settled, ShutdownReport, TargetReport, TerminationReport,
-        orphans,
+        EventStream, Fate, HookChange, HookFault, HookRow, Orphan, PoolEvent, ResizeReport, Settled, ShutdownReport,
+        TargetReport, TerminationReport, orphans,
     },
     pool::pools,
 };

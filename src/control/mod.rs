@@ -3,6 +3,7 @@
 //! The supervisor never awaits in a handler. It starts work, remembers what it waits for, and the answer comes back as a message.
 
 mod event;
+mod hook;
 mod keeper;
 mod message;
 mod port;
@@ -19,12 +20,14 @@ mod terminate;
 mod timer;
 
 pub use event::{EventStream, PoolEvent};
+pub use hook::{HookChange, HookFault, HookMessage, HookRow, HookSpec, Receipt};
 pub use message::PoolMessage;
 pub use reaper::{Orphan, orphans};
 pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
 pub use supervisor::PoolSupervisor;
 pub use target::{Ladder, Select, Target, Targets};
 
+pub(crate) use hook::check_hooks;
 pub(crate) use message::{Attached, Command};
 pub(crate) use supervisor::Shared;
 pub(crate) use timer::{alarm_after, control_runtime};

@@ -21,6 +21,8 @@ pub(super) struct Slot {
     /// How many incarnations it has had.
     generation: u32,
     pub(super) restarts: u32,
+    /// Its latest incarnation ended by a fault: the next one is that fault's consequence.
+    pub(super) after_fault: bool,
     /// When its latest incarnation was started.
     pub(super) started_at: Timestamp,
     pub(super) history: Option<SlotHistory>,
@@ -31,15 +33,26 @@ pub(super) struct Slot {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum SlotState {
-    /// Empty. Exit: `Filled`.
+    /// Empty. Exits: `Asked`, `Filled`.
     #[default]
     Vacant,
+    /// Hooks are asked whether it gets a worker. Exits: `Filled`, `Vacant`, `Vetoed`.
+    Asked,
+    /// Empty until then, since a hook denied the start. Exit: `Vacant`.
+    Vetoed(Timestamp),
     /// Has a worker. Exits: `Vacant`, `Deciding`.
     Filled,
     /// Its worker ended by a fault, and the policy is being asked. Exits: `Vacant`, `Waiting`.
     Deciding,
     /// Backs off or cools down until then, or stays empty for good. Exit: `Vacant`.
     Waiting(Timestamp),
+}
+
+impl Slot {
+    /// Of the incarnation that it gets next.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.generation.wrapping_add(1)
+    }
 }
 
 /// A worker as the supervisor knows it.
@@ -61,13 +74,17 @@ impl Employed {
 }
 
 impl<B: Backend> Supervision<B> {
+    pub(super) fn may_start(&self) -> bool {
+        // A pool that was given up is aborted as soon as this message is over.
+        self.escalated.is_none() && !self.ending.as_ref().is_some_and(|ending| ending.is_stopping())
+    }
+
     /// Starts as many workers as are wanted, in slots that can have one.
     pub(super) fn staff(&mut self) {
-        // A pool that was given up is aborted as soon as this message is over.
-        if self.escalated.is_some() || self.ending.as_ref().is_some_and(|ending| ending.is_stopping()) {
+        if !self.may_start() {
             return;
         }
-        for _ in 0..self.plane().workers_wanted() {
+        for _ in 0..self.workers_wanted() {
             let max = self.plane().max();
             let vacant = self.slots.iter().take(max).position(|slot| slot.state == SlotState::Vacant);
             let slot = match vacant {
@@ -79,13 +96,14 @@ impl<B: Backend> Supervision<B> {
                 // Slots above a lowered limit are still filled, so that fewer than `max` are free.
                 None => return,
             };
-            self.start(slot);
+            self.ask_start(slot);
         }
     }
 
-    fn start(&mut self, index: usize) {
+    pub(super) fn start(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.generation = slot.next_generation();
+        slot.after_fault = false;
         slot.state = SlotState::Filled;
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
@@ -216,6 +234,7 @@ impl<B: Backend> Supervision<B> {
             (history.worker, history.started_at, history.ready_at) = (worker, slot.started_at, None);
         }
         slot.history = Some(history);
+        slot.after_fault = true;
         slot.state = SlotState::Deciding;
         self.ask(worker, exit, now);
     }
@@ -223,7 +242,8 @@ impl<B: Backend> Supervision<B> {
     /// Tells the plane how many seats cannot be filled.
     pub(super) fn update_cooling(&self) {
         let max = self.plane().max();
-        let unavailable = |slot: &&Slot| matches!(slot.state, SlotState::Waiting(_) | SlotState::Deciding);
+        let unavailable =
+            |slot: &&Slot| matches!(slot.state, SlotState::Waiting(_) | SlotState::Deciding | SlotState::Vetoed(_));
         let cooling = self.slots.iter().take(max).filter(unavailable).count();
         self.plane().set_cooling(cooling);
     }
@@ -231,7 +251,12 @@ impl<B: Backend> Supervision<B> {
     /// Workers above `min` that idled for too long leave. Says when to look again.
     pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
         let limits = self.plane().limits();
-        let next = self.plane().retire_idle(now);
+        let next = if self.asks_before_exits() {
+            self.ask_idle_exits(now);
+            Timestamp::NEVER
+        } else {
+            self.plane().retire_idle(now)
+        };
         match limits.idle_timeout {
             // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
             Some(timeout) if self.plane().counts.live() > limits.min => {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::event::{Events, PoolEvent};
+use super::hook::{HookSpec, Hooks};
 use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
@@ -58,6 +59,8 @@ impl<J: ?Sized + Envelope> Timed for Plane<J> {
 pub struct PoolSupervisor<B: Backend> {
     pub(crate) shared: Aside<Shared<B>>,
     policy: Aside<dyn RestartPolicy>,
+    /// Those that it is built with, until it comes up.
+    hooks: Mutex<Vec<HookSpec>>,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
     /// whoever waits for a reply would wait until the parent gets to it.
     _guard: AbortGuard<B>,
@@ -76,7 +79,12 @@ impl Drop for Watch {
 }
 
 impl<B: Backend> PoolSupervisor<B> {
-    pub(crate) fn new(config: PoolConfig, backend: B, policy: Option<Arc<dyn RestartPolicy>>) -> Self {
+    pub(crate) fn new(
+        config: PoolConfig,
+        backend: B,
+        policy: Option<Arc<dyn RestartPolicy>>,
+        hooks: Vec<HookSpec>,
+    ) -> Self {
         let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared<B>>| {
             let weak = weak.clone();
             let port = Port::new(move || weak.upgrade().is_some_and(|shared| shared.backend.would_block()));
@@ -85,7 +93,8 @@ impl<B: Backend> PoolSupervisor<B> {
         });
         let _guard = AbortGuard(Aside::new(shared.clone()));
         let policy = Aside::new(policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())));
-        Self { shared: Aside::new(shared), policy, _guard, supervision: Mutex::new(None), watch: Mutex::new(None) }
+        let (hooks, supervision, watch) = (Mutex::new(hooks), Mutex::new(None), Mutex::new(None));
+        Self { shared: Aside::new(shared), policy, hooks, _guard, supervision, watch }
     }
 }
 
@@ -107,6 +116,7 @@ pub(super) struct Supervision<B: Backend> {
     /// Given when the actor has stopped, or with this when it is dropped.
     pub(super) answer: Option<Answer>,
     pub(super) escalated: Option<Arc<str>>,
+    pub(super) hooks: Hooks<B>,
     reminded: Timestamp,
     health: Health,
 }
@@ -135,7 +145,10 @@ impl<B: Backend> PoolSupervisor<B> {
             *self.watch.lock() = Some(Watch(watch.abort_handle()));
         }
         let _ = myself.cast(Command::Begin.into());
-        *self.supervision.lock() = Some(Supervision::new(self.shared.clone(), myself, self.policy.clone()));
+        let hooks = Hooks::new(std::mem::take(&mut *self.hooks.lock()), &myself);
+        let mut supervision = Supervision::new(self.shared.clone(), myself, self.policy.clone(), hooks);
+        supervision.mind_pressure();
+        *self.supervision.lock() = Some(supervision);
         Ok(())
     }
 
@@ -193,7 +206,12 @@ impl<B: Backend> PoolSupervisor<B> {
 }
 
 impl<B: Backend> Supervision<B> {
-    fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Arc<dyn RestartPolicy>) -> Self {
+    fn new(
+        shared: Arc<Shared<B>>,
+        myself: ActorRef<PoolMessage>,
+        policy: Arc<dyn RestartPolicy>,
+        hooks: Hooks<B>,
+    ) -> Self {
         Self {
             shared: Aside::new(shared),
             myself,
@@ -208,6 +226,7 @@ impl<B: Backend> Supervision<B> {
             ending: None,
             answer: None,
             escalated: None,
+            hooks,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,
         }
@@ -226,12 +245,15 @@ impl<B: Backend> Supervision<B> {
             // Whoever asked may have gone: that is their affair, here and below.
             PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),
             PoolMessage::Snapshot(reply) => drop(reply.send(self.plane().snapshot())),
-            PoolMessage::Resize(limits, reply) => self.resize(limits, reply),
+            PoolMessage::Resize(limits, reply) => self.ask_resize(limits, reply),
             PoolMessage::Quiesce(reply) => drop(reply.send(self.move_gate(Gate::Quiesced, "quiesce"))),
             PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
             PoolMessage::Drain(reply) => self.drain(reply),
-            PoolMessage::Terminate(targets, ladder, reply) => self.terminate(targets, &ladder, reply),
+            PoolMessage::Terminate(targets, ladder, reply) => self.ask_terminate(targets, ladder, reply),
             PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
+            PoolMessage::SetHook(hook, reply) => drop(reply.send(self.set_hook(hook))),
+            PoolMessage::RemoveHook(name, reply) => drop(reply.send(self.remove_hook(&name))),
+            PoolMessage::Hooks(reply) => drop(reply.send(self.hooks.rows())),
             PoolMessage::Internal(Internal(command)) => self.command(command),
         }
         self.settle();
@@ -245,9 +267,12 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
             Command::Signal(Signal::Leaves) => {}
+            Command::Signal(Signal::Rung) => self.on_rung(),
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
             Command::Asked { worker, since } => self.on_asked(worker, since),
             Command::Decided { worker, decision } => self.on_decided(worker, decision),
+            Command::Verdict { question, hook, verdict } => self.on_verdict(question, hook, verdict),
+            Command::CaughtUp { hook } => self.on_caught_up(hook),
             Command::HostGone => self.on_host_gone(),
             Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
             Command::Attach(reply) => {
@@ -261,6 +286,8 @@ impl<B: Backend> Supervision<B> {
     /// After every message: whatever waited for something looks whether it has come, and says when to look again.
     fn settle(&mut self) {
         let now = self.now();
+        // First, as what follows a question is looked at below.
+        self.mind_hooks(now);
         let mut next = self.check_starts(now);
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));
@@ -270,7 +297,8 @@ impl<B: Backend> Supervision<B> {
         self.settle_drains();
         next = next.min(self.wind_down(now));
         self.note_health();
-        self.remind(next);
+        // Any of the above may have put a question.
+        self.remind(next.min(self.hooks_due()));
     }
 
     /// Has a tick at `at`, unless an earlier one is set.
@@ -282,6 +310,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     pub(super) fn tell(&self, event: PoolEvent) {
+        self.tell_hooks_of(&event);
         self.shared.events.tell(event);
     }
 

@@ -5,6 +5,7 @@ mod inventory;
 mod ledger;
 mod saturation;
 mod scene;
+mod veto;
 
 pub(crate) use histogram::Buckets;
 pub use histogram::Histogram;
@@ -14,3 +15,4 @@ pub use ledger::{Ended, Ledger};
 pub use saturation::{Health, LaneSnapshot, Saturation, Snapshot};
 pub(crate) use scene::Named;
 pub use scene::{Cooling, Longest, LongestAbandoned, Scene};
+pub use veto::{Veto, VetoedStarts};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Histogram, Ledger};
+use super::{Histogram, Ledger, VetoedStarts};
 use crate::config::Limits;
 use crate::sync::{Arc, Timestamp};
 
@@ -52,7 +52,8 @@ pub enum Health {
     /// Every slot can have a worker.
     #[default]
     Healthy,
-    /// Some slots cannot: they cool down after failures, were refused by the system, or are lost to abandoned workers.
+    /// Some slots cannot: they cool down after failures, were refused by the system or by a hook, or are lost to abandoned
+    /// workers.
     Degraded {
         /// How many seats are missing.
         missing: usize,
@@ -99,6 +100,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Whether the pool can do its work.
     pub health: Health,
+    /// Slots without a worker because a hook denied its start, which count as missing meanwhile.
+    pub vetoed_starts: Option<VetoedStarts>,
     /// The state of the gate, as a word: open, quiesced, draining or closed.
     pub gate: &'static str,
     /// Each lane, the unnamed one first.

@@ -15,6 +15,7 @@ macro_rules! conform {
     };
 }
 
+mod answers;
 mod faults;
 mod rig;
 mod subject;
@@ -28,6 +29,8 @@ mod eager_panics;
 mod escalation;
 mod events;
 mod extension;
+mod hook_actors;
+mod hooks;
 mod ladder;
 mod lane_room;
 mod lanes;
@@ -46,6 +49,10 @@ mod clocked;
 mod endings;
 #[cfg(feature = "testing")]
 mod gate_order;
+#[cfg(feature = "testing")]
+mod hooks_clocked;
+#[cfg(feature = "testing")]
+mod hooks_told;
 #[cfg(feature = "testing")]
 mod leaving;
 #[cfg(feature = "testing")]

@@ -33,6 +33,16 @@ impl Gate {
         self.0.opened.notify_all();
     }
 
+    /// Another hand on it, which opens it too when it is dropped.
+    pub(crate) fn other(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Blocks the calling thread until it is open.
+    pub(crate) fn pass(&self) {
+        self.0.block(|| false);
+    }
+
     /// How many jobs have come to it, whether or not they have passed.
     pub(crate) fn entered(&self) -> usize {
         self.0.entered.load(Ordering::Acquire)
