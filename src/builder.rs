@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 use crate::autoscale::Autoscaler;
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
 use crate::config::{Lane, Limits, PoolConfig};
-use crate::control::{PoolSupervisor, Scaler, control_runtime};
+use crate::control::{HookSpec, PoolSupervisor, Scaler, check_hooks, control_runtime};
 use crate::error::{BuildError, StartError};
+use crate::hook::Hook;
 use crate::policy::RestartPolicy;
 use crate::pool::{self, Pool};
 use crate::sync::{Arc, Clock};
@@ -21,12 +22,13 @@ pub struct PoolBuilder<B: Backend> {
     backend: B,
     policy: Option<Arc<dyn RestartPolicy>>,
     scaler: Option<Scaler>,
+    hooks: Vec<HookSpec>,
 }
 
 impl<B: Backend> PoolBuilder<B> {
     /// A pool with this name over a backend, for backends of your own.
     pub fn new(name: &str, backend: B) -> Self {
-        Self { config: PoolConfig::new(name), backend, policy: None, scaler: None }
+        Self { config: PoolConfig::new(name), backend, policy: None, scaler: None, hooks: Vec::new() }
     }
 
     #[cfg(feature = "testing")]
@@ -92,6 +94,18 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
+    /// Adds a hook, which is asked before the pool acts, and told afterwards. It is hosted on a thread of its own, has a second for each
+    /// answer, and allows what it does not answer; see [`hook_spec`](Self::hook_spec) for another limit or default.
+    pub fn hook(self, name: impl AsRef<str>, hook: impl Hook) -> Self {
+        self.hook_spec(HookSpec::new(name, hook))
+    }
+
+    /// Adds a hook with options of its own, or one that is an actor of yours.
+    pub fn hook_spec(mut self, hook: HookSpec) -> Self {
+        self.hooks.push(hook);
+        self
+    }
+
     /// Where the pool reads the time; default: the machine's monotonic clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.config.clock = clock;
@@ -108,10 +122,11 @@ impl<B: Backend> PoolBuilder<B> {
         if let Some(scaler) = &self.scaler {
             scaler.validate()?;
         }
+        check_hooks(&self.hooks)?;
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;
         self.backend.prepare(&self.config.name)?;
-        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy, self.scaler);
+        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy, self.scaler, self.hooks);
         pool::list(&supervisor.shared);
         Ok(supervisor)
     }

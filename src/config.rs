@@ -220,6 +220,23 @@ pub enum ConfigError {
         /// The size asked for.
         bytes: usize,
     },
+    /// Two hooks have one name.
+    #[error("two hooks are called `{0}`")]
+    DuplicateHook(String),
+    /// More hooks than a pool can have.
+    #[error("a pool can have {most} hooks: each costs a message for each question")]
+    TooManyHooks {
+        /// How many it can have.
+        most: usize,
+    },
+    /// A hook's default verdict is an absurd delay.
+    #[error("hook `{hook}`: a delay of {delay:?} is over a day, the longest that there can be")]
+    HookDelay {
+        /// The hook.
+        hook: String,
+        /// The delay.
+        delay: Duration,
+    },
     /// A time limit of zero would refuse everything.
     #[error("the {0} is zero, which would refuse everything; leave it out for no limit")]
     ZeroLimit(&'static str),
@@ -283,14 +300,14 @@ impl PoolConfig {
     }
 }
 
-fn check_name(what: &'static str, name: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ConfigError> {
     match name.len() {
         1..=MAX_NAME => Ok(()),
         bytes => Err(ConfigError::BadName { what, bytes }),
     }
 }
 
-fn check_limit(what: &'static str, limit: Option<Duration>) -> Result<(), ConfigError> {
+pub(crate) fn check_limit(what: &'static str, limit: Option<Duration>) -> Result<(), ConfigError> {
     match limit {
         Some(limit) if limit.is_zero() => Err(ConfigError::ZeroLimit(what)),
         _ => Ok(()),

@@ -25,6 +25,7 @@ mod autoscale;
 mod config;
 mod error;
 mod gate;
+mod hook;
 mod id;
 mod job;
 mod lane;
@@ -52,7 +53,7 @@ pub mod testing;
 pub use {
     backend::Worker,
     builder::PoolBuilder,
-    control::{Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
+    control::{HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
@@ -73,8 +74,11 @@ pub use backend::{
     ActorJob, Actors, Backend, Call, CallWith, Capabilities, Hosts, Interceptor, KillOutcome, KillReach, StartContext,
     Started, TaskJob, Tasks, ThreadJob, Threads, WithState, WorkerControl,
 };
+#[cfg(not(millpond_loom))]
+pub use control::{HookMessage, Receipt};
 pub use {
     autoscale::Autoscaler,
+    hook::{Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
     policy::{Exit, PoolHistory, Restart, RestartPolicy, SlotHistory, jitter},
@@ -83,13 +87,13 @@ pub use {
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
     Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, LongestAbandoned,
-    Saturation, Scene, Shortage, Snapshot, WorkerRow, WorkerState,
+    Saturation, Scene, Shortage, Snapshot, Veto, VetoedStarts, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {
     control::{
-        EventStream, Fate, Orphan, PoolEvent, ResizeReport, Settled, ShutdownReport, TargetReport, TerminationReport,
-        orphans,
+        EventStream, Fate, HookChange, HookFault, HookRow, Orphan, PoolEvent, ResizeReport, Settled, ShutdownReport,
+        TargetReport, TerminationReport, orphans,
     },
     pool::pools,
 };

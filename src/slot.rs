@@ -111,6 +111,11 @@ impl CellState {
         ClaimNo(self.claims)
     }
 
+    /// How many claims it has had.
+    pub(crate) fn claims(&self) -> u64 {
+        self.claims
+    }
+
     /// True if the incarnation holds a seat.
     pub(crate) fn seated(&self) -> bool {
         use WorkerState::{Busy, Condemned, Idle, Starting};

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
+use super::hook::{HookChange, HookFault};
 use crate::config::Limits;
 use crate::error::NotYet;
+use crate::hook::Verdict;
 use crate::id::{ClaimNo, WorkerId};
 use crate::policy::{Exit, Restart};
-use crate::snapshot::Health;
-use crate::sync::{Mutex, block_on, block_on_within};
+use crate::snapshot::{Health, Veto};
+use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
 const BACKLOG: usize = 1024;
@@ -76,6 +78,31 @@ pub enum PoolEvent {
     Gate(&'static str),
     /// The pool's health changed: how bad it is, or why.
     Health(Health),
+    /// A hook denied something.
+    Vetoed {
+        /// What, by its [word](crate::Question::word).
+        question: &'static str,
+        /// Who, and why.
+        veto: Veto,
+    },
+    /// A hook gave no answer, or none that makes sense, and its default counted.
+    HookFault {
+        /// The hook.
+        hook: Arc<str>,
+        /// What it was asked about, by its [word](crate::Question::word).
+        question: &'static str,
+        /// What it did.
+        fault: HookFault,
+        /// Its default.
+        verdict: Verdict,
+    },
+    /// A hook was added, replaced or removed.
+    Hook {
+        /// Its name.
+        name: Arc<str>,
+        /// What became of it.
+        change: HookChange,
+    },
     /// This reader was too slow: as many events before the next one are gone.
     Missed(u64),
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use ractor::RpcReplyPort;
 use tokio::sync::oneshot;
 
+use super::hook::{HookChange, HookRow, HookSpec};
 use super::report::{ResizeReport, ShutdownReport, TerminationReport};
 use super::swap::NewRestartPolicy;
 use super::target::{Ladder, Targets};
 use crate::config::Limits;
 use crate::error::ControlError;
+use crate::hook::Verdict;
 use crate::plane::Signal;
 use crate::policy::{Restart, SlotHistory};
 use crate::snapshot::{Inventory, Snapshot};
@@ -38,6 +40,12 @@ pub enum PoolMessage {
     SetRestartPolicy(NewRestartPolicy, RpcReplyPort<Result<(), ControlError>>),
     /// Drains, then ends the pool; answers after at most this long.
     Shutdown(Duration, RpcReplyPort<ShutdownReport>),
+    /// Adds a hook, or puts it in the place of the one of its name.
+    SetHook(HookSpec, RpcReplyPort<Result<HookChange, ControlError>>),
+    /// Removes the hook of this name.
+    RemoveHook(Arc<str>, RpcReplyPort<Result<(), ControlError>>),
+    /// Every hook, and how it has done.
+    Hooks(RpcReplyPort<Vec<HookRow>>),
     /// millpond's own.
     #[doc(hidden)]
     Internal(Internal),
@@ -65,6 +73,10 @@ pub(crate) enum Command {
     ScaleAsked { round: u64, since: Timestamp },
     /// The autoscaler has answered; `Err`: it panicked, with its message.
     Scaled { round: u64, wanted: Result<usize, String> },
+    /// A hook has answered; `None`: it let go of the question.
+    Verdict { question: u64, hook: u64, verdict: Option<Verdict> },
+    /// A hook that missed notices has caught up.
+    CaughtUp { hook: u64 },
     /// The runtime of the async workers is gone.
     HostGone,
     /// The last owning handle was dropped.

@@ -4,6 +4,7 @@
 
 mod autoscale;
 mod event;
+mod hook;
 mod keeper;
 mod message;
 mod port;
@@ -21,6 +22,7 @@ mod terminate;
 mod timer;
 
 pub use event::{EventStream, PoolEvent};
+pub use hook::{HookChange, HookFault, HookMessage, HookRow, HookSpec, Receipt};
 pub use message::PoolMessage;
 pub use reaper::{Orphan, orphans};
 pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
@@ -29,6 +31,7 @@ pub use swap::NewRestartPolicy;
 pub use target::{Ladder, Select, Target, Targets};
 
 pub(crate) use autoscale::Scaler;
+pub(crate) use hook::check_hooks;
 pub(crate) use message::{Attached, Command};
 pub(crate) use supervisor::Shared;
 pub(crate) use timer::{alarm_after, control_runtime};

@@ -12,7 +12,7 @@ use super::target::Target;
 use crate::config::Limits;
 use crate::error::NotYet;
 use crate::id::{JobId, WorkerId};
-use crate::snapshot::{Ended, Ledger, Seconds};
+use crate::snapshot::{Ended, Ledger, Seconds, Veto};
 use crate::sync::block_on_within;
 
 /// What a resize did.
@@ -105,6 +105,8 @@ pub enum Fate {
     Abandoned,
     /// No such worker or job: another incarnation has its place.
     Stale,
+    /// A hook denied it, and nothing was done: who and why is in the [report](TerminationReport::veto).
+    Vetoed,
     /// The ladder ended before the target did.
     StillRunning,
 }
@@ -118,6 +120,7 @@ impl fmt::Display for Fate {
             Self::Killed => "killed",
             Self::Abandoned => "abandoned: it cannot be made to end",
             Self::Stale => "stale: no such worker or job any more",
+            Self::Vetoed => "vetoed by a hook",
             Self::StillRunning => "still running: the ladder ended first",
         })
     }
@@ -162,6 +165,8 @@ impl fmt::Display for TargetReport {
 pub struct TerminationReport {
     /// One row a target.
     pub targets: Vec<TargetReport>,
+    /// Who denied it, and why; all targets have the fate [`Vetoed`](Fate::Vetoed) then.
+    pub veto: Option<Veto>,
 }
 
 impl fmt::Display for TerminationReport {
@@ -169,7 +174,10 @@ impl fmt::Display for TerminationReport {
         for (index, target) in self.targets.iter().enumerate() {
             write!(f, "{}{target}", if index == 0 { "" } else { "\n" })?;
         }
-        Ok(())
+        match &self.veto {
+            Some(veto) => write!(f, "\n{veto}"),
+            None => Ok(()),
+        }
     }
 }
 

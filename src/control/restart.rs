@@ -216,7 +216,11 @@ impl<B: Backend> Supervision<B> {
                     over = true;
                 }
                 SlotState::Waiting(until) => next = next.min(until),
-                SlotState::Vacant | SlotState::Filled | SlotState::Deciding => {}
+                SlotState::Vacant
+                | SlotState::Asked
+                | SlotState::Filled
+                | SlotState::Deciding
+                | SlotState::Vetoed(_) => {}
             }
         }
         if over {

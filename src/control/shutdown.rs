@@ -99,6 +99,7 @@ impl<B: Backend> Supervision<B> {
         // Draining already, or closed: either is what is wanted.
         let _ = self.plane().set_gate(Gate::Draining);
         self.tell(PoolEvent::Gate("draining"));
+        self.waive_questions();
         self.staff();
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Slot {
     /// How many incarnations it has had.
     generation: u32,
     pub(super) restarts: u32,
+    /// Its latest incarnation ended by a fault: the next one is that fault's consequence.
+    pub(super) after_fault: bool,
     /// When its latest incarnation was started.
     pub(super) started_at: Timestamp,
     pub(super) history: Option<SlotHistory>,
@@ -36,9 +38,13 @@ pub(super) struct Slot {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum SlotState {
-    /// Empty. Exit: `Filled`.
+    /// Empty. Exits: `Asked`, `Filled`.
     #[default]
     Vacant,
+    /// Hooks are asked whether it gets a worker. Exits: `Filled`, `Vacant`, `Vetoed`.
+    Asked,
+    /// Empty until then, since a hook denied the start. Exit: `Vacant`.
+    Vetoed(Timestamp),
     /// Has a worker. Exits: `Vacant`, `Deciding`.
     Filled,
     /// Its worker ended by a fault, and the policy is being asked. Exits: `Vacant`, `Waiting`.
@@ -51,6 +57,11 @@ impl Slot {
     /// It has no worker after a fault, for now or for good.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.state, SlotState::Waiting(_) | SlotState::Deciding)
+    }
+
+    /// Of the incarnation that it gets next.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.generation.wrapping_add(1)
     }
 }
 
@@ -73,13 +84,17 @@ impl Employed {
 }
 
 impl<B: Backend> Supervision<B> {
+    pub(super) fn may_start(&self) -> bool {
+        // A pool that was given up is aborted as soon as this message is over.
+        self.escalated.is_none() && !self.ending.as_ref().is_some_and(|ending| ending.is_stopping())
+    }
+
     /// Starts as many workers as are wanted, in slots that can have one.
     pub(super) fn staff(&mut self) {
-        // A pool that was given up is aborted as soon as this message is over.
-        if self.escalated.is_some() || self.ending.as_ref().is_some_and(|ending| ending.is_stopping()) {
+        if !self.may_start() {
             return;
         }
-        for _ in 0..self.plane().workers_wanted() {
+        for _ in 0..self.workers_wanted() {
             let max = self.plane().max();
             let vacant = self.slots.iter().take(max).position(|slot| slot.state == SlotState::Vacant);
             let slot = match vacant {
@@ -91,13 +106,14 @@ impl<B: Backend> Supervision<B> {
                 // Slots above a lowered limit are still filled, so that fewer than `max` are free.
                 None => return,
             };
-            self.start(slot);
+            self.ask_start(slot);
         }
     }
 
-    fn start(&mut self, index: usize) {
+    pub(super) fn start(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.generation = slot.next_generation();
+        slot.after_fault = false;
         slot.state = SlotState::Filled;
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
@@ -237,6 +253,7 @@ impl<B: Backend> Supervision<B> {
         }
         slot.history = Some(history);
         slot.refused = matches!(exit, Exit::FailedToStart(_));
+        slot.after_fault = true;
         slot.state = SlotState::Deciding;
         self.ask(worker, exit, now);
     }
@@ -246,17 +263,18 @@ impl<B: Backend> Supervision<B> {
         let (mut why, mut next_try) = (Shortage::default(), Timestamp::NEVER);
         for slot in self.slots.iter().take(self.plane().max()) {
             match slot.state {
-                SlotState::Vacant | SlotState::Filled => continue,
+                SlotState::Vacant | SlotState::Filled | SlotState::Asked => continue,
+                SlotState::Vetoed(_) => why.vetoed += 1,
                 SlotState::Waiting(Timestamp::NEVER) => why.given_up += 1,
                 SlotState::Waiting(_) | SlotState::Deciding if slot.refused => why.refused += 1,
                 SlotState::Waiting(_) | SlotState::Deciding => why.cooling += 1,
             }
-            if let SlotState::Waiting(until) = slot.state {
+            if let SlotState::Waiting(until) | SlotState::Vetoed(until) = slot.state {
                 next_try = next_try.min(until);
             }
         }
         why.next_try = (next_try < Timestamp::NEVER).then_some(next_try);
-        let empty = why.cooling + why.refused + why.given_up;
+        let empty = why.cooling + why.refused + why.given_up + why.vetoed;
         self.plane().note_shortage(why);
         self.plane().set_cooling(empty);
     }
@@ -264,7 +282,12 @@ impl<B: Backend> Supervision<B> {
     /// Workers above `min` that idled for too long leave. Says when to look again.
     pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
         let limits = self.plane().limits();
-        let next = self.plane().retire_idle(now);
+        let next = if self.asks_before_exits() {
+            self.ask_idle_exits(now);
+            Timestamp::NEVER
+        } else {
+            self.plane().retire_idle(now)
+        };
         match limits.idle_timeout {
             // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
             Some(timeout) if self.plane().counts.live() > limits.min => {

@@ -6,6 +6,7 @@ use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::autoscale::{Scaler, Scaling};
 use super::event::{Events, PoolEvent};
+use super::hook::{HookSpec, Hooks};
 use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
@@ -72,6 +73,8 @@ pub struct PoolSupervisor<B: Backend> {
     policy: Mutex<Option<Aside<dyn RestartPolicy>>>,
     /// Until it is at work.
     scaling: Mutex<Option<Scaling>>,
+    /// Those that it is built with, until it comes up.
+    hooks: Mutex<Vec<HookSpec>>,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
     /// whoever waits for a reply would wait until the parent gets to it.
     _guard: AbortGuard<B>,
@@ -95,6 +98,7 @@ impl<B: Backend> PoolSupervisor<B> {
         backend: B,
         policy: Option<Arc<dyn RestartPolicy>>,
         scaler: Option<Scaler>,
+        hooks: Vec<HookSpec>,
     ) -> Self {
         let scaling = Mutex::new(scaler.map(|scaler| Scaling::begin(scaler, &mut config)));
         let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared<B>>| {
@@ -110,6 +114,7 @@ impl<B: Backend> PoolSupervisor<B> {
             shared: Aside::new(shared),
             policy,
             scaling,
+            hooks: Mutex::new(hooks),
             _guard,
             supervision: Mutex::new(None),
             watch: Mutex::new(None),
@@ -138,6 +143,7 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) escalated: Option<Arc<str>>,
     /// The pool ends with its workers' runtime, and each of them was told of.
     pub(super) host_gone: bool,
+    pub(super) hooks: Hooks<B>,
     reminded: Timestamp,
     health: Health,
 }
@@ -167,11 +173,11 @@ impl<B: Backend> PoolSupervisor<B> {
         }
         let _ = myself.cast(Command::Begin.into());
         let policy = self.policy.lock().take().unwrap_or_else(|| Aside::new(Arc::new(SlotBackoff::default())));
-        *self.supervision.lock() = {
-            let mut supervision = Supervision::new(self.shared.clone(), myself, policy);
-            supervision.scaling = self.scaling.lock().take();
-            Some(supervision)
-        };
+        let hooks = Hooks::new(std::mem::take(&mut *self.hooks.lock()), &myself);
+        let mut supervision = Supervision::new(self.shared.clone(), myself, policy, hooks);
+        supervision.scaling = self.scaling.lock().take();
+        supervision.mind_pressure();
+        *self.supervision.lock() = Some(supervision);
         Ok(())
     }
 
@@ -229,7 +235,12 @@ impl<B: Backend> PoolSupervisor<B> {
 }
 
 impl<B: Backend> Supervision<B> {
-    fn new(shared: Arc<Shared<B>>, myself: ActorRef<PoolMessage>, policy: Aside<dyn RestartPolicy>) -> Self {
+    fn new(
+        shared: Arc<Shared<B>>,
+        myself: ActorRef<PoolMessage>,
+        policy: Aside<dyn RestartPolicy>,
+        hooks: Hooks<B>,
+    ) -> Self {
         Self {
             shared: Aside::new(shared),
             myself,
@@ -246,6 +257,7 @@ impl<B: Backend> Supervision<B> {
             answer: None,
             escalated: None,
             host_gone: false,
+            hooks,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,
         }
@@ -264,13 +276,16 @@ impl<B: Backend> Supervision<B> {
             // Whoever asked may have gone: that is their affair, here and below.
             PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),
             PoolMessage::Snapshot(reply) => drop(reply.send(self.plane().snapshot())),
-            PoolMessage::Resize(limits, reply) => self.resize(limits, reply),
+            PoolMessage::Resize(limits, reply) => self.ask_resize(limits, reply),
             PoolMessage::Quiesce(reply) => drop(reply.send(self.move_gate(Gate::Quiesced, "quiesce"))),
             PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
             PoolMessage::Drain(reply) => self.drain(reply),
-            PoolMessage::Terminate(targets, ladder, reply) => self.terminate(targets, &ladder, reply),
+            PoolMessage::Terminate(targets, ladder, reply) => self.ask_terminate(targets, ladder, reply),
             PoolMessage::SetRestartPolicy(policy, reply) => drop(reply.send(self.set_restart_policy(policy))),
             PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
+            PoolMessage::SetHook(hook, reply) => drop(reply.send(self.set_hook(hook))),
+            PoolMessage::RemoveHook(name, reply) => drop(reply.send(self.remove_hook(&name))),
+            PoolMessage::Hooks(reply) => drop(reply.send(self.hooks.rows())),
             PoolMessage::Internal(Internal(command)) => self.command(command),
         }
         self.settle();
@@ -290,6 +305,9 @@ impl<B: Backend> Supervision<B> {
             Command::Decided { question, decision } => self.on_decided(question, decision),
             Command::ScaleAsked { round, since } => self.on_scale_asked(round, since),
             Command::Scaled { round, wanted } => self.on_scaled(round, wanted),
+            Command::Signal(Signal::Rung) => self.on_rung(),
+            Command::Verdict { question, hook, verdict } => self.on_verdict(question, hook, verdict),
+            Command::CaughtUp { hook } => self.on_caught_up(hook),
             Command::HostGone => self.on_host_gone(),
             Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
             Command::Attach(reply) => {
@@ -303,6 +321,8 @@ impl<B: Backend> Supervision<B> {
     /// After every message: whatever waited for something looks whether it has come, and says when to look again.
     fn settle(&mut self) {
         let now = self.now();
+        // First, as what follows a question is looked at below.
+        self.mind_hooks(now);
         let mut next = self.check_starts(now);
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));
@@ -313,7 +333,8 @@ impl<B: Backend> Supervision<B> {
         self.settle_drains();
         next = next.min(self.wind_down(now));
         self.note_health();
-        self.remind(next);
+        // Any of the above may have put a question.
+        self.remind(next.min(self.hooks_due()));
     }
 
     /// A tick has come. One that was set before the earliest was leaves that one set, or each would set another for ever.
@@ -332,6 +353,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     pub(super) fn tell(&self, event: PoolEvent) {
+        self.tell_hooks_of(&event);
         self.shared.events.tell(event);
     }
 

@@ -81,11 +81,17 @@ impl Climb {
 }
 
 impl<B: Backend> Supervision<B> {
-    pub(super) fn terminate(&mut self, targets: Targets, ladder: &Ladder, reply: RpcReplyPort<TerminationReport>) {
+    pub(super) fn terminate(
+        &mut self,
+        targets: Targets,
+        ladder: &Ladder,
+        reply: RpcReplyPort<TerminationReport>,
+        began: Timestamp,
+    ) {
         let now = self.now();
         let by: Arc<str> = Arc::from("terminated by an operator");
         let climbs = targets.into_iter().map(|target| self.climb_of(target, ladder, by.clone(), now)).collect();
-        self.terminations.push(Termination { climbs, reply: Some(reply), began: now });
+        self.terminations.push(Termination { climbs, reply: Some(reply), began });
     }
 
     fn climb_of(&self, target: Target, ladder: &Ladder, by: Arc<str>, now: Timestamp) -> Climb {
@@ -322,7 +328,7 @@ fn finish(termination: &mut Termination) -> bool {
     });
     if let Some(reply) = termination.reply.take() {
         // Whoever asked may have gone.
-        let _ = reply.send(TerminationReport { targets: targets.collect() });
+        let _ = reply.send(TerminationReport { targets: targets.collect(), veto: None });
     }
     true
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::CloseReason;
 use crate::config::ConfigError;
+use crate::snapshot::Veto;
 use crate::sync::Arc;
 
 /// Why a worker did not come up.
@@ -22,6 +23,9 @@ pub enum StartError {
     /// It took longer than the start limit.
     #[error("the worker was not ready within {0:?}")]
     TimedOut(Duration),
+    /// A hook denied the start.
+    #[error("the worker's start was {0}")]
+    Vetoed(Veto),
     /// The worker ended before it was ready.
     #[error("the worker ended before it was ready")]
     Gone,
@@ -94,6 +98,26 @@ pub enum ControlError {
         operation: &'static str,
         /// Why.
         reason: CloseReason,
+    },
+    /// A hook denied it. Nothing was changed.
+    #[error("pool `{pool}`: {operation} was vetoed by hook `{by}`: {reason}")]
+    Vetoed {
+        /// The pool.
+        pool: Arc<str>,
+        /// What was asked.
+        operation: &'static str,
+        /// The hook.
+        by: Arc<str>,
+        /// What it said.
+        reason: Arc<str>,
+    },
+    /// While hooks were asked about it, or had it delayed, another of its kind was asked for and has taken its place. Nothing was changed.
+    #[error("pool `{pool}`: {operation} was superseded by a later one while hooks were asked about it")]
+    Superseded {
+        /// The pool.
+        pool: Arc<str>,
+        /// What was asked.
+        operation: &'static str,
     },
     /// Nothing that was selected exists.
     #[error("pool `{pool}` has no {what}")]

@@ -2,7 +2,9 @@
 
 use super::{PoolExecutor, TimeLimit};
 use crate::config::Limits;
-use crate::control::{Ladder, NewRestartPolicy, ResizeReport, Select, ShutdownReport, TerminationReport};
+use crate::control::{
+    HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, ResizeReport, Select, ShutdownReport, TerminationReport,
+};
 use crate::error::ControlError;
 use crate::snapshot::Inventory;
 use crate::sync::block_on;
@@ -75,6 +77,33 @@ impl Blocking<'_> {
     /// As there.
     pub fn set_restart_policy(self, policy: NewRestartPolicy, limit: TimeLimit) -> Result<(), ControlError> {
         block_on(self.0.set_restart_policy(policy, limit))
+    }
+
+    /// See [`PoolExecutor::set_hook`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_hook(self, hook: HookSpec, limit: TimeLimit) -> Result<HookChange, ControlError> {
+        block_on(self.0.set_hook(hook, limit))
+    }
+
+    /// See [`PoolExecutor::remove_hook`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn remove_hook(self, name: &str, limit: TimeLimit) -> Result<(), ControlError> {
+        block_on(self.0.remove_hook(name, limit))
+    }
+
+    /// See [`PoolExecutor::hooks`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn hooks(self, limit: TimeLimit) -> Result<Vec<HookRow>, ControlError> {
+        block_on(self.0.hooks(limit))
     }
 
     /// See [`PoolExecutor::shutdown`].

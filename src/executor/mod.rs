@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use crate::backend::Capabilities;
 use crate::config::Limits;
 use crate::control::{
-    EventStream, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Select, ShutdownReport, Targets,
-    TerminationReport,
+    EventStream, HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Select,
+    ShutdownReport, Targets, TerminationReport,
 };
 use crate::error::{ControlError, Rejected};
 use crate::id::WorkerId;
@@ -185,12 +185,13 @@ pub trait PoolExecutor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they contradict themselves or a reserve, no reply comes within `limit`, or the pool is going or gone.
+    /// If they contradict themselves or a reserve, a hook denies it, another resize takes its place while hooks are asked, no reply comes
+    /// within `limit`, or the pool is going or gone.
     async fn resize(&self, limits: Limits, limit: TimeLimit) -> Result<ResizeReport, ControlError> {
         ask(self, "resize", limit, |reply| PoolMessage::Resize(limits, reply)).await?
     }
 
-    /// Takes targets down the ladder; answers when each has a fate.
+    /// Takes targets down the ladder; answers when each has a fate. Hooks may veto a ladder that does not begin with a kill.
     ///
     /// # Errors
     ///
@@ -242,6 +243,34 @@ pub trait PoolExecutor: Send + Sync {
     /// If the pool is being shut down or is gone, or no reply comes within `limit`.
     async fn set_restart_policy(&self, policy: NewRestartPolicy, limit: TimeLimit) -> Result<(), ControlError> {
         ask(self, "set the restart policy", limit, |reply| PoolMessage::SetRestartPolicy(policy, reply)).await?
+    }
+
+    /// Adds a hook, or puts it in the place of the one of its name, which has no say any more in what it was asked.
+    ///
+    /// # Errors
+    ///
+    /// If its options contradict themselves, there are too many, no reply comes within `limit`, or the pool is gone.
+    async fn set_hook(&self, hook: HookSpec, limit: TimeLimit) -> Result<HookChange, ControlError> {
+        ask(self, "set_hook", limit, |reply| PoolMessage::SetHook(hook, reply)).await?
+    }
+
+    /// Removes a hook, which has no say any more in what it was asked.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name, no reply comes within `limit`, or the pool is gone.
+    async fn remove_hook(&self, name: &str, limit: TimeLimit) -> Result<(), ControlError> {
+        let name = Arc::from(name);
+        ask(self, "remove_hook", limit, |reply| PoolMessage::RemoveHook(name, reply)).await?
+    }
+
+    /// Every hook, and how it has done.
+    ///
+    /// # Errors
+    ///
+    /// If no reply comes within `limit`, or the pool is gone.
+    async fn hooks(&self, limit: TimeLimit) -> Result<Vec<HookRow>, ControlError> {
+        ask(self, "hooks", limit, PoolMessage::Hooks).await
     }
 
     /// Drains, asks running jobs to stop when three quarters of `limit` are over, and ends the pool by then: what still

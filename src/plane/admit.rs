@@ -31,7 +31,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn try_admit(&self, job: Arc<J>) -> Result<(), (Arc<J>, RejectReason)> {
         let now = self.clock.now();
         self.admit(job, now).map_err(|Refused { job, why }| {
-            self.rejected.fetch_add(1, Ordering::AcqRel);
+            self.count_rejected();
             let reason = match why {
                 Refusal::Because(reason) => reason,
                 Refusal::Full => self.full(job.header().lane(), now),
@@ -40,9 +40,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
         })
     }
 
-    /// Counts a job that was refused before it came to the gate.
+    /// Counts a job that was refused, at the gate or before it came there.
     pub(crate) fn count_rejected(&self) {
-        self.rejected.fetch_add(1, Ordering::AcqRel);
+        self.rejected.fetch_add(1, Ordering::SeqCst);
+        self.bell.ring(&*self.port);
     }
 
     fn admit(&self, job: Arc<J>, now: Timestamp) -> Result<(), Refused<J>> {
@@ -168,6 +169,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         self.due.waiting(waiter, &*self.port);
         self.after(after);
+        self.bell.ring(&*self.port);
         Ok(())
     }
 
@@ -192,9 +194,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// A wait ended without a place: the job goes on to another term of the ledger, which is read under the same lock.
     fn wait_ended(&self, lane: LaneId, term: &AtomicU64) {
-        let _inbox = self.inbox.lock();
-        term.fetch_add(1, Ordering::AcqRel);
-        self.lane(lane).waiting.fetch_sub(1, Ordering::AcqRel);
+        {
+            let _inbox = self.inbox.lock();
+            term.fetch_add(1, Ordering::SeqCst);
+            self.lane(lane).waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.bell.ring(&*self.port);
     }
 
     /// Why those who wait are sent away: the gate takes no more jobs, or none that was admitted now could ever run.
@@ -234,7 +239,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 return Entry::Waits(Admission::new(self, job, Waiter::new(lane, until), now));
             }
         };
-        self.rejected.fetch_add(1, Ordering::AcqRel);
+        self.count_rejected();
         Entry::Done(Err((job, reason)))
     }
 

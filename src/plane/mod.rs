@@ -4,6 +4,7 @@
 
 mod abort;
 mod admit;
+mod bell;
 mod claim;
 mod company;
 mod health;
@@ -21,6 +22,7 @@ pub use claim::{Claim, WorkerContext};
 
 pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
+pub(crate) use bell::Overstays;
 pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
@@ -36,7 +38,7 @@ use crate::id::{LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts, Held};
-use crate::snapshot::{Buckets, Cooling, Ended, Scene};
+use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp, Weak};
 
 /// What workers take from.
@@ -121,6 +123,9 @@ pub(crate) struct Plane<J: ?Sized> {
     /// What ended the last worker that ended by a fault, as text.
     last_fault: Mutex<Option<(WorkerId, Arc<str>)>>,
     ailment: Mutex<health::Ailment>,
+    /// Slots that are empty because a hook denied a start: some of `cooling`.
+    vetoed: Mutex<Option<VetoedStarts>>,
+    bell: bell::Bell,
     /// Jobs that never began, if whoever ends the pool wants them back.
     unstarted: Mutex<Option<Unstarted<J>>>,
     /// One worker spins before it parks.
@@ -238,6 +243,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             scene: Mutex::new(None),
             last_fault: Mutex::new(None),
             ailment: Mutex::new(health::Ailment::default()),
+            vetoed: Mutex::new(None),
+            bell: bell::Bell::default(),
             unstarted: Mutex::new(None),
             spinner: AtomicBool::new(false),
             lanes,
@@ -331,7 +338,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Counts the end of a job, apart from a turnover. Always before its outcome is published, or who awaits it and reads the
     /// ledger is surprised.
     fn count(&self, ended: Ended) {
-        self.aside.ended[ended.index()].fetch_add(1, Ordering::Release);
+        self.aside.ended[ended.index()].fetch_add(1, Ordering::SeqCst);
+        if ended == Ended::Expired {
+            self.bell.ring(&*self.port);
+        }
     }
 
     /// Hands a payload that nobody ran to whoever may be blocked by its drop.
@@ -353,9 +363,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let inbox = self.inbox.lock();
             (inbox.gate == Gate::Quiesced).then_some(inbox.gate_since)
         };
-        let slots = self.cooling.load(Ordering::Acquire);
+        let vetoed = self.vetoed();
+        let slots =
+            self.cooling.load(Ordering::Acquire).saturating_sub(vetoed.as_ref().map_or(0, |vetoed| vetoed.slots));
         let cooling = (slots > 0).then(|| Cooling { slots, last_fault: self.last_fault.lock().clone() });
-        let scene = Arc::new(Scene::of(&self.inventory(now), quiesced_since, cooling));
+        let scene = Arc::new(Scene::of(&self.inventory(now), quiesced_since, cooling, vetoed));
         *self.scene.lock() = Some(scene.clone());
         scene
     }

@@ -34,6 +34,8 @@ pub(crate) enum Signal {
     Overrun(Overrun),
     /// The gate drains and nothing is left to run.
     Quiet,
+    /// Something that control counts has happened, for the first time since it looked.
+    Rung,
     /// A deadline of control's own has come.
     Tick,
 }

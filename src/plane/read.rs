@@ -104,6 +104,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             saturation: inventory.saturation,
             limits: self.limits(),
             health: inventory.health.clone(),
+            vetoed_starts: self.vetoed(),
             gate,
             lanes: (0..self.lanes.len()).map(|index| self.lane_snapshot(index)).collect(),
             ledger: self.ledger(),

@@ -336,6 +336,7 @@ impl<J: ?Sized + Envelope> Ticks for Plane<J> {
         if self.due.watch_at.load(Ordering::Acquire) <= now.as_nanos() {
             self.see_that_work_moves(now);
         }
+        self.feel_pressure();
     }
 }
 

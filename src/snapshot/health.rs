@@ -118,6 +118,8 @@ pub struct Shortage {
     pub refused: usize,
     /// Slots that stay empty for good, by their restart policy.
     pub given_up: usize,
+    /// Slots whose start a hook denied a moment ago.
+    pub vetoed: usize,
     /// Abandoned workers beyond the cap: each takes a seat until it returns.
     pub abandoned: usize,
     /// The pool's last fault, as text, and whose it was.
@@ -133,6 +135,7 @@ impl fmt::Display for Shortage {
             (self.cooling, "without a worker after faults"),
             (self.refused, "without a worker after failed starts"),
             (self.given_up, "given up for good"),
+            (self.vetoed, "without a worker as a hook denied the start"),
         ] {
             if slots > 0 {
                 parts.push(format!("{} {what}", Slots(slots)));

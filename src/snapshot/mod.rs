@@ -6,6 +6,7 @@ mod inventory;
 mod ledger;
 mod saturation;
 mod scene;
+mod veto;
 
 pub(crate) use health::HealthAt;
 pub use health::{Health, Shortage};
@@ -17,3 +18,4 @@ pub use ledger::{Ended, Ledger};
 pub use saturation::{LaneSnapshot, Saturation, Snapshot};
 pub(crate) use scene::Named;
 pub use scene::{Cooling, Longest, LongestAbandoned, Scene};
+pub use veto::{Veto, VetoedStarts};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Health, Histogram, Ledger};
+use super::{Health, Histogram, Ledger, VetoedStarts};
 use crate::config::Limits;
 use crate::sync::{Arc, Timestamp};
 
@@ -108,6 +108,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Whether the pool can do its work, and if not, why not and since when.
     pub health: Health,
+    /// Slots without a worker because a hook denied its start, which count as missing meanwhile.
+    pub vetoed_starts: Option<VetoedStarts>,
     /// The state of the gate, as a word: open, quiesced, draining or closed.
     pub gate: &'static str,
     /// Each lane, the unnamed one first.
@@ -129,6 +131,7 @@ impl Snapshot {
             saturation: Saturation::default(),
             limits: Limits::fixed(1),
             health: Health::Healthy,
+            vetoed_starts: None,
             gate: "open",
             lanes: Vec::new(),
             ledger: Ledger::default(),

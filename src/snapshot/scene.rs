@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::inventory::Seconds;
-use super::{Inventory, Saturation};
+use super::{Inventory, Saturation, VetoedStarts};
 use crate::id::{JobId, WorkerId};
 use crate::sync::{Arc, Timestamp};
 
@@ -25,6 +25,8 @@ pub struct Scene {
     pub quiesced_since: Option<Timestamp>,
     /// Slots that had no worker, and were to stay so for a while, after a fault.
     pub cooling: Option<Cooling>,
+    /// Slots that had no worker because a hook had denied its start.
+    pub vetoed_starts: Option<VetoedStarts>,
     /// Who had been abandoned for longest.
     pub abandoned: Option<LongestAbandoned>,
 }
@@ -69,7 +71,12 @@ pub struct Longest {
 
 impl Scene {
     /// What the workers' rows show, between a gate and slots in this state.
-    pub(crate) fn of(inventory: &Inventory, quiesced_since: Option<Timestamp>, cooling: Option<Cooling>) -> Self {
+    pub(crate) fn of(
+        inventory: &Inventory,
+        quiesced_since: Option<Timestamp>,
+        cooling: Option<Cooling>,
+        vetoed_starts: Option<VetoedStarts>,
+    ) -> Self {
         let longest = inventory.longest_active().and_then(|row| {
             let job = row.job.as_ref()?;
             Some(Longest {
@@ -87,7 +94,7 @@ impl Scene {
         });
         let Inventory { pool, taken_at, saturation, .. } = inventory;
         let (pool, at, saturation) = (pool.clone(), *taken_at, *saturation);
-        Self { pool, at, saturation, longest, quiesced_since, cooling, abandoned }
+        Self { pool, at, saturation, longest, quiesced_since, cooling, vetoed_starts, abandoned }
     }
 }
 
@@ -99,6 +106,9 @@ impl fmt::Display for Scene {
         }
         if let Some(cooling) = &self.cooling {
             write!(f, "; {cooling}")?;
+        }
+        if let Some(vetoed) = &self.vetoed_starts {
+            write!(f, "; {vetoed}")?;
         }
         if let Some(longest) = &self.longest {
             write!(f, "; longest: {longest}")?;

@@ -16,6 +16,9 @@ pub(crate) use std::sync::{Arc, OnceLock, Weak};
 /// A counter for statistics: it orders nothing and nobody waits for it, so loom need not permute it.
 pub(crate) use std::sync::atomic::AtomicU64 as Tally;
 
+/// A flag that no worker or submitter waits for, so that loom need not permute it either.
+pub(crate) use std::sync::atomic::AtomicBool as Flag;
+
 #[cfg(not(millpond_loom))]
 mod imp {
     pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "the names of tests say what they guard")]
 
 mod config;
+mod hooks;
 mod hosts;
 mod jobs;
 

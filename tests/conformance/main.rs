@@ -15,6 +15,7 @@ macro_rules! conform {
     };
 }
 
+mod answers;
 mod faults;
 mod rig;
 mod subject;
@@ -30,6 +31,8 @@ mod escalation;
 mod events;
 mod exits;
 mod extension;
+mod hook_actors;
+mod hooks;
 mod ladder;
 mod lane_room;
 mod lanes;
@@ -56,6 +59,9 @@ mod gate_order;
 mod health;
 #[cfg(feature = "testing")]
 mod histories;
+mod hooks_clocked;
+#[cfg(feature = "testing")]
+mod hooks_told;
 #[cfg(feature = "testing")]
 mod leaving;
 #[cfg(feature = "testing")]

@@ -33,9 +33,13 @@ impl Gate {
         self.0.opened.notify_all();
     }
 
-    /// Holds the calling thread until it is opened.
-    #[cfg(feature = "testing")]
-    pub(crate) fn block(&self) {
+    /// Another hand on it, which opens it too when it is dropped.
+    pub(crate) fn other(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Blocks the calling thread until it is open.
+    pub(crate) fn pass(&self) {
         self.0.block(|| false);
     }
 

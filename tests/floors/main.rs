@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["snapshot"],
     &["error"],
     &["policy", "autoscale"],
+    &["hook"],
     &["job"],
     &["lane"],
     &["gate"],

@@ -25,6 +25,7 @@ mod hazard_01_blocked_runtime;
 mod hazard_01_control_starvation;
 mod hazard_01_drops_of_a_pools_parts;
 mod hazard_01_floods;
+mod hazard_01_hooks;
 mod hazard_01_start_and_drop;
 mod hazard_04_head_of_line;
 #[cfg(feature = "testing")]
@@ -39,6 +40,7 @@ mod hazard_15_killed_by_a_busy_parent;
 mod hazard_15_replies_of_a_killed_pool;
 mod hazard_16_resize_loses_count;
 mod hazard_16_resize_storm;
+mod hazard_17_hooks_that_call_back;
 mod hazard_17_user_code_under_a_lock;
 mod hazard_17_wakers_that_panic;
 mod hazard_17_wakers_under_a_lock;

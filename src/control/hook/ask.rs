@@ -1,0 +1,310 @@
+//! A question goes to all hooks at once; what is to follow happens when the strictest verdict is in, and nobody waits for it meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::message::HookMessage;
+use crate::backend::Backend;
+use crate::control::event::PoolEvent;
+use crate::control::message::Command;
+use crate::control::supervisor::Supervision;
+use crate::control::timer;
+use crate::hook::{HookContext, LONGEST_DELAY, Question, Verdict};
+use crate::snapshot::Veto;
+use crate::sync::{Arc, Timestamp};
+
+/// What the hooks say, taken together.
+pub(in crate::control) enum Ruling {
+    Allowed,
+    Denied(Veto),
+}
+
+/// What follows a question, on the control thread.
+type Then<B> = Box<dyn FnOnce(&mut Supervision<B>, Ruling) + Send>;
+
+/// Why a hook's default counted instead of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum HookFault {
+    /// It did not answer within its limit.
+    Late(Duration),
+    /// It panicked, with this message.
+    Panicked(String),
+    /// It dropped the question, or its actor is gone, or the system gave it no thread.
+    NoAnswer,
+    /// It asked for a delay of over a day.
+    AbsurdDelay(Duration),
+    /// More questions than make sense lie in its mailbox.
+    Choked,
+}
+
+impl fmt::Display for HookFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(limit) => write!(f, "it did not answer within {limit:?}"),
+            Self::Panicked(message) => write!(f, "it panicked: {message}"),
+            Self::NoAnswer => f.write_str("it gave no answer"),
+            Self::AbsurdDelay(delay) => write!(f, "it asked for a delay of {delay:?}"),
+            Self::Choked => f.write_str("too many questions lie in its mailbox"),
+        }
+    }
+}
+
+/// The questions that are out.
+pub(super) struct Questions<B: Backend> {
+    out: BTreeMap<u64, Pending<B>>,
+    last: u64,
+    /// When the next limit or delay is over; may be early.
+    due: Timestamp,
+}
+
+impl<B: Backend> Default for Questions<B> {
+    fn default() -> Self {
+        Self { out: BTreeMap::new(), last: 0, due: Timestamp::NEVER }
+    }
+}
+
+impl<B: Backend> Questions<B> {
+    /// How many wait for this hook.
+    pub(super) fn unanswered_by(&self, hook: u64) -> usize {
+        self.out.values().filter(|pending| pending.waits.iter().any(|wait| wait.hook == hook)).count()
+    }
+}
+
+/// A question that has no ruling yet, or whose delay is not over.
+struct Pending<B: Backend> {
+    question: Question,
+    waits: Vec<Wait>,
+    /// The longest delay asked for so far.
+    delay: Duration,
+    denied: Option<Veto>,
+    /// Once it is ruled: when what follows is to happen.
+    at: Option<Timestamp>,
+    then: Then<B>,
+}
+
+/// A hook that has not answered.
+struct Wait {
+    hook: u64,
+    limit: Duration,
+    until: Timestamp,
+    _task: Option<Waiter>,
+}
+
+/// Waits for one answer, on the control thread, until this is dropped.
+struct Waiter(AbortHandle);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<B: Backend> Supervision<B> {
+    /// Puts `question` to all hooks. `then` is called with what they say: at once if there is none to be asked, or else when the last one
+    /// has answered, one has denied, or limits have passed; after the longest delay that was asked for. It looks again at what it is
+    /// about to do: the world has moved on.
+    ///
+    /// The number of the question, if it is out.
+    pub(in crate::control) fn ask_hooks(
+        &mut self,
+        question: Question,
+        then: impl FnOnce(&mut Self, Ruling) + Send + 'static,
+    ) -> Option<u64> {
+        if !self.hooks.are_asked() {
+            then(self, Ruling::Allowed);
+            return None;
+        }
+        let now = self.now();
+        self.hooks.questions.last += 1;
+        let number = self.hooks.questions.last;
+        let hooks: Vec<u64> = self.hooks.registered.iter().filter(|h| h.options.asked).map(|h| h.id).collect();
+        let (mut waits, mut faults) = (Vec::new(), Vec::new());
+        for hook in hooks {
+            match self.put(number, hook, &question, now) {
+                Ok(wait) => waits.push(wait),
+                Err(fault) => faults.push((hook, fault)),
+            }
+        }
+        for wait in &waits {
+            self.hooks.questions.due = self.hooks.questions.due.min(wait.until);
+        }
+        let pending = Pending { question, waits, delay: Duration::ZERO, denied: None, at: None, then: Box::new(then) };
+        self.hooks.questions.out.insert(number, pending);
+        for (hook, fault) in faults {
+            self.take_default(number, hook, fault);
+        }
+        self.rule(number);
+        self.hooks.questions.out.contains_key(&number).then_some(number)
+    }
+
+    /// Sends the question to one hook.
+    fn put(&mut self, number: u64, hook: u64, question: &Question, now: Timestamp) -> Result<Wait, HookFault> {
+        let (pool, myself) = (self.plane().config.name.clone(), self.myself.clone());
+        let registered = self.hooks.find(hook).ok_or(HookFault::NoAnswer)?;
+        registered.asked += 1;
+        let receipt = registered.line.ask().ok_or(HookFault::Choked)?;
+        let (sender, answer) = oneshot::channel();
+        let context = HookContext::new(pool, registered.name.clone(), now);
+        let (question, reply) = (question.clone(), sender.into());
+        let message = HookMessage::Asked { context, question, reply, receipt };
+        let actor = registered.actor().ok_or(HookFault::NoAnswer)?;
+        actor.cast(message).map_err(|_| HookFault::NoAnswer)?;
+        let runtime = timer::control_runtime().map_err(|_| HookFault::NoAnswer)?;
+        #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]
+        let task = runtime.spawn(async move {
+            let verdict = answer.await.ok();
+            // A pool that has ended meanwhile needs no verdict.
+            let _ = myself.cast(Command::Verdict { question: number, hook, verdict }.into());
+        });
+        let limit = registered.options.limit;
+        Ok(Wait { hook, limit, until: now.after(limit), _task: Some(Waiter(task.abort_handle())) })
+    }
+
+    /// A hook has answered; `None`: it has let go of the question.
+    pub(in crate::control) fn on_verdict(&mut self, number: u64, hook: u64, verdict: Option<Verdict>) {
+        // Otherwise it is too late: the question is over, or its default has counted.
+        let Some(pending) = self.hooks.questions.out.get_mut(&number) else { return };
+        let Some(index) = pending.waits.iter().position(|wait| wait.hook == hook) else { return };
+        drop(pending.waits.swap_remove(index));
+        let panic = || self.hooks.registered.iter().find(|h| h.id == hook).and_then(|h| h.line.take_panic());
+        let fault = match verdict {
+            Some(Verdict::Delay(delay)) if delay > LONGEST_DELAY => Some(HookFault::AbsurdDelay(delay)),
+            Some(_) => None,
+            None => Some(panic().map_or(HookFault::NoAnswer, HookFault::Panicked)),
+        };
+        match (fault, verdict) {
+            (None, Some(verdict)) => self.weigh(number, hook, verdict),
+            (fault, _) => self.take_default(number, hook, fault.unwrap_or(HookFault::NoAnswer)),
+        }
+        self.rule(number);
+    }
+
+    fn take_default(&mut self, number: u64, hook: u64, fault: HookFault) {
+        let Some(word) = self.hooks.questions.out.get(&number).map(|pending| pending.question.word()) else { return };
+        let Some(registered) = self.hooks.find(hook) else { return };
+        registered.defaulted += 1;
+        let (name, verdict) = (registered.name.clone(), registered.options.default.clone());
+        tracing::warn!(
+            pool = &*self.plane().config.name,
+            hook = &*name,
+            "asked about {word}: {fault}; its default counts"
+        );
+        self.tell(PoolEvent::HookFault { hook: name, question: word, fault, verdict: verdict.clone() });
+        self.weigh(number, hook, verdict);
+    }
+
+    /// The strictest counts: one that denies, else the longest delay.
+    fn weigh(&mut self, number: u64, hook: u64, verdict: Verdict) {
+        let veto = match (&verdict, self.hooks.find(hook)) {
+            (Verdict::Deny(reason), Some(registered)) => {
+                registered.denied += 1;
+                Some(Veto::new(registered.name.clone(), reason.clone()))
+            }
+            _ => None,
+        };
+        let Some(pending) = self.hooks.questions.out.get_mut(&number) else { return };
+        match verdict {
+            Verdict::Allow => {}
+            Verdict::Deny(_) => pending.denied = pending.denied.take().or(veto),
+            Verdict::Delay(delay) => pending.delay = pending.delay.max(delay),
+        }
+    }
+
+    /// Has happen what follows, if the question has its ruling.
+    fn rule(&mut self, number: u64) {
+        let now = self.now();
+        let questions = &mut self.hooks.questions;
+        let Some(pending) = questions.out.get_mut(&number) else { return };
+        if pending.denied.is_none() {
+            if !pending.waits.is_empty() || pending.at.is_some_and(|at| at > now) {
+                return;
+            }
+            if !pending.delay.is_zero() && pending.at.is_none() {
+                let at = now.after(pending.delay);
+                pending.at = Some(at);
+                questions.due = questions.due.min(at);
+                return;
+            }
+        }
+        let Some(Pending { question, denied, then, .. }) = questions.out.remove(&number) else { return };
+        match denied {
+            Some(veto) => {
+                self.tell(PoolEvent::Vetoed { question: question.word(), veto: veto.clone() });
+                then(self, Ruling::Denied(veto));
+            }
+            None => then(self, Ruling::Allowed),
+        }
+    }
+
+    /// Defaults count for hooks whose limit is over, and delays end.
+    fn check_questions(&mut self, now: Timestamp) {
+        if self.hooks.questions.due > now {
+            return;
+        }
+        let mut moved = Vec::new();
+        for (number, pending) in &mut self.hooks.questions.out {
+            let late: Vec<_> = pending.waits.extract_if(.., |wait| wait.until <= now).collect();
+            if !late.is_empty() || pending.at.is_some_and(|at| at <= now) {
+                moved.push((*number, late));
+            }
+        }
+        for (number, late) in moved {
+            for Wait { hook, limit, .. } in late {
+                self.take_default(number, hook, HookFault::Late(limit));
+            }
+            self.rule(number);
+        }
+        let due = |pending: &Pending<B>| {
+            let limits = pending.waits.iter().map(|wait| wait.until).min();
+            limits.into_iter().chain(pending.at).min().unwrap_or(Timestamp::NEVER)
+        };
+        self.hooks.questions.due = self.hooks.questions.out.values().map(due).min().unwrap_or(Timestamp::NEVER);
+    }
+
+    /// A hook that was removed has no say any more.
+    pub(super) fn excuse(&mut self, hook: u64) {
+        let mut moved = Vec::new();
+        for (number, pending) in &mut self.hooks.questions.out {
+            let before = pending.waits.len();
+            pending.waits.retain(|wait| wait.hook != hook);
+            if pending.waits.len() != before {
+                moved.push(*number);
+            }
+        }
+        moved.into_iter().for_each(|number| self.rule(number));
+    }
+
+    /// Nobody is to follow up on this question any more.
+    pub(super) fn withdraw_question(&mut self, number: u64) {
+        drop(self.hooks.questions.out.remove(&number));
+    }
+
+    /// A shutdown asks nobody: what was asked is taken as allowed.
+    pub(in crate::control) fn waive_questions(&mut self) {
+        while let Some((_, Pending { then, .. })) = self.hooks.questions.out.pop_first() {
+            then(self, Ruling::Allowed);
+        }
+    }
+
+    /// What hooks are waited for, and what they are told of later.
+    pub(in crate::control) fn mind_hooks(&mut self, now: Timestamp) {
+        self.check_questions(now);
+        self.end_vetoes(now);
+        self.feel_pressure(now);
+    }
+
+    /// When to look again.
+    pub(in crate::control) fn hooks_due(&self) -> Timestamp {
+        let next = self.hooks.questions.due.min(self.hooks.pressure.due());
+        if self.hooks.last_veto.is_some() { next.min(self.next_pause_over()) } else { next }
+    }
+
+    pub(super) fn context(&self, hook: &Arc<str>) -> HookContext {
+        HookContext::new(self.plane().config.name.clone(), hook.clone(), self.now())
+    }
+}

@@ -1,0 +1,219 @@
+//! Which hooks a pool has: added, replaced and removed by message.
+
+use std::fmt;
+
+use ractor::ActorRef;
+
+use super::ask::Questions;
+use super::credit::Line;
+use super::exits::Spared;
+use super::hosted::Running;
+use super::message::{HookMessage, HookSpec, Host, check_count};
+use super::pressure::Pressure;
+use super::requests::Wanted;
+use crate::backend::Backend;
+use crate::config::ConfigError;
+use crate::control::event::PoolEvent;
+use crate::control::message::PoolMessage;
+use crate::control::supervisor::Supervision;
+use crate::error::ControlError;
+use crate::hook::HookOptions;
+use crate::snapshot::Veto;
+use crate::sync::{Arc, OnceLock};
+
+/// The hooks of a pool, and all that is to be remembered about them.
+pub(in crate::control) struct Hooks<B: Backend> {
+    pub(super) registered: Vec<Registered>,
+    last: u64,
+    pub(super) questions: Questions<B>,
+    /// Starts that are asked about.
+    pub(super) starts: usize,
+    pub(super) last_veto: Option<Veto>,
+    pub(super) spared: Spared,
+    pub(super) wanted: Option<Wanted>,
+    pub(super) pressure: Pressure,
+}
+
+impl<B: Backend> Default for Hooks<B> {
+    fn default() -> Self {
+        Self {
+            registered: Vec::new(),
+            last: 0,
+            questions: Questions::default(),
+            starts: 0,
+            last_veto: None,
+            spared: Spared::default(),
+            wanted: None,
+            pressure: Pressure::default(),
+        }
+    }
+}
+
+/// One hook.
+pub(super) struct Registered {
+    /// Tells it from another that had its name before.
+    pub(super) id: u64,
+    pub(super) name: Arc<str>,
+    host: Host,
+    running: OnceLock<Running>,
+    pub(super) options: HookOptions,
+    pub(super) line: Arc<Line>,
+    pub(super) asked: u64,
+    pub(super) denied: u64,
+    pub(super) defaulted: u64,
+}
+
+impl Registered {
+    /// Its actor, started with its thread if it has none; `None`: the system gives it no thread now.
+    pub(super) fn actor(&self) -> Option<&ActorRef<HookMessage>> {
+        let hook = match &self.host {
+            Host::Foreign(actor) => return Some(actor),
+            Host::Side(hook) => hook,
+        };
+        if self.running.get().is_none() {
+            match (**hook).clone().launch() {
+                // Only the supervisor comes here, one message after the other.
+                Ok(running) => drop(self.running.set(running)),
+                Err(error) => tracing::error!(hook = &*self.name, "no thread for a hook: {error}"),
+            }
+        }
+        self.running.get().map(|running| &running.actor)
+    }
+
+    fn row(&self, unanswered: usize) -> HookRow {
+        let (outstanding, missed) = self.line.backlog();
+        HookRow {
+            name: self.name.clone(),
+            hosted: matches!(self.host, Host::Side(_)),
+            options: self.options.clone(),
+            asked: self.asked,
+            denied: self.denied,
+            defaulted: self.defaulted,
+            unanswered,
+            outstanding,
+            missed,
+        }
+    }
+}
+
+/// A hook of a pool, and how it has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct HookRow {
+    /// Its name.
+    pub name: Arc<str>,
+    /// True if millpond hosts it; false for an actor of somebody else's.
+    pub hosted: bool,
+    /// Its limit, its default verdict, and whether it is asked at all.
+    pub options: HookOptions,
+    /// Questions put to it.
+    pub asked: u64,
+    /// Those that it denied.
+    pub denied: u64,
+    /// Those for which its default counted, since it gave no answer, or none that made sense.
+    pub defaulted: u64,
+    /// Questions for which its answer is waited for.
+    pub unanswered: usize,
+    /// Questions and notices that it has not dealt with.
+    pub outstanding: usize,
+    /// Notices that it missed.
+    pub missed: u64,
+}
+
+/// What became of a pool's hooks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum HookChange {
+    /// There is one more.
+    Added,
+    /// It took the place of one of that name.
+    Replaced,
+    /// It is gone.
+    Removed,
+}
+
+impl fmt::Display for HookChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Added => "added",
+            Self::Replaced => "replaced",
+            Self::Removed => "removed",
+        })
+    }
+}
+
+impl<B: Backend> Hooks<B> {
+    /// With those that the pool was built with.
+    pub(in crate::control) fn new(specs: Vec<HookSpec>, supervisor: &ActorRef<PoolMessage>) -> Self {
+        let mut hooks = Self::default();
+        for spec in specs {
+            hooks.add(spec, supervisor);
+        }
+        hooks
+    }
+
+    fn add(&mut self, spec: HookSpec, supervisor: &ActorRef<PoolMessage>) {
+        let HookSpec { name, host, options } = spec;
+        self.last += 1;
+        self.registered.push(Registered {
+            id: self.last,
+            name,
+            host,
+            running: OnceLock::new(),
+            options,
+            line: Line::new(self.last, supervisor.clone()),
+            asked: 0,
+            denied: 0,
+            defaulted: 0,
+        });
+    }
+
+    pub(super) fn find(&mut self, id: u64) -> Option<&mut Registered> {
+        self.registered.iter_mut().find(|hook| hook.id == id)
+    }
+
+    /// True if there is one to be asked.
+    pub(super) fn are_asked(&self) -> bool {
+        self.registered.iter().any(|hook| hook.options.asked)
+    }
+
+    pub(in crate::control) fn rows(&self) -> Vec<HookRow> {
+        self.registered.iter().map(|hook| hook.row(self.questions.unanswered_by(hook.id))).collect()
+    }
+}
+
+impl<B: Backend> Supervision<B> {
+    pub(in crate::control) fn set_hook(&mut self, spec: HookSpec) -> Result<HookChange, ControlError> {
+        self.check_hook(&spec)?;
+        let name = spec.name.clone();
+        let change = if self.drop_hook(&name) { HookChange::Replaced } else { HookChange::Added };
+        self.hooks.add(spec, &self.myself);
+        self.mind_pressure();
+        self.tell(PoolEvent::Hook { name, change });
+        Ok(change)
+    }
+
+    fn check_hook(&self, spec: &HookSpec) -> Result<(), ConfigError> {
+        spec.check()?;
+        let others = self.hooks.registered.iter().filter(|hook| hook.name != spec.name).count();
+        check_count(others + 1)
+    }
+
+    pub(in crate::control) fn remove_hook(&mut self, name: &Arc<str>) -> Result<(), ControlError> {
+        if !self.drop_hook(name) {
+            let pool = self.plane().config.name.clone();
+            return Err(ControlError::Unknown { pool, what: format!("hook `{name}`") });
+        }
+        self.mind_pressure();
+        self.tell(PoolEvent::Hook { name: name.clone(), change: HookChange::Removed });
+        Ok(())
+    }
+
+    /// True if there was one. Nobody waits for its verdicts any more, and it has no say in what it was asked.
+    fn drop_hook(&mut self, name: &str) -> bool {
+        let Some(index) = self.hooks.registered.iter().position(|hook| *hook.name == *name) else { return false };
+        let hook = self.hooks.registered.remove(index);
+        self.excuse(hook.id);
+        true
+    }
+}

@@ -1,0 +1,98 @@
+//! Whether a worker is to be started. While that is asked, its slot is `Asked`, and counts as a seat that can be filled.
+
+use std::time::Duration;
+
+use super::ask::Ruling;
+use crate::backend::Backend;
+use crate::control::staff::{Slot, SlotState};
+use crate::control::supervisor::Supervision;
+use crate::error::StartError;
+use crate::hook::Question;
+use crate::id::WorkerId;
+use crate::snapshot::{Veto, VetoedStarts};
+use crate::sync::{Arc, Timestamp};
+
+/// How long a slot stays empty whose start was denied.
+const VETO_PAUSE: Duration = Duration::from_secs(1);
+
+impl<B: Backend> Supervision<B> {
+    /// Starts a worker in this slot, which is vacant, if the hooks allow it. A restart after a crash is the crash's consequence, and during a
+    /// shutdown nobody is asked.
+    pub(in crate::control) fn ask_start(&mut self, index: usize) {
+        if self.slots[index].after_fault || self.ending.is_some() || !self.hooks.are_asked() {
+            return self.start(index);
+        }
+        let worker = WorkerId {
+            slot: u32::try_from(index).unwrap_or(u32::MAX),
+            generation: self.slots[index].next_generation(),
+        };
+        self.slots[index].state = SlotState::Asked;
+        self.hooks.starts += 1;
+        self.ask_hooks(Question::Start { worker }, move |supervision, ruling| {
+            supervision.on_start_ruled(index, ruling)
+        });
+    }
+
+    fn on_start_ruled(&mut self, index: usize, ruling: Ruling) {
+        self.hooks.starts -= 1;
+        match ruling {
+            Ruling::Denied(veto) => self.veto_start(index, veto),
+            Ruling::Allowed => {
+                self.slots[index].state = SlotState::Vacant;
+                // Wanted still, and in a slot that a shrink has left.
+                if self.may_start() && index < self.plane().max() && self.workers_wanted() > 0 {
+                    self.start(index);
+                }
+            }
+        }
+    }
+
+    /// How many workers are wanted, without those that are asked about.
+    pub(in crate::control) fn workers_wanted(&self) -> usize {
+        self.plane().workers_wanted().saturating_sub(self.hooks.starts)
+    }
+
+    fn veto_start(&mut self, index: usize, veto: Veto) {
+        self.slots[index].state = SlotState::Vetoed(self.now().after(VETO_PAUSE));
+        let error = Arc::new(StartError::Vetoed(veto.clone()));
+        self.hooks.last_veto = Some(veto);
+        self.note_vetoed();
+        self.update_cooling();
+        // Its seat is out of the count by now, so what was handed over to it is one too many.
+        self.plane().fail_handed_over(&error);
+    }
+
+    fn note_vetoed(&mut self) {
+        let is_vetoed = |slot: &&Slot| matches!(slot.state, SlotState::Vetoed(_));
+        let slots = self.slots.iter().take(self.plane().max()).filter(is_vetoed).count();
+        let veto = self.hooks.last_veto.clone().filter(|_| slots > 0);
+        self.plane().set_vetoed(veto.map(|veto| VetoedStarts { slots, veto }));
+    }
+
+    /// Slots whose pause is over are vacant again.
+    pub(super) fn end_vetoes(&mut self, now: Timestamp) {
+        if self.hooks.last_veto.is_none() || self.next_pause_over() > now {
+            return;
+        }
+        for slot in &mut self.slots {
+            if matches!(slot.state, SlotState::Vetoed(until) if until <= now) {
+                slot.state = SlotState::Vacant;
+            }
+        }
+        self.note_vetoed();
+        if self.next_pause_over() == Timestamp::NEVER {
+            self.hooks.last_veto = None;
+        }
+        self.update_cooling();
+        self.staff();
+    }
+
+    /// When the next slot is to be tried again whose start was denied.
+    pub(super) fn next_pause_over(&self) -> Timestamp {
+        let until = |slot: &Slot| match slot.state {
+            SlotState::Vetoed(until) => Some(until),
+            _ => None,
+        };
+        self.slots.iter().filter_map(until).min().unwrap_or(Timestamp::NEVER)
+    }
+}

@@ -1,0 +1,70 @@
+//! What hooks are told: each event of the pool that concerns them, as long as they take it.
+
+use super::credit::{Leave, Receipt};
+use super::message::HookMessage;
+use super::registry::Registered;
+use crate::backend::Backend;
+use crate::control::event::PoolEvent;
+use crate::control::supervisor::Supervision;
+use crate::hook::Notice;
+
+/// What a hook is told of an event; `None`: nothing.
+fn notice_of(event: &PoolEvent) -> Option<Notice> {
+    Some(match event {
+        PoolEvent::WorkerReady { worker, start_delay } => {
+            Notice::WorkerStarted { worker: *worker, start_delay: *start_delay }
+        }
+        PoolEvent::WorkerGone { worker, exit } => Notice::WorkerGone { worker: *worker, exit: exit.clone() },
+        PoolEvent::WorkerAbandoned { worker } => Notice::WorkerAbandoned { worker: *worker },
+        PoolEvent::RestartDecided { worker, restart } => {
+            Notice::RestartDecided { worker: *worker, restart: restart.clone() }
+        }
+        PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
+        PoolEvent::Resized { from, to } => Notice::Resized { from: *from, to: *to },
+        PoolEvent::Scaled { from, to } => Notice::Scaled { from: *from, to: *to },
+        PoolEvent::RestartPolicySet => Notice::RestartPolicySet,
+        PoolEvent::Overrun { worker, claim } => Notice::Overrun { worker: *worker, claim: *claim },
+        PoolEvent::Gate(word) => Notice::Gate(word),
+        PoolEvent::Health(health) => Notice::Health(health.clone()),
+        PoolEvent::Vetoed { question, veto } => Notice::Vetoed { question, veto: veto.clone() },
+        // What a hook itself did, and what a reader of events missed.
+        PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => return None,
+    })
+}
+
+impl<B: Backend> Supervision<B> {
+    /// Tells the hooks of an event.
+    pub(in crate::control) fn tell_hooks_of(&self, event: &PoolEvent) {
+        if !self.hooks.registered.is_empty()
+            && let Some(notice) = notice_of(event)
+        {
+            self.tell_hooks(&notice);
+        }
+    }
+
+    pub(super) fn tell_hooks(&self, notice: &Notice) {
+        for hook in &self.hooks.registered {
+            let Some(Leave { missed, receipt }) = hook.line.tell() else { continue };
+            if let Some((notices, receipt)) = missed {
+                self.send(hook, Notice::Missed { notices }, receipt);
+            }
+            self.send(hook, notice.clone(), receipt);
+        }
+    }
+
+    /// A hook that missed something has caught up: so it learns of that though nothing else happens.
+    pub(in crate::control) fn on_caught_up(&mut self, id: u64) {
+        let Some(hook) = self.hooks.registered.iter().find(|hook| hook.id == id) else { return };
+        if let Some((notices, receipt)) = hook.line.caught_up() {
+            self.send(hook, Notice::Missed { notices }, receipt);
+        }
+    }
+
+    fn send(&self, hook: &Registered, notice: Notice, receipt: Receipt) {
+        let message = HookMessage::Told { context: self.context(&hook.name), notice, receipt };
+        if let Some(actor) = hook.actor() {
+            // One that is gone is told nothing.
+            let _ = actor.cast(message);
+        }
+    }
+}

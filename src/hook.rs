@@ -1,0 +1,329 @@
+//! The contract of hooks: what a pool asks before it acts, and what it tells afterwards. How they are hosted: `control/hook/`.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use crate::config::Limits;
+use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::policy::{Exit, Restart};
+use crate::snapshot::{Health, Saturation, Veto};
+use crate::sync::{Arc, Timestamp};
+
+/// The longest [`Verdict::Delay`] that makes sense.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a hook has for an answer unless its [`HookOptions`] say otherwise.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(1);
+
+/// A hook's answer. Of several hooks the strictest counts: one that denies, else the longest delay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Do it.
+    Allow,
+    /// Do not, for this reason, which whoever asked for it is shown.
+    Deny(Arc<str>),
+    /// Do it after this long, at most a day, without asking again: unless it has become pointless by then.
+    Delay(Duration),
+}
+
+impl Verdict {
+    /// A denial.
+    pub fn deny(reason: impl AsRef<str>) -> Self {
+        Self::Deny(Arc::from(reason.as_ref()))
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow => f.write_str("allow"),
+            Self::Deny(reason) => write!(f, "deny: {reason}"),
+            Self::Delay(span) => write!(f, "delay by {span:?}"),
+        }
+    }
+}
+
+/// What a hook is asked. Never asked is what nobody can refuse: a crash and the restart that follows it, a kill, a shutdown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Question {
+    /// Is this worker to be started? Denied, its slot stays empty for a second, and the pool's health and errors say so.
+    Start {
+        /// Its number, if it is.
+        worker: WorkerId,
+    },
+    /// Is `max` to be lowered? Workers above the new one leave, the idle ones at once and others after their job.
+    Shrink {
+        /// The limits in force.
+        from: Limits,
+        /// Those wanted.
+        to: Limits,
+    },
+    /// Are other limits to be put in force, none of which lowers `max`?
+    Resize {
+        /// The limits in force.
+        from: Limits,
+        /// Those wanted.
+        to: Limits,
+    },
+    /// Is this worker to leave, having idled for longer than the idle timeout? A job that takes it meanwhile ends the question. Denied, it is
+    /// not asked about again for as long as the idle timeout.
+    IdleExit {
+        /// The worker.
+        worker: WorkerId,
+        /// For how long it had idled when this was asked.
+        idle_for: Duration,
+    },
+    /// Are these to go down a ladder that begins with asking? One that begins with a kill is not asked about.
+    Terminate {
+        /// Workers and jobs. A denial is of them all.
+        targets: Arc<[Doomed]>,
+    },
+}
+
+impl Question {
+    /// What it is about, in a word: start, shrink, resize, idle exit, terminate.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "start",
+            Self::Shrink { .. } => "shrink",
+            Self::Resize { .. } => "resize",
+            Self::IdleExit { .. } => "idle exit",
+            Self::Terminate { .. } => "terminate",
+        }
+    }
+}
+
+/// A target of a termination, as a hook sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct Doomed {
+    /// The worker; `None` for a job that is queued.
+    pub worker: Option<WorkerId>,
+    /// The job; `None` for a worker with whatever it has in hand.
+    pub job: Option<JobId>,
+}
+
+impl Doomed {
+    pub(crate) fn new(worker: Option<WorkerId>, job: Option<JobId>) -> Self {
+        Self { worker, job }
+    }
+}
+
+/// What a hook is told, after it has happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A worker is ready, this long after its start began.
+    WorkerStarted {
+        /// Which.
+        worker: WorkerId,
+        /// From its start to its readiness.
+        start_delay: Duration,
+    },
+    /// A worker is gone.
+    WorkerGone {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        exit: Exit,
+    },
+    /// A worker was told to die and cannot be made to.
+    WorkerAbandoned {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// What becomes of a slot whose worker ended by a fault.
+    RestartDecided {
+        /// The incarnation that ended.
+        worker: WorkerId,
+        /// The decision.
+        restart: Restart,
+    },
+    /// A policy was replaced by the default.
+    PolicyReplaced {
+        /// What it did.
+        reason: String,
+    },
+    /// New limits are in force.
+    Resized {
+        /// Before.
+        from: Limits,
+        /// Now.
+        to: Limits,
+    },
+    /// The autoscaler has changed the limit in force, within the pool's limits.
+    Scaled {
+        /// Workers that the pool could have before.
+        from: usize,
+        /// Workers that it can have now.
+        to: usize,
+    },
+    /// Another restart policy is in force.
+    RestartPolicySet,
+    /// All seats have been taken, with more work waiting or turned away, for a tenth of a second.
+    Saturated {
+        /// How full it is.
+        saturation: Saturation,
+    },
+    /// A pool that was saturated has not been for a second.
+    Relieved {
+        /// How full it is.
+        saturation: Saturation,
+        /// For how long it was saturated.
+        after: Duration,
+    },
+    /// Jobs were turned away since this was last told, at most ten times a second.
+    Rejected {
+        /// How many.
+        jobs: u64,
+    },
+    /// A time limit of admitted jobs passed, in the queue or while they ran, since this was last told, at most ten times a second.
+    Expired {
+        /// How many.
+        jobs: u64,
+    },
+    /// A running job passed its limit; the ladder starts on its worker.
+    Overrun {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+    },
+    /// The gate moved: open, quiesced, draining or closed.
+    Gate(&'static str),
+    /// The pool's health changed.
+    Health(Health),
+    /// A hook denied something.
+    Vetoed {
+        /// What, by its [word](Question::word).
+        question: &'static str,
+        /// Who, and why.
+        veto: Veto,
+    },
+    /// This hook was too slow: so many notices before this one are gone.
+    Missed {
+        /// How many.
+        notices: u64,
+    },
+}
+
+/// Who asks or tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct HookContext {
+    /// The pool.
+    pub pool: Arc<str>,
+    /// The name that the hook was given to this pool with.
+    pub hook: Arc<str>,
+    /// When, on the pool's clock.
+    pub at: Timestamp,
+}
+
+impl HookContext {
+    pub(crate) fn new(pool: Arc<str>, hook: Arc<str>, at: Timestamp) -> Self {
+        Self { pool, hook, at }
+    }
+}
+
+/// How long a hook may take, and what counts if it takes longer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct HookOptions {
+    /// How long it has for each answer, on the pool's clock, the time included in which it is busy with something else; default 1 s.
+    pub limit: Duration,
+    /// The verdict that counts if there is none in time, or the hook panics, is gone, or asks for a delay of over a day; default
+    /// [`Verdict::Allow`].
+    pub default: Verdict,
+    /// False for one that is told and never asked; default true.
+    pub asked: bool,
+}
+
+impl HookOptions {
+    /// A second for each answer; without one, what was asked about happens.
+    pub fn new() -> Self {
+        Self { limit: DEFAULT_LIMIT, default: Verdict::Allow, asked: true }
+    }
+
+    /// Is told and never asked: nothing waits for it.
+    pub fn told_only() -> Self {
+        Self { asked: false, ..Self::new() }
+    }
+
+    /// Sets how long it has for each answer.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets what counts if it does not answer.
+    #[must_use]
+    pub fn default_verdict(mut self, verdict: Verdict) -> Self {
+        self.default = verdict;
+        self
+    }
+}
+
+impl Default for HookOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Is asked before a pool acts, and told afterwards. Every method has a default, which allows.
+///
+/// A hook runs on a thread of its own, with a runtime of its own, one message after the other. It may take its time, block its thread,
+/// panic, or call the pool: nobody waits for it for longer than its limit, and then its default verdict counts. It is not asked about
+/// what nobody can refuse: a crash and the restart that follows, a kill, a shutdown.
+///
+/// The futures may be dropped at any `await`, when the hook has been removed or its pool has ended and they take longer than a second.
+pub trait Hook: Send + Sync + 'static {
+    /// Is `worker` to be started? See [`Question::Start`].
+    fn start(&self, _cx: &HookContext, _worker: WorkerId) -> impl Future<Output = Verdict> + Send {
+        async { Verdict::Allow }
+    }
+
+    /// Is `max` to be lowered? By default the answer of [`resize`](Self::resize).
+    fn shrink(&self, cx: &HookContext, from: Limits, to: Limits) -> impl Future<Output = Verdict> + Send {
+        self.resize(cx, from, to)
+    }
+
+    /// Are these limits to be put in force?
+    fn resize(&self, _cx: &HookContext, _from: Limits, _to: Limits) -> impl Future<Output = Verdict> + Send {
+        async { Verdict::Allow }
+    }
+
+    /// Is `worker` to leave after having idled for so long? See [`Question::IdleExit`].
+    fn idle_exit(
+        &self,
+        _cx: &HookContext,
+        _worker: WorkerId,
+        _idle_for: Duration,
+    ) -> impl Future<Output = Verdict> + Send {
+        async { Verdict::Allow }
+    }
+
+    /// Are `targets` to go down the ladder? See [`Question::Terminate`].
+    fn terminate(&self, _cx: &HookContext, _targets: &[Doomed]) -> impl Future<Output = Verdict> + Send {
+        async { Verdict::Allow }
+    }
+
+    /// Something has happened. At most 64 notices wait for a hook; those beyond are counted, and it is told how many it missed.
+    fn told(&self, _cx: &HookContext, _notice: &Notice) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+/// Puts a question to the method that is for it.
+pub(crate) async fn put<H: Hook>(hook: &H, cx: &HookContext, question: &Question) -> Verdict {
+    match question {
+        Question::Start { worker } => hook.start(cx, *worker).await,
+        Question::Shrink { from, to } => hook.shrink(cx, *from, *to).await,
+        Question::Resize { from, to } => hook.resize(cx, *from, *to).await,
+        Question::IdleExit { worker, idle_for } => hook.idle_exit(cx, *worker, *idle_for).await,
+        Question::Terminate { targets } => hook.terminate(cx, targets).await,
+    }
+}

@@ -1,0 +1,353 @@
+//! Hooks on a clock that the test moves: limits, defaults, delays, the strictest verdict, starts and idle exits.
+
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{
+    ControlError, Fate, Health, HookFault, HookOptions, HookSpec, JobError, JobOptions, Ladder, Limits, Notice,
+    PoolBuilder, PoolEvent, PoolExecutor, Rung, Select, Verdict,
+};
+use tokio_test::{assert_pending, task::spawn};
+
+use crate::answers::{Answers, Seen};
+use crate::faults::Faulty;
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, put, put_with, soon, until, worker_of};
+use crate::subject::Subject;
+use crate::task::{Gate, Task};
+
+conform! {
+    no_answer_in_time_takes_the_default,
+    the_strictest_verdict_counts,
+    a_delay_is_waited_for_and_not_asked_again,
+    an_absurd_delay_counts_as_the_default,
+    a_later_resize_takes_the_place_of_one_that_is_asked_about,
+    a_shutdown_waits_for_no_hook,
+    a_worker_may_be_kept_from_its_idle_exit,
+    a_job_that_comes_ends_the_question_about_an_idle_exit,
+    an_idle_exit_that_is_allowed_late_leaves_min_alone,
+    a_denied_start_leaves_the_slot_empty_and_errors_say_by_whom,
+    a_slow_hook_makes_no_second_start_of_one,
+    a_delayed_termination_is_fenced,
+}
+
+mod after_faults {
+    use super::a_restart_after_a_crash_is_not_asked_about;
+    crate::faults::with_faults! { a_restart_after_a_crash_is_not_asked_about }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+type BuilderOf<S> = PoolBuilder<<S as Subject>::Backend>;
+
+fn clocked<S: Subject>(
+    what: &str,
+    limits: Limits,
+    shape: impl FnOnce(BuilderOf<S>) -> BuilderOf<S>,
+) -> (PoolOf<S>, SettableClock) {
+    let clock = SettableClock::new();
+    (build::<S>(what, |builder| shape(builder.limits(limits).clock(clock.clock()))), clock)
+}
+
+fn fault_in(events: &mut millpond::EventStream) -> Option<(HookFault, Verdict)> {
+    std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
+        PoolEvent::HookFault { fault, verdict, .. } => Some((fault, verdict)),
+        _ => None,
+    })
+}
+
+fn no_answer_in_time_takes_the_default<S: Subject>() {
+    let gate = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let options = HookOptions::new().limit(SECOND * 3).default_verdict(Verdict::deny("it sleeps"));
+    let hook = HookSpec::new("slow", hook.behind(gate.other())).options(options);
+    let (pool, clock) = clocked::<S>("hook-late", Limits::new(0, 1), |builder| builder.hook_spec(hook));
+    let mut events = pool.events();
+    let mut resize = spawn(pool.resize(Limits::new(0, 2), LIMIT));
+    assert_pending!(resize.poll());
+    until("it is asked", || seen.asked() == ["resize"]);
+    clock.advance(SECOND * 3 - MILLI);
+    after_control(&pool);
+    assert_pending!(resize.poll());
+    assert_eq!(fault_in(&mut events), None, "it has three seconds");
+    clock.advance(MILLI);
+    let error = soon(resize).expect_err("its default denies it");
+    assert!(matches!(&error, ControlError::Vetoed { reason, .. } if **reason == *"it sleeps"), "{error}");
+    assert_eq!(fault_in(&mut events), Some((HookFault::Late(SECOND * 3), Verdict::deny("it sleeps"))));
+    // What it says in the end counts for nothing.
+    gate.open();
+    until("it is through", || soon(pool.hooks(LIMIT)).expect("it answers")[0].outstanding == 0);
+    assert_eq!(pool.snapshot().limits, Limits::new(0, 1));
+    at_rest(&pool);
+}
+
+fn the_strictest_verdict_counts<S: Subject>() {
+    let delays = |span| move |_: &'static str| Verdict::Delay(span);
+    let ((allows, _), (short, _), (long, _)) =
+        (Answers::new(|_| Verdict::Allow), Answers::new(delays(SECOND)), Answers::new(delays(SECOND * 5)));
+    let (pool, clock) = clocked::<S>("strictest", Limits::new(0, 1), |builder| {
+        builder.hook("allows", allows).hook("short", short).hook("long", long)
+    });
+    let mut resize = spawn(pool.resize(Limits::new(0, 2), LIMIT));
+    assert_pending!(resize.poll());
+    let answered =
+        || soon(pool.hooks(LIMIT)).expect("it answers").iter().all(|row| row.asked == 1 && row.unanswered == 0);
+    until("all have answered", answered);
+    after_control(&pool);
+    clock.advance(SECOND * 5 - MILLI);
+    after_control(&pool);
+    assert_pending!(resize.poll());
+    clock.advance(MILLI);
+    assert_eq!(soon(resize).expect("nobody denies it").to.max, 2);
+    let (denies, _) = Answers::denying("resize");
+    soon(pool.set_hook(HookSpec::new("denies", denies), LIMIT)).expect("there is room");
+    let error = soon(pool.resize(Limits::new(0, 3), LIMIT)).expect_err("one denies it, and no delay is waited for");
+    assert!(matches!(&error, ControlError::Vetoed { by, .. } if **by == *"denies"), "{error}");
+    at_rest(&pool);
+}
+
+fn a_delay_is_waited_for_and_not_asked_again<S: Subject>() {
+    let (hook, seen) = Answers::new(|word| if word == "start" { Verdict::Delay(SECOND * 4) } else { Verdict::Allow });
+    let (pool, clock) = clocked::<S>("delayed", Limits::new(0, 1), |builder| builder.hook("later", hook));
+    let job = put::<S>(&pool, Task::value(5));
+    until("it has answered", || {
+        seen.asked() == ["start"] && soon(pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0
+    });
+    after_control(&pool);
+    clock.advance(SECOND * 4 - MILLI);
+    after_control(&pool);
+    assert_eq!((pool.saturation().workers, pool.saturation().queued), (0, 1));
+    clock.advance(MILLI);
+    assert_eq!(soon(job).unwrap(), 5);
+    assert_eq!(seen.asked(), ["start"]);
+    at_rest(&pool);
+}
+
+fn an_absurd_delay_counts_as_the_default<S: Subject>() {
+    let century = SECOND * 100 * 365 * 24 * 3600;
+    let (hook, _) = Answers::new(move |_| Verdict::Delay(century));
+    let (pool, _clock) = clocked::<S>("century", Limits::new(0, 1), |builder| builder.hook("slow", hook));
+    let mut events = pool.events();
+    soon(pool.resize(Limits::new(0, 2), LIMIT)).expect("its default allows it");
+    assert_eq!(fault_in(&mut events), Some((HookFault::AbsurdDelay(century), Verdict::Allow)));
+    at_rest(&pool);
+}
+
+fn a_later_resize_takes_the_place_of_one_that_is_asked_about<S: Subject>() {
+    let gate = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let (pool, _clock) =
+        clocked::<S>("supersede", Limits::new(0, 1), |builder| builder.hook("slow", hook.behind(gate.other())));
+    let mut first = spawn(pool.resize(Limits::new(0, 2), LIMIT));
+    assert_pending!(first.poll());
+    until("it is asked", || !seen.asked().is_empty());
+    let mut second = spawn(pool.resize(Limits::new(0, 3), LIMIT));
+    assert_pending!(second.poll());
+    let error = soon(first).expect_err("another has its place");
+    assert!(matches!(error, ControlError::Superseded { operation: "resize", .. }), "{error}");
+    gate.open();
+    assert_eq!(soon(second).expect("it is allowed").from, Limits::new(0, 1));
+    at_rest(&pool);
+}
+
+fn a_shutdown_waits_for_no_hook<S: Subject>() {
+    let gate = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::deny("never"));
+    let (pool, _clock) =
+        clocked::<S>("hook-end", Limits::new(0, 1), |builder| builder.hook("slow", hook.behind(gate.other())));
+    // A start, a resize and a termination are asked about.
+    let (job, doomed) = (put::<S>(&pool, Task::value(6)), put::<S>(&pool, Task::value(7)));
+    let mut resize = spawn(pool.resize(Limits::new(0, 2), LIMIT));
+    assert_pending!(resize.poll());
+    let ladder = Ladder::new().then(Rung::Cancel, SECOND);
+    let mut end = spawn(pool.terminate(Select::job(doomed.id()), ladder, LIMIT));
+    assert_pending!(end.poll());
+    until("it is asked", || !seen.asked().is_empty());
+    let report = soon(pool.shutdown(LIMIT)).expect("it ends");
+    assert!(matches!(soon(resize), Err(ControlError::TooLate { .. })));
+    // It may have been quicker than that.
+    let fate = soon(end).expect("it answers").targets[0].fate;
+    assert!(matches!(fate, Fate::Withdrawn | Fate::Finished), "{fate}");
+    assert_eq!((soon(job).unwrap(), report.not_started), (6, 0), "the queued job got its worker");
+    assert_eq!(seen.asked().len(), 1, "and the hook is still at the first question");
+}
+
+/// Workers above `min` that idle, with a hook that answers behind `gate`.
+struct Idlers<S: Subject> {
+    pool: PoolOf<S>,
+    clock: SettableClock,
+    seen: Seen,
+    gate: Gate,
+}
+
+fn idlers<S: Subject>(what: &str, limits: Limits, answer: Verdict) -> Idlers<S> {
+    let gate = Gate::new();
+    let (hook, seen) = Answers::new(move |word| if word == "idle exit" { answer.clone() } else { Verdict::Allow });
+    let (pool, clock) = clocked::<S>(what, limits.idle_timeout(SECOND * 8), |builder| builder);
+    let busy = Gate::new();
+    let held = hold::<S>(&pool, &busy, limits.max);
+    busy.open();
+    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+    until("all idle", || pool.saturation().idle == limits.max);
+    let hook = HookSpec::new("keeper", hook.behind(gate.other())).options(HookOptions::new().limit(SECOND * 600));
+    soon(pool.set_hook(hook, LIMIT)).expect("there is room");
+    Idlers { pool, clock, seen, gate }
+}
+
+impl<S: Subject> Idlers<S> {
+    /// Control looks often enough to be late by a quarter at most.
+    fn advance(&self, by: Duration) {
+        for _ in 0..by.as_secs() / 2 {
+            after_control(&self.pool);
+            self.clock.advance(SECOND * 2);
+        }
+        after_control(&self.pool);
+    }
+}
+
+fn a_worker_may_be_kept_from_its_idle_exit<S: Subject>() {
+    let idlers = idlers::<S>("keep-idle", Limits::new(0, 1), Verdict::deny("it is warm"));
+    let Idlers { pool, seen, gate, .. } = &idlers;
+    gate.open();
+    idlers.advance(SECOND * 10);
+    until("it is asked", || seen.asked() == ["idle exit"]);
+    until("it is denied", || soon(pool.hooks(LIMIT)).expect("it answers")[0].denied == 1);
+    idlers.advance(SECOND * 4);
+    assert_eq!((seen.asked().len(), pool.saturation().idle), (1, 1), "it is left alone for a while");
+    idlers.advance(SECOND * 8);
+    until("it is asked again", || seen.asked().len() == 2);
+    soon(pool.remove_hook("keeper", LIMIT)).expect("it is there");
+    idlers.advance(SECOND * 10);
+    until("it leaves", || pool.saturation().workers == 0);
+    at_rest(pool);
+}
+
+fn a_job_that_comes_ends_the_question_about_an_idle_exit<S: Subject>() {
+    let idlers = idlers::<S>("race-idle", Limits::new(0, 1), Verdict::Allow);
+    let Idlers { pool, seen, gate, .. } = &idlers;
+    idlers.advance(SECOND * 10);
+    until("it is asked", || seen.asked() == ["idle exit"]);
+    let worker = pool.inventory_now().workers[0].worker;
+    let busy = Gate::new();
+    let held = hold::<S>(pool, &busy, 1).pop().expect("it is taken by the job at once");
+    assert_eq!(worker_of(pool, &held), worker);
+    gate.open();
+    until("its answer is in", || soon(pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
+    after_control(pool);
+    busy.open();
+    assert_eq!(soon(held).unwrap(), 0);
+    until("it idles", || pool.saturation().idle == 1);
+    after_control(pool);
+    assert_eq!(pool.inventory_now().workers[0].worker, worker, "the answer was about another stretch of idling");
+    at_rest(pool);
+}
+
+fn an_idle_exit_that_is_allowed_late_leaves_min_alone<S: Subject>() {
+    let idlers = idlers::<S>("late-idle", Limits::new(1, 3), Verdict::Delay(SECOND * 60));
+    let Idlers { pool, seen, gate, .. } = &idlers;
+    gate.open();
+    idlers.advance(SECOND * 10);
+    until("as many are asked about as may leave", || seen.asked() == ["idle exit"; 2]);
+    until("it is answered", || soon(pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
+    after_control(pool);
+    let workers = || pool.inventory_now().workers.iter().map(|row| row.worker).collect::<Vec<_>>();
+    let before = workers();
+    soon(pool.resize(Limits::fixed(3).idle_timeout(SECOND * 8), LIMIT)).expect("it is allowed");
+    idlers.advance(SECOND * 70);
+    assert_eq!(workers(), before, "by now nobody is one too many");
+    assert_eq!(seen.asked().iter().filter(|word| **word == "idle exit").count(), 2);
+    soon(pool.resize(Limits::new(0, 3).idle_timeout(SECOND * 8), LIMIT)).expect("it is allowed");
+    until("all leave in the end", || {
+        idlers.advance(SECOND * 2);
+        pool.saturation().workers == 0
+    });
+    at_rest(pool);
+}
+
+fn a_denied_start_leaves_the_slot_empty_and_errors_say_by_whom<S: Subject>() {
+    let (hook, _) = Answers::denying("start");
+    let (pool, clock) = clocked::<S>("veto-start", Limits::new(0, 1), |builder| builder.hook("cold", hook));
+    let job = put_with::<S>(&pool, JobOptions::new().queue_limit(SECOND / 2), Task::value(1));
+    until("the veto shows", || pool.snapshot().vetoed_starts.is_some());
+    after_control(&pool);
+    clock.advance(SECOND / 2);
+    let error = soon(job).expect_err("it has no worker");
+    let text = error.to_string();
+    assert!(matches!(error, JobError::TimedOut(_)), "{text}");
+    assert!(text.contains("1 slot without a worker, its start vetoed by hook `cold`: no start today"), "{text}");
+    assert!(!text.contains("after faults"), "{text}");
+    let seen = pool.snapshot();
+    let vetoed = seen.vetoed_starts.expect("the pause is longer than that");
+    assert_eq!((vetoed.slots, &*vetoed.veto.by), (1, "cold"));
+    assert!(matches!(&seen.health, Health::Unavailable { why, .. } if why.vetoed == 1), "{}", seen.health);
+    // It comes back by itself once nobody denies it.
+    soon(pool.remove_hook("cold", LIMIT)).expect("it is there");
+    let job = put::<S>(&pool, Task::value(2));
+    after_control(&pool);
+    clock.advance(SECOND / 2);
+    assert_eq!(soon(job).unwrap(), 2);
+    at_rest(&pool);
+    let seen = pool.snapshot();
+    assert_eq!((seen.health, seen.vetoed_starts), (Health::Healthy, None));
+}
+
+fn a_slow_hook_makes_no_second_start_of_one<S: Subject>() {
+    let gate = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let (pool, _clock) =
+        clocked::<S>("one-start", Limits::new(0, 4), |builder| builder.hook("slow", hook.behind(gate.other())));
+    let job = put::<S>(&pool, Task::value(1));
+    until("it is asked", || seen.asked() == ["start"]);
+    for _ in 0..5 {
+        soon(pool.quiesce(LIMIT)).expect("it is open");
+        soon(pool.resume(LIMIT)).expect("it is quiesced");
+    }
+    let row = &soon(pool.hooks(LIMIT)).expect("it answers")[0];
+    assert_eq!(row.asked, 1, "one worker is wanted, and one is asked about");
+    gate.open();
+    assert_eq!(soon(job).unwrap(), 1);
+    assert_eq!(seen.asked(), ["start"]);
+    at_rest(&pool);
+}
+
+/// What is done after a delay hits nobody else.
+fn a_delayed_termination_is_fenced<S: Subject>() {
+    let (hook, seen) =
+        Answers::new(|word| if word == "terminate" { Verdict::Delay(SECOND * 9) } else { Verdict::Allow });
+    let (pool, clock) = clocked::<S>("late-end", Limits::fixed(1), |builder| builder.hook("later", hook));
+    let (first, second) = (Gate::new(), Gate::new());
+    let held = hold::<S>(&pool, &first, 1).pop().expect("one");
+    let ladder = Ladder::new().then(Rung::Cancel, SECOND).then(Rung::Kill, SECOND);
+    let mut end = spawn(pool.terminate(Select::job(held.id()), ladder, LIMIT));
+    assert_pending!(end.poll());
+    until("it has answered", || {
+        seen.asked().contains(&"terminate") && soon(pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0
+    });
+    after_control(&pool);
+    first.open();
+    assert_eq!(soon(held).unwrap(), 0, "nobody asked it to stop");
+    let next = hold::<S>(&pool, &second, 1).pop().expect("one");
+    clock.advance(SECOND * 9);
+    let report = soon(end).expect("it answers");
+    assert_eq!((report.targets[0].fate, report.targets[0].took), (Fate::Finished, SECOND * 9));
+    second.open();
+    assert_eq!(soon(next).unwrap(), 0);
+    at_rest(&pool);
+}
+
+/// A crash asks nobody, nor does what follows it.
+fn a_restart_after_a_crash_is_not_asked_about<S: Faulty>() {
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let (pool, _clock) = clocked::<S>("crash", Limits::fixed(1), |builder| S::shape(builder).hook("audit", hook));
+    until("it is up", || pool.saturation().idle == 1);
+    assert_eq!(seen.asked(), ["start"]);
+    let before = pool.inventory_now().workers[0].worker;
+    assert!(soon(S::lay(&pool).light()).is_err());
+    until("another is up", || pool.inventory_now().workers.first().is_some_and(|row| row.worker != before));
+    until("it idles", || pool.saturation().idle == 1);
+    // A worker whose actor somebody killed has had no fault: the next one is started as any other.
+    until("it was told of a restart, or asked about a start", || {
+        seen.asked().len() + seen.count(|notice| matches!(notice, Notice::RestartDecided { .. })) == 2
+    });
+    at_rest(&pool);
+}

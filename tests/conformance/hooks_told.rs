@@ -1,0 +1,148 @@
+//! What hooks are told of the flow of jobs, and what becomes of notices that a hook does not take. On a clock that the test moves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{HookOptions, HookSpec, JobOptions, Lane, Limits, Notice, PoolBuilder, PoolExecutor, Verdict};
+
+use crate::answers::Answers;
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, offer, put, put_with, soon, until};
+use crate::subject::Subject;
+use crate::task::{Gate, Task};
+
+conform! {
+    saturation_is_told_at_its_edges,
+    rejections_and_expiries_are_told_by_number,
+    what_a_slow_hook_misses_is_counted,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+type BuilderOf<S> = PoolBuilder<<S as Subject>::Backend>;
+
+fn clocked<S: Subject>(
+    what: &str,
+    limits: Limits,
+    shape: impl FnOnce(BuilderOf<S>) -> BuilderOf<S>,
+) -> (PoolOf<S>, SettableClock) {
+    let clock = SettableClock::new();
+    (build::<S>(what, |builder| shape(builder.limits(limits).clock(clock.clock()))), clock)
+}
+
+/// Nothing but a look ten times a second; no job is touched.
+fn saturation_is_told_at_its_edges<S: Subject>() {
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let (pool, clock) = clocked::<S>("edges", Limits::fixed(1), |builder| builder.hook("alarm", hook));
+    until("it is up", || pool.saturation().idle == 1);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let queued = put::<S>(&pool, Task::value(1));
+    let step = || {
+        clock.advance(MILLI * 100);
+        after_control(&pool);
+    };
+    let saturated = || seen.count(|notice| matches!(notice, Notice::Saturated { .. }));
+    let relieved = || seen.count(|notice| matches!(notice, Notice::Relieved { .. }));
+    let flushed =
+        || until("it has dealt with that", || soon(pool.hooks(LIMIT)).expect("it answers")[0].outstanding == 0);
+    step();
+    flushed();
+    assert_eq!(saturated(), 0, "a moment is no saturation");
+    (0..20).for_each(|_| step());
+    flushed();
+    assert_eq!((saturated(), relieved()), (1, 0), "once, however long it lasts");
+    gate.open();
+    held.into_iter().chain([queued]).for_each(|handle| drop(soon(handle)));
+    until("it idles", || pool.saturation().idle == 1);
+    (0..5).for_each(|_| step());
+    // Pressed again before it was at ease for long: that is no edge.
+    let again = Gate::new();
+    let held = hold::<S>(&pool, &again, 1);
+    let queued = put::<S>(&pool, Task::value(1));
+    (0..5).for_each(|_| step());
+    again.open();
+    held.into_iter().chain([queued]).for_each(|handle| drop(soon(handle)));
+    until("it idles", || pool.saturation().idle == 1);
+    flushed();
+    assert_eq!((saturated(), relieved()), (1, 0));
+    (0..15).for_each(|_| step());
+    flushed();
+    assert_eq!((saturated(), relieved()), (1, 1));
+    at_rest(&pool);
+}
+
+fn rejections_and_expiries_are_told_by_number<S: Subject>() {
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let lane = Lane::new("default").capacity(3).reject_when_full();
+    let (pool, clock) =
+        clocked::<S>("counted", Limits::fixed(1), |builder| builder.default_lane(lane).hook("audit", hook));
+    until("it is up", || pool.saturation().idle == 1);
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let options = || JobOptions::new().queue_limit(SECOND);
+    let queued: Vec<_> = (0..3).map(|_| put_with::<S>(&pool, options(), Task::value(1))).collect();
+    (0..50).for_each(|_| assert!(offer::<S>(&pool, Task::value(2)).is_err()));
+    clock.advance(SECOND);
+    queued.into_iter().for_each(|handle| assert!(soon(handle).is_err()));
+    let sums = || {
+        let (mut rejected, mut expired, mut notices) = (0, 0, 0);
+        for notice in seen.told() {
+            match notice {
+                Notice::Rejected { jobs } => (rejected, notices) = (rejected + jobs, notices + 1),
+                Notice::Expired { jobs } => (expired, notices) = (expired + jobs, notices + 1),
+                _ => {}
+            }
+        }
+        (rejected, expired, notices)
+    };
+    until("all are told", || {
+        clock.advance(MILLI * 100);
+        after_control(&pool);
+        let (rejected, expired, _) = sums();
+        (rejected, expired) == (50, 3)
+    });
+    assert!(sums().2 <= 6, "{:?} notices of 53 jobs", sums());
+    gate.open();
+    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+    at_rest(&pool);
+}
+
+fn what_a_slow_hook_misses_is_counted<S: Subject>() {
+    let told = Arc::new(AtomicBool::new(false));
+    let gate = Gate::new();
+    struct Slow(Gate, Arc<AtomicBool>, std::sync::mpsc::SyncSender<Notice>);
+    impl millpond::Hook for Slow {
+        async fn told(&self, _cx: &millpond::HookContext, notice: &Notice) {
+            self.1.store(true, Ordering::Release);
+            self.0.pass();
+            self.2.send(notice.clone()).expect("the test listens");
+        }
+    }
+    let (send, notices) = std::sync::mpsc::sync_channel(1024);
+    let hook = Slow(gate.other(), told.clone(), send);
+    let hook = HookSpec::new("slow", hook).options(HookOptions::told_only());
+    let (pool, _clock) = clocked::<S>("missed", Limits::new(0, 1), |builder| builder);
+    soon(pool.set_hook(hook, LIMIT)).expect("there is room");
+    for _ in 0..100 {
+        soon(pool.quiesce(LIMIT)).expect("it is open");
+        soon(pool.resume(LIMIT)).expect("it is quiesced");
+    }
+    until("it is told", || told.load(Ordering::Acquire));
+    let row = &soon(pool.hooks(LIMIT)).expect("it answers")[0];
+    assert_eq!((row.outstanding, row.missed), (64, 136), "no more than that lie in its mailbox");
+    gate.open();
+    let mut kept = 0;
+    let missed = loop {
+        match notices.recv_timeout(SECOND * 30).expect("it is told, though nothing else happens") {
+            Notice::Missed { notices } => break notices,
+            _ => kept += 1,
+        }
+    };
+    assert_eq!((kept, missed), (64, 136), "each is told or counted");
+    soon(pool.quiesce(LIMIT)).expect("it is open");
+    let next = notices.recv_timeout(SECOND * 30).expect("it is told again");
+    assert!(matches!(next, Notice::Gate("quiesced")), "{next:?}");
+}
