@@ -80,8 +80,8 @@ pub use {
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
-    Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, LongestAbandoned,
-    Saturation, Scene, Snapshot, WorkerRow, WorkerState,
+    Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Lineage, Longest,
+    LongestAbandoned, Saturation, Scene, Snapshot, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {

@@ -6,7 +6,7 @@
 use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, InHand};
+use crate::job::{Envelope, InHand, PoolNo};
 use crate::policy::Exit;
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
@@ -162,6 +162,7 @@ const SEIZED: u64 = u64::MAX;
 /// One incarnation, as everybody sees it.
 pub(crate) struct Cell {
     pub(crate) id: WorkerId,
+    pool: PoolNo,
     pub(crate) restarts: u32,
     pub(crate) started_at: Timestamp,
     pub(crate) parker: Parker,
@@ -180,10 +181,11 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    pub(crate) fn new(id: WorkerId, restarts: u32, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(id: WorkerId, restarts: u32, pool: PoolNo, clock: Clock) -> Arc<Self> {
         let started_at = clock.now();
         Arc::new(Self {
             id,
+            pool,
             restarts,
             started_at,
             parker: Parker::default(),
@@ -308,6 +310,10 @@ impl Cell {
 impl InHand for Cell {
     fn worker(&self) -> WorkerId {
         self.id
+    }
+
+    fn pool(&self) -> PoolNo {
+        self.pool
     }
 
     fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {

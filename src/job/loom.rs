@@ -70,6 +70,10 @@ impl Ends {
 }
 
 impl Recalls for Ends {
+    fn name(&self) -> Arc<str> {
+        Arc::from("model")
+    }
+
     fn recall(&self, _job: &Arc<dyn Envelope>) {
         self.end(Owner::Queue);
     }

@@ -6,6 +6,7 @@ mod handle;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod options;
+mod origin;
 mod outcome;
 mod panics;
 mod recall;
@@ -18,6 +19,7 @@ pub use options::{Header, JobOptions};
 pub(crate) use cell::{Settlement, Settles};
 pub(crate) use context::{InHand, enter, settle_in};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
+pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
 pub(crate) use panics::{catch, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::origin::Origin;
 use super::outcome::{Unread, WakerPlace, Word};
 use super::panics::catch;
 use crate::id::{JobId, LaneId};
-use crate::snapshot::Ended;
+use crate::snapshot::{Ended, Lineage};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
 
 /// A label, a lane and time limits for one job. The default names nothing and costs nothing.
@@ -103,13 +104,21 @@ impl JobOptions {
     }
 }
 
-/// The limits of one job, resolved; boxed, because most jobs have none.
+/// What few jobs have: limits, resolved, a label, an origin. Boxed for that reason.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) label: Option<Arc<str>>,
     pub(crate) queue_limit: Option<Duration>,
     pub(crate) run_limit: Option<Duration>,
     pub(crate) deadline: Timestamp,
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Terms {
+    /// No limits, and no label.
+    pub(crate) fn of_origin(origin: Option<Origin>) -> Self {
+        Self { label: None, queue_limit: None, run_limit: None, deadline: Timestamp::NEVER, origin }
+    }
 }
 
 /// A job's options, checked against its pool.
@@ -173,6 +182,15 @@ impl Header {
     /// What its submitter called it.
     pub fn label(&self) -> Option<&Arc<str>> {
         self.terms.as_ref()?.label.as_ref()
+    }
+
+    /// The job that submitted it, if one did.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.origin()?.lineage()
+    }
+
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.terms.as_ref()?.origin.as_ref()
     }
 
     /// When it was admitted.

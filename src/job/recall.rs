@@ -8,8 +8,10 @@ use parking_lot::RwLock;
 use super::Envelope;
 use crate::sync::{Arc, Weak};
 
-/// Takes a queued job back: the plane, seen from a handle.
+/// The plane, seen from a handle.
 pub(crate) trait Recalls: Send + Sync {
+    fn name(&self) -> Arc<str>;
+
     /// Ends `job` as cancelled if no worker has it yet.
     fn recall(&self, job: &Arc<dyn Envelope>);
 

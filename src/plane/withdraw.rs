@@ -256,6 +256,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
 }
 
 impl<J: ?Sized + Envelope> Recalls for Plane<J> {
+    fn name(&self) -> Arc<str> {
+        self.config.name.clone()
+    }
+
     fn recall(&self, job: &Arc<dyn Envelope>) {
         self.withdraw(job, JobError::Cancelled(job.header().id()));
     }

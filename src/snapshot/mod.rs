@@ -3,6 +3,7 @@
 mod histogram;
 mod inventory;
 mod ledger;
+mod lineage;
 mod saturation;
 mod scene;
 
@@ -11,6 +12,7 @@ pub use histogram::Histogram;
 pub(crate) use inventory::Seconds;
 pub use inventory::{Facts, Inventory, JobRow, WorkerRow, WorkerState};
 pub use ledger::{Ended, Ledger};
+pub use lineage::Lineage;
 pub use saturation::{Health, LaneSnapshot, Saturation, Snapshot};
 pub(crate) use scene::Named;
 pub use scene::{Cooling, Longest, LongestAbandoned, Scene};
