@@ -58,8 +58,9 @@ pub use {
 pub use {
     config::{ConfigError, Lane, Limits, WhenFull},
     error::{
-        AttachError, BuildError, CloseReason, ControlError, JobError, JoinError, KilledJob, LimitKind, NotStarted,
-        NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
+        AttachError, BuildError, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
+        NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
+        WaitsFor,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use crate::config::Limits;
-use crate::error::NotYet;
+use crate::error::{Deadlock, NotYet};
 use crate::id::{ClaimNo, WorkerId};
 use crate::policy::{Exit, Restart};
 use crate::snapshot::Health;
-use crate::sync::{Mutex, block_on, block_on_within};
+use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
 const BACKLOG: usize = 1024;
@@ -63,6 +63,9 @@ pub enum PoolEvent {
         /// Which of its claims.
         claim: ClaimNo,
     },
+    /// A job waited for what only its own worker, or others that wait for it, could bring about: its wait was ended. Told by each pool
+    /// that has a job among them.
+    Deadlock(Arc<Deadlock>),
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
     /// The pool's health changed.

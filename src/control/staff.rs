@@ -9,7 +9,7 @@ use super::supervisor::Supervision;
 use crate::backend::{Backend, WorkerControl};
 use crate::error::StartError;
 use crate::id::WorkerId;
-use crate::job::catch;
+use crate::job::{catch, look_again};
 use crate::plane::{Overrun, WorkerContext};
 use crate::policy::{Exit, SlotHistory};
 use crate::snapshot::WorkerState;
@@ -165,6 +165,8 @@ impl<B: Backend> Supervision<B> {
         // One that had been abandoned gives back what it took from the budget.
         self.update_cooling();
         self.staff();
+        // A seat beyond the limit is gone with it.
+        look_again();
     }
 
     fn refusal_of(&mut self, worker: WorkerId) -> Option<Exit> {

@@ -20,7 +20,7 @@ use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
 use crate::gate::Gate;
 use crate::id::WorkerId;
-use crate::job::Envelope;
+use crate::job::{Envelope, look_again};
 use crate::plane::{Plane, Signal};
 use crate::policy::{RestartPolicy, SlotBackoff};
 use crate::snapshot::{Health, WorkerState};
@@ -244,7 +244,8 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
-            Command::Signal(Signal::Leaves) => {}
+            Command::Signal(Signal::Leaves) => look_again(),
+            Command::Signal(Signal::Deadlock(deadlock)) => self.tell(PoolEvent::Deadlock(deadlock)),
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
             Command::Asked { worker, since } => self.on_asked(worker, since),
             Command::Decided { worker, decision } => self.on_decided(worker, decision),

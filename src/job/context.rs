@@ -15,6 +15,8 @@ pub(crate) trait InHand: Send + Sync {
     fn pool(&self) -> PoolNo;
     /// The job in hand, and which claim that is.
     fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)>;
+    /// True if this claim is in hand, and is to stay there until it ends by itself.
+    fn is_busy_with(&self, claim: ClaimNo) -> bool;
     fn beat(&self, claim: ClaimNo);
 }
 
@@ -29,6 +31,10 @@ pub struct JobContext {
 impl JobContext {
     pub(crate) fn new(job: Arc<dyn Envelope>, worker: Arc<dyn InHand>, claim: ClaimNo) -> Self {
         Self { job, worker, claim }
+    }
+
+    pub(super) fn into_parts(self) -> (Arc<dyn Envelope>, Arc<dyn InHand>, ClaimNo) {
+        (self.job, self.worker, self.claim)
     }
 
     /// The context of the job that runs on this thread or task, if one does.

@@ -10,6 +10,7 @@ mod origin;
 mod outcome;
 mod panics;
 mod recall;
+mod waits;
 
 pub use cell::{ClaimKey, Envelope, JobCell, Ran};
 pub use context::JobContext;
@@ -23,3 +24,6 @@ pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
 pub(crate) use panics::{catch, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
+#[cfg(not(millpond_loom))]
+pub(crate) use waits::watched;
+pub(crate) use waits::{Stands, Suspended, Target, look_again, note};

@@ -264,6 +264,11 @@ impl Header {
         self.word.ended()
     }
 
+    /// See [`Word::is_awaited`].
+    pub(super) fn is_awaited(&self) -> bool {
+        self.word.is_awaited()
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.word.is_done()
     }

@@ -8,7 +8,9 @@ use super::company::Company;
 use super::turnover::{Spent, Turn, Turned};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::{ClaimNo, WorkerId};
-use crate::job::{ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, enter, settle_in};
+use crate::job::{
+    ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, Suspended, enter, settle_in,
+};
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::Facts;
@@ -307,6 +309,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     ///
     /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
     pub async fn poll_run(self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
+        let mut suspended = Suspended::default();
         let ran = poll_fn(|cx| {
             let WorkerContext { taken, key, current, cell, .. } = &mut *self.0;
             let (Some(taken), Some(key)) = (taken, key) else {
@@ -317,7 +320,8 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
                 return Poll::Pending;
             }
             let entered = enter(current.take());
-            let polled = f(&taken.job, key, cx);
+            let me = || JobContext::new(taken.job.clone().erase(), cell.clone(), taken.claim);
+            let polled = suspended.poll(cx, me, |cx| f(&taken.job, key, cx));
             *current = entered.leave();
             if polled.is_pending() {
                 cell.pause(taken.claim);

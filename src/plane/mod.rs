@@ -8,6 +8,7 @@ mod claim;
 mod company;
 #[cfg(all(test, millpond_loom))]
 mod loom;
+mod nested;
 mod port;
 mod read;
 mod seats;

@@ -12,7 +12,7 @@ use crate::config::MAX_NAME;
 use crate::error::{RejectReason, Rejected};
 use crate::executor::{DynExecutor, Executor};
 use crate::id::LaneId;
-use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Submission, Terms};
+use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Submission, Terms, watched};
 use crate::plane::Entry;
 use crate::sync::{Arc, Timestamp, block_on};
 
@@ -130,7 +130,7 @@ impl<B: Backend> Pool<B> {
         B: Hosts<J>,
     {
         if !self.shared.backend.would_block() {
-            return block_on(self.submit_at(job, options, site));
+            return block_on(watched(self.submit_at(job, options, site)));
         }
         // Here nobody may wait; but a place that is free needs no wait.
         let rejected = match self.try_submit_at(job, options, site) {
