@@ -15,7 +15,7 @@ use super::{
     WorkerControl, host,
 };
 use crate::error::{BuildError, StartError};
-use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch, outside_spans};
 use crate::plane::{Claim, WorkerContext};
 use crate::snapshot::Facts;
 use crate::sync::{Arc, Mutex};
@@ -93,16 +93,20 @@ impl Host {
     fn start(&self, routine: Routine, supervisor: &ActorCell) -> Result<ActorRef<Live>, StartError> {
         let Some(runtime) = &self.runtime else { return Err(StartError::failed("the pool was not prepared")) };
         let _entered = runtime.enter();
-        let (actor, _started) = ActorRuntime::spawn_linked_instant(None, WorkerActor, (), supervisor.clone())
-            .map_err(|error| StartError::failed(error.to_string()))?;
-        // On a runtime that is gone the mailbox is closed: the routine is dropped with its context, which reports that.
-        let _ = actor.cast(Live(routine));
-        Ok(actor)
+        outside_spans(|| spawn(routine, supervisor))
     }
 
     fn blocks(&self) -> bool {
         self.runtime.as_ref().map_or_else(host::on_current_thread_runtime, host::blocks)
     }
+}
+
+fn spawn(routine: Routine, supervisor: &ActorCell) -> Result<ActorRef<Live>, StartError> {
+    let (actor, _started) = ActorRuntime::spawn_linked_instant(None, WorkerActor, (), supervisor.clone())
+        .map_err(|error| StartError::failed(error.to_string()))?;
+    // On a runtime that is gone the mailbox is closed: the routine is dropped with its context, which reports that.
+    let _ = actor.cast(Live(routine));
+    Ok(actor)
 }
 
 fn facts(actor: &ActorRef<Live>) -> Facts {

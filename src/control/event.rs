@@ -86,7 +86,6 @@ impl Default for Events {
 
 impl Events {
     pub(crate) fn tell(&self, event: PoolEvent) {
-        tracing::debug!(?event, "pool event");
         // Cloned out of the lock: a send wakes readers, which is their executor's code.
         let Some(sender) = self.0.lock().clone() else { return };
         // Nobody listens: that is not an error.

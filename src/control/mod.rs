@@ -17,6 +17,7 @@ mod supervisor;
 mod target;
 mod terminate;
 mod timer;
+mod trace;
 
 pub use event::{EventStream, PoolEvent};
 pub use message::PoolMessage;

@@ -4,6 +4,7 @@ use ractor::ActorRef;
 
 use super::message::{Command, PoolMessage};
 use super::{side, timer};
+use crate::job::outside_spans;
 use crate::plane::{ControlPort, Garbage, Signal};
 use crate::sync::{Arc, Mutex, Timestamp};
 
@@ -38,7 +39,7 @@ impl Port {
 
 fn send(actor: &ActorRef<PoolMessage>, signal: Signal) {
     // An actor that is gone needs no signals: its end has closed the plane.
-    let _ = actor.cast(Command::Signal(signal).into());
+    let _ = outside_spans(|| actor.cast(Command::Signal(signal).into()));
 }
 
 impl ControlPort for Port {

@@ -103,7 +103,6 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn replace_policy(&mut self, worker: WorkerId, reason: String) {
-        tracing::error!(pool = &*self.plane().config.name, "the restart policy is replaced by the default: {reason}");
         self.tell(PoolEvent::PolicyReplaced { reason });
         self.policy = Aside::new(Arc::new(SlotBackoff::default()));
         let (now, default) = (self.now(), SlotBackoff::default());

@@ -6,6 +6,7 @@ use ractor::{ActorCell, ActorId};
 
 use super::event::PoolEvent;
 use super::supervisor::Supervision;
+use super::trace::trace_start;
 use crate::backend::{Backend, WorkerControl};
 use crate::error::StartError;
 use crate::id::WorkerId;
@@ -90,6 +91,7 @@ impl<B: Backend> Supervision<B> {
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
         slot.started_at = cell.started_at;
+        trace_start(&self.shared.plane.config.name, worker, slot.restarts);
         let context = WorkerContext::new(self.shared.plane.clone(), cell.clone());
         let supervisor = self.myself.get_cell();
         // A backend is trusted to return at once, but not to be free of panics.
@@ -180,7 +182,6 @@ impl<B: Backend> Supervision<B> {
         if std::mem::replace(&mut employed.abandoned, true) {
             return;
         }
-        tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker cannot be made to end: it is abandoned");
         self.tell(PoolEvent::WorkerAbandoned { worker });
         let failure = self.plane().cell(worker).and_then(|cell| cell.take_failure());
         let exit = match failure {

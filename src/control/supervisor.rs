@@ -15,6 +15,7 @@ use super::side::Aside;
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
+use super::trace::trace;
 use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
@@ -283,6 +284,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     pub(super) fn tell(&self, event: PoolEvent) {
+        trace(&self.plane().config.name, &event);
         self.shared.events.tell(event);
     }
 

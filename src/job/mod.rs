@@ -10,6 +10,7 @@ mod origin;
 mod outcome;
 mod panics;
 mod recall;
+mod span;
 mod waits;
 
 pub use cell::{ClaimKey, Envelope, JobCell, Ran};
@@ -24,6 +25,7 @@ pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
 pub(crate) use panics::{catch, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
+pub(crate) use span::{outside_spans, span_of};
 #[cfg(not(millpond_loom))]
 pub(crate) use waits::watched;
 pub(crate) use waits::{Stands, Suspended, Target, look_again, note};

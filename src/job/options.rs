@@ -105,7 +105,7 @@ impl JobOptions {
 }
 
 /// What few jobs have: limits, resolved, a label, an origin. Boxed for that reason.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) label: Option<Arc<str>>,
     pub(crate) queue_limit: Option<Duration>,
@@ -122,7 +122,7 @@ impl Terms {
 }
 
 /// A job's options, checked against its pool.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) lane: LaneId,
     pub(crate) site: &'static Location<'static>,

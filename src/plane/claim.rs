@@ -3,13 +3,15 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use tracing::Span;
+
 use super::Plane;
 use super::company::Company;
 use super::turnover::{Spent, Turn, Turned};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{
-    ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, Suspended, enter, settle_in,
+    ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, Suspended, enter, settle_in, span_of,
 };
 use crate::policy::Exit;
 use crate::slot::Cell;
@@ -232,6 +234,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     }
 }
 
+/// See [`span_of`].
+fn job_span<J: ?Sized + Envelope>(plane: &Plane<J>, cell: &Cell, taken: &Taken<J>) -> Option<Span> {
+    let header = taken.job.header();
+    span_of(header, cell.id, || (&*plane.config.name, &*plane.lane(header.lane()).spec.name))
+}
+
 /// Lets the other tasks of this thread go first.
 fn yield_now(cx: &Context<'_>) -> Poll<bool> {
     cx.waker().wake_by_ref();
@@ -292,12 +300,15 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     ///
     /// True if it panicked.
     pub fn run(self, f: impl FnOnce(&J, &mut ClaimKey) -> Ran) -> bool {
-        let WorkerContext { taken, key, current, .. } = &mut *self.0;
+        let WorkerContext { taken, key, current, plane, cell, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return false };
         if let Some(worker) = current {
             settle_in(worker);
         }
-        let ran = f(&taken.job, key);
+        let ran = match job_span(plane, cell, taken) {
+            None => f(&taken.job, key),
+            Some(span) => span.in_scope(|| f(&taken.job, key)),
+        };
         self.finish(ran)
     }
 
@@ -309,9 +320,9 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     ///
     /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
     pub async fn poll_run(self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
-        let mut suspended = Suspended::default();
+        let (mut suspended, mut span) = (Suspended::default(), None);
         let ran = poll_fn(|cx| {
-            let WorkerContext { taken, key, current, cell, .. } = &mut *self.0;
+            let WorkerContext { taken, key, current, cell, plane, .. } = &mut *self.0;
             let (Some(taken), Some(key)) = (taken, key) else {
                 return Poll::Ready(Ran::NOTHING);
             };
@@ -321,7 +332,10 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
             }
             let entered = enter(current.take());
             let me = || JobContext::new(taken.job.clone().erase(), cell.clone(), taken.claim);
+            let span = span.get_or_insert_with(|| job_span(plane, cell, taken)).as_ref();
+            let in_span = span.map(Span::enter);
             let polled = suspended.poll(cx, me, |cx| f(&taken.job, key, cx));
+            drop(in_span);
             *current = entered.leave();
             if polled.is_pending() {
                 cell.pause(taken.claim);
