@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::CloseReason;
 use crate::id::LaneId;
-use crate::job::wake;
+use crate::job::{Stands, wake};
 use crate::sync::{Arc, AtomicU8, Mutex, Ordering, Timestamp};
 
 /// What the gate lets through.
@@ -182,5 +182,11 @@ impl Waiter {
             REVOKED => Some(Verdict::Revoked),
             _ => None,
         }
+    }
+}
+
+impl Stands for Waiter {
+    fn stands(&self) -> bool {
+        self.is_waiting()
     }
 }

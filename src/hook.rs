@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::config::Limits;
+use crate::error::Deadlock;
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, Restart};
 use crate::snapshot::{Health, Saturation, Veto};
@@ -163,6 +164,8 @@ pub enum Notice {
     },
     /// Another restart policy is in force.
     RestartPolicySet,
+    /// A job waited for what only its own worker, or others that wait for it, could bring about: its wait was ended.
+    Deadlock(Arc<Deadlock>),
     /// All seats have been taken, with more work waiting or turned away, for a tenth of a second.
     Saturated {
         /// How full it is.

@@ -60,8 +60,9 @@ pub use {
 pub use {
     config::{ConfigError, Lane, Limits, WhenFull},
     error::{
-        AttachError, BuildError, CloseReason, ControlError, JobError, JoinError, KilledJob, LimitKind, NotStarted,
-        NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
+        AttachError, BuildError, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
+        NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
+        WaitsFor,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
@@ -86,8 +87,8 @@ pub use {
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
-    Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Longest, LongestAbandoned,
-    Saturation, Scene, Shortage, Snapshot, Veto, VetoedStarts, WorkerRow, WorkerState,
+    Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Lineage, Longest,
+    LongestAbandoned, Saturation, Scene, Shortage, Snapshot, Veto, VetoedStarts, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {

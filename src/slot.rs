@@ -6,7 +6,7 @@
 use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, InHand};
+use crate::job::{Envelope, InHand, PoolNo};
 use crate::policy::Exit;
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
@@ -167,6 +167,7 @@ const SEIZED: u64 = u64::MAX;
 /// One incarnation, as everybody sees it.
 pub(crate) struct Cell {
     pub(crate) id: WorkerId,
+    pool: PoolNo,
     pub(crate) restarts: u32,
     pub(crate) started_at: Timestamp,
     pub(crate) parker: Parker,
@@ -185,10 +186,11 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    pub(crate) fn new(id: WorkerId, restarts: u32, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(id: WorkerId, restarts: u32, pool: PoolNo, clock: Clock) -> Arc<Self> {
         let started_at = clock.now();
         Arc::new(Self {
             id,
+            pool,
             restarts,
             started_at,
             parker: Parker::default(),
@@ -315,8 +317,17 @@ impl InHand for Cell {
         self.id
     }
 
+    fn pool(&self) -> PoolNo {
+        self.pool
+    }
+
     fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {
         self.lock().held.as_ref().map(|held| (held.job.clone(), held.claim))
+    }
+
+    fn is_busy_with(&self, claim: ClaimNo) -> bool {
+        let state = self.lock();
+        state.state == WorkerState::Busy && state.held.as_ref().is_some_and(|held| held.claim == claim)
     }
 
     fn beat(&self, claim: ClaimNo) {

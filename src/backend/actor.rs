@@ -15,8 +15,8 @@ use super::{
     WorkerControl, host,
 };
 use crate::error::{BuildError, StartError};
-use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch};
-use crate::plane::{Claim, WorkerContext};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch, outside_spans};
+use crate::plane::{Claim, Polling, WorkerContext};
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::Facts;
@@ -95,11 +95,7 @@ impl Host {
     fn start(&self, routine: Routine, supervisor: &ActorCell) -> Result<ActorRef<Live>, StartError> {
         let Some(runtime) = &self.runtime else { return Err(StartError::failed("the pool was not prepared")) };
         let _entered = runtime.enter();
-        let (actor, _started) = ActorRuntime::spawn_linked_instant(None, WorkerActor, (), supervisor.clone())
-            .map_err(|error| StartError::failed(error.to_string()))?;
-        // On a runtime that is gone the mailbox is closed: the routine is dropped with its context, which reports that.
-        let _ = actor.cast(Live(routine));
-        Ok(actor)
+        outside_spans(|| spawn(routine, supervisor))
     }
 
     fn hosted(&self, cell: &Arc<Cell>) -> Hosted {
@@ -134,6 +130,14 @@ fn is_gone(runtime: &Handle) -> bool {
     let task = runtime.spawn(async move { runs.store(true, Ordering::Release) });
     // Finished, and has not run. In this order: it may run meanwhile.
     task.is_finished() && !ran.load(Ordering::Acquire)
+}
+
+fn spawn(routine: Routine, supervisor: &ActorCell) -> Result<ActorRef<Live>, StartError> {
+    let (actor, _started) = ActorRuntime::spawn_linked_instant(None, WorkerActor, (), supervisor.clone())
+        .map_err(|error| StartError::failed(error.to_string()))?;
+    // On a runtime that is gone the mailbox is closed: the routine is dropped with its context, which reports that.
+    let _ = actor.cast(Live(routine));
+    Ok(actor)
 }
 
 fn facts(actor: &ActorRef<Live>) -> Facts {
@@ -373,8 +377,9 @@ async fn handle<W: Worker>(
     // In place, not boxed; emptied before the outcome is written, as a future's end comes before its result is known, and dropped
     // before the claim, whose drop writes one. Within a future of ours, as for `start`.
     let mut running = pin!(Some(async { worker.handle(job, state, &context).await }));
+    let mut polling = Polling::default();
     let ran = poll_fn(|cx| {
-        claim.poll_once(cx, |cell, _key, cx| {
+        claim.poll_once(&mut polling, cx, |cell, _key, cx| {
             let Some(future) = running.as_mut().as_pin_mut() else {
                 return Poll::Ready(cell.finish(Err(String::new())));
             };

@@ -6,7 +6,7 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::hook::{HookChange, HookFault};
 use crate::config::Limits;
-use crate::error::NotYet;
+use crate::error::{Deadlock, NotYet};
 use crate::hook::Verdict;
 use crate::id::{ClaimNo, WorkerId};
 use crate::policy::{Exit, Restart};
@@ -74,6 +74,9 @@ pub enum PoolEvent {
         /// Which of its claims.
         claim: ClaimNo,
     },
+    /// A job waited for what only its own worker, or others that wait for it, could bring about: its wait was ended. Told by each pool
+    /// that has a job among them.
+    Deadlock(Arc<Deadlock>),
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
     /// The pool's health changed: how bad it is, or why.
@@ -119,7 +122,6 @@ impl Default for Events {
 
 impl Events {
     pub(crate) fn tell(&self, event: PoolEvent) {
-        tracing::debug!(?event, "pool event");
         // Cloned out of the lock: a send wakes readers, which is their executor's code.
         let Some(sender) = self.0.lock().clone() else { return };
         // Nobody listens: that is not an error.

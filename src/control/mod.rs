@@ -20,6 +20,7 @@ mod swap;
 mod target;
 mod terminate;
 mod timer;
+mod trace;
 
 pub use event::{EventStream, PoolEvent};
 pub use hook::{HookChange, HookFault, HookMessage, HookRow, HookSpec, Receipt};

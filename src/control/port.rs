@@ -4,6 +4,7 @@ use ractor::ActorRef;
 
 use super::message::{Command, PoolMessage};
 use super::{side, timer};
+use crate::job::outside_spans;
 use crate::plane::{ControlPort, Garbage, Signal};
 use crate::sync::{Arc, Mutex, Timestamp};
 
@@ -49,9 +50,11 @@ impl Port {
 /// Under no lock: what an actor that is gone does not take may hold an error of the user's.
 fn send(actor: &ActorRef<PoolMessage>, signal: Signal) {
     // Its end has closed the plane, so it needs no signals.
-    if let Err(unsent) = actor.cast(Command::Signal(signal).into()) {
-        side::let_go(unsent);
-    }
+    outside_spans(|| {
+        if let Err(unsent) = actor.cast(Command::Signal(signal).into()) {
+            side::let_go(unsent);
+        }
+    });
 }
 
 impl ControlPort for Port {

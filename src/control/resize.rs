@@ -10,6 +10,7 @@ use crate::backend::Backend;
 use crate::config::Limits;
 use crate::error::ControlError;
 use crate::id::WorkerId;
+use crate::job::look_again;
 use crate::policy::Exit;
 
 /// A resize whose debt is not paid yet.
@@ -31,6 +32,7 @@ impl<B: Backend> Supervision<B> {
             Err(conflict) => return drop(reply.send(Err(conflict.into()))),
         };
         self.rebound(limits);
+        look_again();
         self.finish_settling();
         let (settled, receiver) = oneshot::channel();
         self.settling = Some(Settling { left: Vec::new(), reply: settled });

@@ -165,7 +165,6 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn replace_policy(&mut self, question: Question, reason: String) {
-        tracing::error!(pool = &*self.plane().config.name, "the restart policy is replaced by the default: {reason}");
         self.tell(PoolEvent::PolicyReplaced { reason });
         self.policy = Aside::new(Arc::new(SlotBackoff::default()));
         let (now, default, worker) = (self.now(), SlotBackoff::default(), question.fault.worker);

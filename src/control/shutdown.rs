@@ -11,6 +11,7 @@ use super::report::ShutdownReport;
 use super::side::Aside;
 use super::supervisor::{Shared, Supervision};
 use super::timer;
+use super::trace::trace_shutdown;
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
 use crate::gate::Gate;
@@ -159,6 +160,7 @@ impl<B: Backend> Supervision<B> {
         let completed = |job: &&Arc<dyn Envelope>| job.header().ended() == Some(Ended::Completed);
         let asked = ending.asked.iter().filter(completed).count() as u64;
         let report = ShutdownReport::between(&ending.before, &self.plane().ledger(), asked, now.since(ending.began));
+        trace_shutdown(&self.plane().config.name, &report);
         self.answer = Some(Answer { report, replies: std::mem::take(&mut ending.replies) });
         // Whoever still waits for a drain has waited for jobs that did not run to their end.
         self.drains.clear();

@@ -7,10 +7,11 @@ use ractor::{ActorCell, ActorId};
 use super::event::PoolEvent;
 use super::restart::Fault;
 use super::supervisor::Supervision;
+use super::trace::trace_start;
 use crate::backend::{Backend, WorkerControl};
 use crate::error::StartError;
 use crate::id::WorkerId;
-use crate::job::catch;
+use crate::job::{catch, look_again};
 use crate::plane::{Overrun, WorkerContext};
 use crate::policy::{Exit, SlotHistory};
 use crate::snapshot::{Shortage, WorkerState};
@@ -118,6 +119,7 @@ impl<B: Backend> Supervision<B> {
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
         slot.started_at = cell.started_at;
+        trace_start(&self.shared.plane.config.name, worker, slot.restarts);
         let context = WorkerContext::new(self.shared.plane.clone(), cell.clone());
         let supervisor = self.myself.get_cell();
         // A backend is trusted to return at once, but not to be free of panics.
@@ -197,6 +199,8 @@ impl<B: Backend> Supervision<B> {
         // One that had been abandoned gives back what it took from the budget.
         self.update_cooling();
         self.staff();
+        // A seat beyond the limit is gone with it.
+        look_again();
     }
 
     fn refusal_of(&mut self, worker: WorkerId) -> Option<Exit> {
@@ -210,7 +214,6 @@ impl<B: Backend> Supervision<B> {
         if std::mem::replace(&mut employed.abandoned, true) {
             return;
         }
-        tracing::warn!(pool = &*self.plane().config.name, %worker, "a worker cannot be made to end: it is abandoned");
         self.tell(PoolEvent::WorkerAbandoned { worker });
         let exit = self.plane().cell(worker).and_then(|cell| match cell.take_failure() {
             Some(error) => Some(Exit::FailedToStart(Arc::new(error))),

@@ -17,12 +17,13 @@ use super::side::{self, Aside};
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
+use super::trace::trace;
 use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
 use crate::gate::Gate;
 use crate::id::WorkerId;
-use crate::job::Envelope;
+use crate::job::{Envelope, look_again};
 use crate::plane::{Plane, Signal};
 use crate::policy::{Exit, RestartPolicy, SlotBackoff};
 use crate::snapshot::{Health, WorkerState};
@@ -298,7 +299,8 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
-            Command::Signal(Signal::Leaves) => {}
+            Command::Signal(Signal::Leaves) => look_again(),
+            Command::Signal(Signal::Deadlock(deadlock)) => self.tell(PoolEvent::Deadlock(deadlock)),
             Command::Signal(Signal::Quiet) => {}
             Command::Signal(Signal::Tick) => self.note_reminder(),
             Command::Asked { question, since } => self.on_asked(question, since),
@@ -354,6 +356,7 @@ impl<B: Backend> Supervision<B> {
 
     pub(super) fn tell(&self, event: PoolEvent) {
         self.tell_hooks_of(&event);
+        trace(&self.plane().config.name, &event);
         self.shared.events.tell(event);
     }
 

@@ -8,6 +8,7 @@ use super::report::{Fate, Rung, TargetReport, TerminationReport};
 use super::shutdown::Ending;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target, Targets};
+use super::trace::trace_rung;
 use crate::backend::{Backend, KillOutcome};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::{Envelope, Header};
@@ -209,6 +210,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn step(&mut self, climb: &mut Climb, rung: Rung) {
+        trace_rung(&self.plane().config.name, &climb.target, rung, &climb.by);
         if let Target::Queued(job) = climb.target {
             return self.withdraw(climb, job);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::{CloseReason, StartError};
+use super::{CloseReason, Deadlock, StartError};
 use crate::id::{JobId, WorkerId};
 use crate::snapshot::{Ended, Named, Scene, Seconds};
 use crate::sync::Arc;
@@ -59,12 +59,17 @@ pub enum JobError {
     /// Its worker vanished without a word.
     #[error("{0}")]
     Lost(Box<KilledJob>),
+    /// Not the job failed, but the wait for it, inside another job: it would never have ended. The job is where it was, and so is a handle
+    /// that was awaited by reference, which may wait again.
+    #[error("{0}")]
+    Deadlock(Arc<Deadlock>),
 }
 
 impl JobError {
-    /// The ledger's term for this.
-    pub fn ended(&self) -> Ended {
-        match self {
+    /// The ledger's term for this; `None` if the job has not ended, but only the wait for it.
+    pub fn ended(&self) -> Option<Ended> {
+        Some(match self {
+            Self::Deadlock(_) => return None,
             Self::Panicked(_) => Ended::Panicked,
             Self::Cancelled(_) => Ended::Cancelled,
             Self::TimedOut(_) => Ended::Expired,
@@ -72,7 +77,7 @@ impl JobError {
             Self::Killed(_) => Ended::Killed,
             Self::Abandoned(_) => Ended::Abandoned,
             Self::Lost(_) => Ended::Lost,
-        }
+        })
     }
 }
 

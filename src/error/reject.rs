@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::CloseReason;
+use super::{CloseReason, Deadlock};
 use crate::config::MAX_NAME;
 use crate::snapshot::{Scene, Seconds};
 use crate::sync::{Arc, Mutex};
@@ -84,6 +84,9 @@ pub enum RejectReason {
         /// The type that the initializer makes.
         found: &'static str,
     },
+    /// Waiting here, inside a job, would never end: those who would have to make a place wait for this job's worker.
+    #[error("{0}")]
+    Deadlock(Arc<Deadlock>),
     /// Waiting here would block the only thread of a current-thread runtime.
     #[error("pool `{pool}`: waiting at the gate would block the only thread of this runtime; use `submit(..).await`")]
     WouldBlock {

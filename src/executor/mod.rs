@@ -46,7 +46,8 @@ pub trait Executor<J>: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Hands the job back, with the reason.
+    /// Hands the job back, with the reason. Inside a job, among them that the wait would never end:
+    /// [`RejectReason::Deadlock`](crate::RejectReason::Deadlock).
     ///
     /// # Cancel safety
     ///

@@ -367,12 +367,12 @@ impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
 
     fn settle_error(&self, error: JobError, only: Option<Owner>) -> Option<Settlement> {
         let word = &self.header.word;
+        let ended = error.ended()?;
         let owner = match only {
             None => word.settle()?,
             Some(Owner::Queue) => word.settle_queued().then_some(Owner::Queue)?,
             Some(Owner::Worker) => word.settle_claimed().then_some(Owner::Worker)?,
         };
-        let ended = error.ended();
         // SAFETY: this caller won SETTLING just now, so it alone touches the outcome until it publishes.
         self.outcome.with_mut(|outcome| unsafe { *outcome = Some(Err(error)) });
         let key = (owner == Owner::Queue).then(|| self.key());

@@ -4,15 +4,19 @@ use std::cell::RefCell;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Envelope;
+use super::{Envelope, PoolNo};
 use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::snapshot::Lineage;
 use crate::sync::Arc;
 
 /// The worker's side of a job in its hands: what it is, and where beats go.
 pub(crate) trait InHand: Send + Sync {
     fn worker(&self) -> WorkerId;
+    fn pool(&self) -> PoolNo;
     /// The job in hand, and which claim that is.
     fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)>;
+    /// True if this claim is in hand, and is to stay there until it ends by itself.
+    fn is_busy_with(&self, claim: ClaimNo) -> bool;
     fn beat(&self, claim: ClaimNo);
 }
 
@@ -27,6 +31,10 @@ pub struct JobContext {
 impl JobContext {
     pub(crate) fn new(job: Arc<dyn Envelope>, worker: Arc<dyn InHand>, claim: ClaimNo) -> Self {
         Self { job, worker, claim }
+    }
+
+    pub(super) fn into_parts(self) -> (Arc<dyn Envelope>, Arc<dyn InHand>, ClaimNo) {
+        (self.job, self.worker, self.claim)
     }
 
     /// The context of the job that runs on this thread or task, if one does.
@@ -44,6 +52,11 @@ impl JobContext {
     /// The worker that runs it.
     pub fn worker_id(&self) -> WorkerId {
         self.worker.worker()
+    }
+
+    /// The job that submitted this one, if it was submitted from inside a job: its pool, its number, its label, and how deep they are nested.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.job.header().lineage()
     }
 
     /// What its submitter called it.
@@ -82,6 +95,25 @@ thread_local! {
 #[cfg(millpond_loom)]
 loom::thread_local! {
     static CURRENT: RefCell<Option<Arc<dyn InHand>>> = RefCell::new(None);
+}
+
+/// True if a job may be running here: one look, for those who then ask for its context.
+pub(super) fn is_inside() -> bool {
+    CURRENT.try_with(|here| here.borrow().is_some()).unwrap_or(false)
+}
+
+/// What a job remembers of the job that submits it here, if one does.
+pub(super) fn lineage_here() -> Option<Lineage> {
+    let parent = if is_inside() { JobContext::current()? } else { return None };
+    let header = parent.job.header();
+    Some(Lineage {
+        // A pool whose worker runs a job is there.
+        pool: parent.worker.pool().find()?.name(),
+        parent: header.id(),
+        label: header.label().cloned(),
+        submitted_from: header.submitted_from(),
+        depth: parent.lineage().map_or(0, |lineage| lineage.depth).saturating_add(1),
+    })
 }
 
 /// Makes `worker` the one whose job runs on this thread, for as long as the thread lives or runs another's. A job that

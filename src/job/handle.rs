@@ -7,12 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::outcome::Unread;
-use super::{Asked, PoolNo, Settles};
+#[cfg(not(millpond_loom))]
+use super::watched;
+use super::{Asked, PoolNo, Settles, Target, note};
 use crate::error::JobError;
 #[cfg(not(millpond_loom))]
 use crate::error::JoinError;
 use crate::id::JobId;
 use crate::sync::Arc;
+#[cfg(not(millpond_loom))]
+use crate::sync::{block_on, block_on_within};
 
 /// Where a job is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -27,6 +31,11 @@ pub enum JobStatus {
 }
 
 /// A job that was admitted: a future of its outcome.
+///
+/// Inside another job, waiting for it can be in vain: the job needs a worker, and those who hold the workers wait for jobs, too. Where
+/// that is certain, the wait ends with [`JobError::Deadlock`]; the job stays queued, and by a handle that was awaited by reference one
+/// can wait again. A job that waits for something else as well (a timer, another branch of a `select!`) is left alone, since that may
+/// come; so is one that blocks its thread other than by [`join`](Self::join) and the like.
 ///
 /// Dropping it detaches: the job goes on and its output is dropped on its worker. See [`cancel_on_drop`](Self::cancel_on_drop).
 ///
@@ -93,7 +102,7 @@ impl<T: 'static> JobHandle<T> {
             self.cancel_on_drop = false;
             return Err(JoinError::WouldBlock);
         }
-        Ok(crate::sync::block_on(self)?)
+        Ok(block_on(watched(self))?)
     }
 
     /// Waits for the outcome on this thread for at most `limit` of real time. Until there is one, the handle stays as it is: wait
@@ -112,7 +121,7 @@ impl<T: 'static> JobHandle<T> {
         if self.would_block() {
             return Err(JoinError::WouldBlock);
         }
-        match crate::sync::block_on_within(&mut *self, limit) {
+        match block_on_within(watched(&mut *self), limit) {
             Some(outcome) => Ok(outcome?),
             None => Err(JoinError::NotYet { job: self.id(), limit, began: self.status() != JobStatus::Queued }),
         }
@@ -141,7 +150,8 @@ impl<T: 'static> Future for JobHandle<T> {
         }
         // SAFETY: this is the job's one handle, and it has not detached: that is done by its drop alone.
         if unsafe { self.job.header().await_outcome(cx.waker()) } {
-            return Poll::Pending;
+            let waits = note(cx.waker(), || Target::job(self.pool, self.job.clone().erase()));
+            return waits.map_or(Poll::Pending, |deadlock| Poll::Ready(Err(JobError::Deadlock(deadlock))));
         }
         self.try_take().map_or(Poll::Pending, Poll::Ready)
     }

@@ -11,7 +11,7 @@ use loom::thread;
 use super::cell::Inner;
 use super::outcome::Owner;
 use super::{Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
-use crate::error::JobError;
+use crate::error::{Deadlock, JobError};
 use crate::id::LaneId;
 use crate::sync::{Arc, Ordering};
 
@@ -70,6 +70,24 @@ impl Ends {
 }
 
 impl Recalls for Ends {
+    fn name(&self) -> Arc<str> {
+        Arc::from("model")
+    }
+
+    fn lane_name(&self, _lane: LaneId) -> Arc<str> {
+        Arc::from("default")
+    }
+
+    fn is_plain(&self) -> bool {
+        true
+    }
+
+    fn could_start(&self, _lane: LaneId, _held: &[usize]) -> bool {
+        true
+    }
+
+    fn report(&self, _deadlock: &Arc<Deadlock>) {}
+
     fn recall(&self, _job: &Arc<dyn Envelope>) {
         self.end(Owner::Queue);
     }

@@ -6,9 +6,12 @@ mod handle;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod options;
+mod origin;
 mod outcome;
 mod panics;
 mod recall;
+mod span;
+mod waits;
 
 pub use cell::{ClaimKey, Envelope, JobCell, Ran};
 pub use context::JobContext;
@@ -18,6 +21,11 @@ pub use options::{Header, JobOptions};
 pub(crate) use cell::{Settlement, Settles};
 pub(crate) use context::{InHand, enter, settle_in};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
+pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
 pub(crate) use panics::{catch, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
+pub(crate) use span::{outside_spans, span_of};
+#[cfg(not(millpond_loom))]
+pub(crate) use waits::watched;
+pub(crate) use waits::{Stands, Suspended, Target, look_again, note};

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::origin::Origin;
 use super::outcome::{Unread, WakerPlace, Word};
 use super::panics::catch;
 use crate::id::{JobId, LaneId};
-use crate::snapshot::Ended;
+use crate::snapshot::{Ended, Lineage};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
 
 /// A label, a lane and time limits for one job. The default names nothing and costs nothing.
@@ -103,17 +104,25 @@ impl JobOptions {
     }
 }
 
-/// The limits of one job, resolved; boxed, because most jobs have none.
-#[derive(Clone, Debug)]
+/// What few jobs have: limits, resolved, a label, an origin. Boxed for that reason.
+#[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) label: Option<Arc<str>>,
     pub(crate) queue_limit: Option<Duration>,
     pub(crate) run_limit: Option<Duration>,
     pub(crate) deadline: Timestamp,
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Terms {
+    /// No limits, and no label.
+    pub(crate) fn of_origin(origin: Option<Origin>) -> Self {
+        Self { label: None, queue_limit: None, run_limit: None, deadline: Timestamp::NEVER, origin }
+    }
 }
 
 /// A job's options, checked against its pool.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) lane: LaneId,
     pub(crate) site: &'static Location<'static>,
@@ -173,6 +182,15 @@ impl Header {
     /// What its submitter called it.
     pub fn label(&self) -> Option<&Arc<str>> {
         self.terms.as_ref()?.label.as_ref()
+    }
+
+    /// The job that submitted it, if one did.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.origin()?.lineage()
+    }
+
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.terms.as_ref()?.origin.as_ref()
     }
 
     /// When it was admitted.
@@ -244,6 +262,11 @@ impl Header {
     /// How the job ended, once it has.
     pub fn ended(&self) -> Option<Ended> {
         self.word.ended()
+    }
+
+    /// See [`Word::is_awaited`].
+    pub(super) fn is_awaited(&self) -> bool {
+        self.word.is_awaited()
     }
 
     pub(crate) fn is_done(&self) -> bool {

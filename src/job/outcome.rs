@@ -203,6 +203,12 @@ impl Word {
         self.0.load(Ordering::Acquire) & PHASE == CLAIMED
     }
 
+    /// True while the handle waits: its waker lies in its place.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & (WAKER | DETACHED) == WAKER && word & PHASE != DONE
+    }
+
     pub(crate) fn is_queued(&self) -> bool {
         self.0.load(Ordering::Acquire) & PHASE == QUEUED
     }

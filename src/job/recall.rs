@@ -6,10 +6,26 @@ use std::collections::BTreeMap;
 use parking_lot::RwLock;
 
 use super::Envelope;
+use crate::error::Deadlock;
+use crate::id::LaneId;
 use crate::sync::{Arc, Weak};
 
-/// Takes a queued job back: the plane, seen from a handle.
+/// The plane, seen from a handle.
 pub(crate) trait Recalls: Send + Sync {
+    fn name(&self) -> Arc<str>;
+
+    fn lane_name(&self, lane: LaneId) -> Arc<str>;
+
+    /// True if no lane has a right to seats of its own.
+    fn is_plain(&self) -> bool;
+
+    /// True if a job of `lane` could start some time, if so many workers of each lane never came free, and all others did: by what there
+    /// is, and what may be started. With the pool's lock, so that no worker on its way from one state to the next is counted twice.
+    fn could_start(&self, lane: LaneId, held: &[usize]) -> bool;
+
+    /// Tells whoever watches the pool of a deadlock that it was part of.
+    fn report(&self, deadlock: &Arc<Deadlock>);
+
     /// Ends `job` as cancelled if no worker has it yet.
     fn recall(&self, job: &Arc<dyn Envelope>);
 

@@ -9,7 +9,7 @@ use crate::config::WhenFull;
 use crate::error::RejectReason;
 use crate::gate::{Verdict, Waiter};
 use crate::id::{JobId, LaneId};
-use crate::job::Envelope;
+use crate::job::{Envelope, Target, note};
 use crate::lane;
 use crate::sync::{Arc, AtomicU64, Ordering, Timestamp};
 
@@ -286,7 +286,13 @@ impl<'a, J: ?Sized + Envelope> Admission<'a, J> {
                     return Poll::Ready(Err(reason));
                 }
             }
-            match std::task::ready!(self.waiter.poll(cx)) {
+            let Poll::Ready(verdict) = self.waiter.poll(cx) else {
+                let place = || Target::place(plane.number(), self.waiter.lane, self.waiter.clone());
+                let Some(deadlock) = note(cx.waker(), place) else { return Poll::Pending };
+                plane.waiter_left(&self.waiter, self.waiter.cancel());
+                return Poll::Ready(Err(RejectReason::Deadlock(deadlock)));
+            };
+            match verdict {
                 Verdict::Received => {
                     let job = self.job.take().expect("a submission is not polled after it is ready");
                     let received = plane.receive(job).map_err(|(job, reason)| {

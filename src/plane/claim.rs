@@ -3,12 +3,16 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use tracing::Span;
+
 use super::company::Company;
 use super::turnover::{Spent, Turn, Turned};
 use super::{Plane, Rare};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::{ClaimNo, WorkerId};
-use crate::job::{ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, enter, settle_in};
+use crate::job::{
+    ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, Suspended, enter, settle_in, span_of,
+};
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::Facts;
@@ -244,6 +248,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     }
 }
 
+/// See [`span_of`].
+fn job_span<J: ?Sized + Envelope>(plane: &Plane<J>, cell: &Cell, taken: &Taken<J>) -> Option<Span> {
+    let header = taken.job.header();
+    span_of(header, cell.id, || (&*plane.config.name, &*plane.lane(header.lane()).spec.name))
+}
+
 /// Lets the other tasks of this thread go first.
 fn yield_now(cx: &Context<'_>) -> Poll<bool> {
     cx.waker().wake_by_ref();
@@ -277,6 +287,14 @@ impl<P: Send + 'static, T: Send + 'static> Claim<'_, JobCell<P, T>> {
 /// The job stays in its worker's context, which this borrows, and is moved no more often than that.
 pub struct Claim<'a, J: ?Sized + Envelope>(&'a mut WorkerContext<J>);
 
+/// What an async job has from one poll to the next, beside itself.
+#[derive(Default)]
+pub(crate) struct Polling {
+    suspended: Suspended,
+    /// `None` before the first poll; then the job's span, if it has one.
+    span: Option<Option<Span>>,
+}
+
 impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// For a worker that has taken a job.
     fn new(worker: &'a mut WorkerContext<J>) -> Self {
@@ -304,12 +322,15 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     ///
     /// True if it panicked.
     pub fn run(self, f: impl FnOnce(&J, &mut ClaimKey) -> Ran) -> bool {
-        let WorkerContext { taken, key, current, .. } = &mut *self.0;
+        let WorkerContext { taken, key, current, plane, cell, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return false };
         if let Some(worker) = current {
             settle_in(worker);
         }
-        let ran = f(&taken.job, key);
+        let ran = match job_span(plane, cell, taken) {
+            None => f(&taken.job, key),
+            Some(span) => span.in_scope(|| f(&taken.job, key)),
+        };
         self.finish(ran)
     }
 
@@ -321,17 +342,19 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     ///
     /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
     pub async fn poll_run(mut self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
-        let ran = poll_fn(|cx| self.poll_once(cx, &mut f)).await;
+        let mut polling = Polling::default();
+        let ran = poll_fn(|cx| self.poll_once(&mut polling, cx, &mut f)).await;
         self.finish(ran)
     }
 
     /// One poll of [`poll_run`](Self::poll_run), whose end is for [`finish`](Self::finish).
     pub(crate) fn poll_once(
         &mut self,
+        polling: &mut Polling,
         cx: &mut Context<'_>,
-        f: impl FnOnce(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
+        mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
     ) -> Poll<Ran> {
-        let WorkerContext { taken, key, current, cell, .. } = &mut *self.0;
+        let WorkerContext { taken, key, current, cell, plane, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else {
             return Poll::Ready(Ran::NOTHING);
         };
@@ -339,8 +362,13 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
             // The pool was aborted, and this job's outcome says that it runs no more: the kill that follows drops it.
             return Poll::Pending;
         }
+        let Polling { suspended, span } = polling;
         let entered = enter(current.take());
-        let polled = f(&taken.job, key, cx);
+        let me = || JobContext::new(taken.job.clone().erase(), cell.clone(), taken.claim);
+        let span = span.get_or_insert_with(|| job_span(plane, cell, taken)).as_ref();
+        let in_span = span.map(Span::enter);
+        let polled = suspended.poll(cx, me, |cx| f(&taken.job, key, cx));
+        drop(in_span);
         *current = entered.leave();
         if polled.is_pending() {
             cell.pause(taken.claim);

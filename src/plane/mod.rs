@@ -10,6 +10,7 @@ mod company;
 mod health;
 #[cfg(all(test, millpond_loom))]
 mod loom;
+mod nested;
 mod port;
 mod read;
 mod seats;
@@ -23,6 +24,7 @@ pub use claim::{Claim, WorkerContext};
 pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
 pub(crate) use bell::Overstays;
+pub(crate) use claim::Polling;
 pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;

@@ -1,5 +1,6 @@
 //! What the plane tells control, without knowing who that is.
 
+use crate::error::Deadlock;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{ClaimKey, Envelope};
 use crate::policy::Exit;
@@ -32,6 +33,8 @@ pub(crate) enum Signal {
     Exited { worker: WorkerId, exit: Exit },
     /// A running job passed its limit; its outcome is written.
     Overrun(Overrun),
+    /// A job's wait was ended: it and others waited for each other's workers, some of them this pool's.
+    Deadlock(Arc<Deadlock>),
     /// The gate drains and nothing is left to run.
     Quiet,
     /// Something that control counts has happened, for the first time since it looked.

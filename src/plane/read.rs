@@ -56,6 +56,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 claim: held.claim,
                 label: header.label().cloned(),
                 submitted_from: header.submitted_from(),
+                lineage: header.lineage().cloned(),
                 lane: self.lane(held.lane).spec.name.clone(),
                 queue_wait: held.since.since(header.accepted_at()),
                 running_for: now.since(held.since),

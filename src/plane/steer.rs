@@ -28,7 +28,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// A new incarnation, `Starting` and seated.
     pub(crate) fn seat_worker(&self, id: WorkerId, restarts: u32) -> Arc<Cell> {
-        let cell = Cell::new(id, restarts, self.clock.clone());
+        let cell = Cell::new(id, restarts, self.number(), self.clock.clone());
         self.note_generation(id);
         let _ready = self.ready.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);

@@ -4,7 +4,7 @@ use super::claim::Taken;
 use super::{After, Plane, Signal, Unstarted};
 use crate::error::{JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, Owner, Recalls, Settlement};
+use crate::job::{Envelope, Owner, Settlement};
 use crate::policy::Exit;
 use crate::slot::{Cell, transition};
 use crate::snapshot::WorkerState;
@@ -66,7 +66,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.after(after);
         if job.header().is_cancelled() {
             // Asked while the worker had it, it would have been told when it ran: now it need not run.
-            self.recall(&job.clone().erase());
+            self.cancel(&job.clone().erase());
         } else {
             self.limit_again(job);
         }
@@ -145,6 +145,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
             None => exit.or(leave).unwrap_or(Exit::Lost),
         };
         self.port.signal(Signal::Exited { worker: cell.id, exit });
+    }
+
+    /// Ends a queued job as cancelled, if no worker has it.
+    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>) {
+        self.withdraw(job, JobError::Cancelled(job.header().id()));
     }
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.
@@ -252,15 +257,5 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.count(settlement.ended);
         job.sealed().0.publish(settlement);
         true
-    }
-}
-
-impl<J: ?Sized + Envelope> Recalls for Plane<J> {
-    fn recall(&self, job: &Arc<dyn Envelope>) {
-        self.withdraw(job, JobError::Cancelled(job.header().id()));
-    }
-
-    fn would_block(&self) -> bool {
-        self.port.would_block()
     }
 }

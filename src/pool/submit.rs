@@ -12,7 +12,7 @@ use crate::config::MAX_NAME;
 use crate::error::{RejectReason, Rejected};
 use crate::executor::{DynExecutor, Executor};
 use crate::id::LaneId;
-use crate::job::{Deadline, JobCell, JobHandle, JobOptions, PLAIN, Submission, Terms};
+use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Submission, Terms, watched};
 use crate::plane::Entry;
 use crate::sync::{Arc, Timestamp, block_on};
 
@@ -34,8 +34,10 @@ impl<B: Backend> Pool<B> {
     /// Checks options against this pool.
     fn submission(&self, options: &JobOptions, site: &'static Location<'static>) -> Result<Submission, RejectReason> {
         let site = options.site.unwrap_or(site);
+        let origin = Origin::here();
         if options.is_plain() {
-            return Ok(Submission { lane: LaneId::DEFAULT, site, terms: None });
+            let terms = origin.map(|origin| Box::new(Terms::of_origin(Some(origin))));
+            return Ok(Submission { lane: LaneId::DEFAULT, site, terms });
         }
         let plane = &self.shared.plane;
         let pool = || plane.config.name.clone();
@@ -55,14 +57,15 @@ impl<B: Backend> Pool<B> {
                 return Err(RejectReason::AlreadyExpired { pool: pool(), what });
             }
         }
-        let plain = label.is_none() && queue_limit.is_none() && run_limit.is_none() && deadline.is_none();
-        let terms = (!plain).then(|| {
+        let limits = queue_limit.is_some() || run_limit.is_some() || deadline.is_some();
+        let terms = (limits || label.is_some() || origin.is_some()).then(|| {
             let deadline = match deadline {
                 None => Timestamp::NEVER,
                 Some(Deadline::At(moment)) => *moment,
                 Some(Deadline::In(span)) => plane.clock.now().after(*span),
             };
-            Box::new(Terms { label: label.clone(), queue_limit: *queue_limit, run_limit: *run_limit, deadline })
+            let (label, queue_limit, run_limit) = (label.clone(), *queue_limit, *run_limit);
+            Box::new(Terms { label, queue_limit, run_limit, deadline, origin })
         });
         Ok(Submission { lane, site, terms })
     }
@@ -127,7 +130,7 @@ impl<B: Backend> Pool<B> {
         B: Hosts<J>,
     {
         if !self.shared.backend.would_block() {
-            return block_on(self.submit_at(job, options, site));
+            return block_on(watched(self.submit_at(job, options, site)));
         }
         // Here nobody may wait; but a place that is free needs no wait.
         let rejected = match self.try_submit_at(job, options, site) {

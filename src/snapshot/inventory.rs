@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::{Health, HealthAt, Saturation};
+use super::{Health, HealthAt, Lineage, Saturation};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::sync::{Arc, Timestamp};
 
@@ -64,6 +64,8 @@ pub struct JobRow {
     pub label: Option<Arc<str>>,
     /// The line that submitted it.
     pub submitted_from: &'static Location<'static>,
+    /// The job that submitted it; `None` if it was submitted from outside any job.
+    pub lineage: Option<Lineage>,
     /// The lane that it waited in.
     pub lane: Arc<str>,
     /// How long it waited for its worker.

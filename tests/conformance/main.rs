@@ -39,6 +39,7 @@ mod lanes;
 mod ledger;
 mod ledger_at_the_gate;
 mod lifecycle;
+mod lineage;
 mod outcomes;
 mod ownership;
 mod resize;

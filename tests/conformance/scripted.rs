@@ -92,7 +92,7 @@ fn a_job_whose_worker_dies_under_it_has_an_outcome_and_is_not_run_again() {
     assert_eq!(stage.take(first), 10);
     stage.script.die(first);
     let error = soon(handle).expect_err("its worker is gone");
-    assert!(matches!(error.ended(), Ended::Killed | Ended::Lost), "{error}");
+    assert!(matches!(error.ended(), Some(Ended::Killed | Ended::Lost)), "{error}");
     let second = stage.worker(0, 2);
     assert_eq!(stage.script.take(second), None);
     at_rest(&stage.pool);

@@ -1,6 +1,7 @@
 //! A job of any kind: what a closure, a future and a message do alike.
 
 use std::any::Any;
+use std::pin::Pin;
 use std::time::Duration;
 
 use millpond::JobContext;
@@ -27,6 +28,12 @@ enum Hold {
     Cancelled,
 }
 
+/// What a job does after its wait, as its kind does it; gives its value.
+pub struct Then {
+    pub block: Box<dyn FnOnce() -> u64 + Send>,
+    pub wait: Pin<Box<dyn Future<Output = u64> + Send>>,
+}
+
 /// A job of any kind.
 pub struct Work {
     begin: Box<dyn FnOnce() -> Option<Cargo> + Send>,
@@ -34,13 +41,14 @@ pub struct Work {
     output: Output,
     cargo: Option<Cargo>,
     panics: bool,
+    then: Option<Then>,
 }
 
 impl Work {
     /// Ends at once, with this value.
     pub fn value(value: u64) -> Self {
         let output = Output { value, cargo: None };
-        Self { begin: Box::new(|| None), hold: Hold::No, output, cargo: None, panics: false }
+        Self { begin: Box::new(|| None), hold: Hold::No, output, cargo: None, panics: false, then: None }
     }
 
     /// Runs `begin` first, and keeps what it gives until the job ends.
@@ -82,6 +90,11 @@ impl Work {
         self
     }
 
+    pub fn then(mut self, then: Then) -> Self {
+        self.then = Some(then);
+        self
+    }
+
     /// Panics when it would end.
     pub fn panics(mut self) -> Self {
         self.panics = true;
@@ -89,7 +102,7 @@ impl Work {
     }
 
     pub fn run(self) -> Output {
-        let Self { begin, hold, output, cargo, panics } = self;
+        let Self { begin, hold, mut output, cargo, panics, then } = self;
         let (_inside, _cargo) = (begin(), cargo);
         match hold {
             Hold::No => {}
@@ -101,12 +114,15 @@ impl Work {
                 }
             }
         }
+        if let Some(then) = then {
+            output.value = (then.block)();
+        }
         assert!(!panics, "as it was told");
         output
     }
 
     pub async fn run_async(self) -> Output {
-        let Self { begin, hold, output, cargo, panics } = self;
+        let Self { begin, hold, mut output, cargo, panics, then } = self;
         let (_inside, _cargo) = (begin(), cargo);
         match hold {
             Hold::No => {}
@@ -116,6 +132,9 @@ impl Work {
                 let me = JobContext::current().expect("inside a job").cancellation();
                 me.cancelled().await;
             }
+        }
+        if let Some(then) = then {
+            output.value = then.wait.await;
         }
         assert!(!panics, "as it was told");
         output

@@ -26,6 +26,7 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::Overrun { worker, claim } => Notice::Overrun { worker: *worker, claim: *claim },
         PoolEvent::Gate(word) => Notice::Gate(word),
         PoolEvent::Health(health) => Notice::Health(health.clone()),
+        PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
         PoolEvent::Vetoed { question, veto } => Notice::Vetoed { question, veto: veto.clone() },
         // What a hook itself did, and what a reader of events missed.
         PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => return None,

@@ -1,0 +1,133 @@
+//! What control decides, as structured events for `tracing`: each with the pool and what it is about in fields of their own.
+//!
+//! Nothing of a user's is formatted here, an error's text least of all: this runs on the control thread. What a failed start said is logged
+//! by the policies' thread.
+
+use tracing::{debug, error, info, warn};
+
+use super::event::PoolEvent;
+use super::report::{Rung, ShutdownReport};
+use super::target::Target;
+use crate::id::WorkerId;
+use crate::policy::{Exit, Restart};
+use crate::snapshot::Health;
+
+/// An exit in a word or two, and who asked for it.
+fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
+    match exit {
+        Exit::Finished => ("finished", None),
+        Exit::Stopped(by) => ("stopped", Some(by)),
+        Exit::Retired => ("retired", None),
+        Exit::IdleTimeout => ("idle for too long", None),
+        Exit::Panicked => ("panicked", None),
+        Exit::Killed(by) => ("killed", Some(by)),
+        Exit::FailedToStart(_) => ("failed to start", None),
+        Exit::Lost => ("lost", None),
+        Exit::RuntimeGone => ("runtime gone", None),
+    }
+}
+
+/// One event for each of the pool's.
+pub(super) fn trace(pool: &str, event: &PoolEvent) {
+    match event {
+        PoolEvent::WorkerReady { worker, start_delay } => debug!(pool, %worker, ?start_delay, "a worker is ready"),
+        PoolEvent::WorkerGone { worker, exit } => {
+            let (fault, (exit, by)) = (exit.is_fault(), exit_words(exit));
+            if fault {
+                warn!(pool, %worker, exit, by, "a worker ended by a fault");
+            } else {
+                debug!(pool, %worker, exit, by, "a worker is gone");
+            }
+        }
+        PoolEvent::WorkerAbandoned { worker } => {
+            warn!(pool, %worker, "a worker cannot be made to end: it is abandoned");
+        }
+        PoolEvent::RestartDecided { worker, restart } => trace_restart(pool, worker, restart),
+        PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced by the default"),
+        PoolEvent::Resized { from, to } => {
+            let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
+            info!(pool, min, max, min_before, max_before, idle_timeout = ?to.idle_timeout, "new limits are in force");
+        }
+        PoolEvent::Overrun { worker, claim } => {
+            warn!(pool, %worker, %claim, "a running job passed its limit: its worker goes down the ladder");
+        }
+        // Its text was logged where it was found.
+        PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
+        PoolEvent::Gate(state) => info!(pool, state, "the gate moved"),
+        PoolEvent::Health(health) => trace_health(pool, health),
+        PoolEvent::Scaled { from, to } => {
+            info!(pool, max = to, max_before = from, "the autoscaler has changed the limit")
+        }
+        PoolEvent::RestartPolicySet => info!(pool, "another restart policy is in force"),
+        PoolEvent::Vetoed { question, veto } => {
+            let (by, reason) = (&*veto.by, &*veto.reason);
+            info!(pool, question, by, reason, "a hook denied what the pool was about to do");
+        }
+        PoolEvent::HookFault { hook, question, fault, .. } => {
+            let hook = &**hook;
+            warn!(pool, hook, question, ?fault, "a hook gave no answer that makes sense: its default counts");
+        }
+        PoolEvent::Hook { name, change } => info!(pool, hook = &**name, ?change, "the hooks changed"),
+        // Of one reader alone, who is told.
+        PoolEvent::Missed(_) => {}
+    }
+}
+
+fn trace_restart(pool: &str, worker: &WorkerId, restart: &Restart) {
+    match restart {
+        Restart::After(delay) => info!(pool, %worker, restart = "after", ?delay, "a restart was decided"),
+        Restart::CoolDown(delay) => warn!(pool, %worker, restart = "cool down", ?delay, "a slot is out of budget"),
+        Restart::Never => warn!(pool, %worker, restart = "never", "a slot stays empty for good"),
+        Restart::Escalate(reason) => error!(pool, %worker, restart = "escalate", reason, "the pool is given up"),
+    }
+}
+
+fn trace_health(pool: &str, health: &Health) {
+    match health {
+        Health::Healthy => info!(pool, health = "healthy", "the pool's health changed"),
+        Health::Degraded { missing, why, .. } => {
+            warn!(pool, health = "degraded", missing, %why, "the pool's health changed");
+        }
+        Health::Unavailable { why, .. } => error!(pool, health = "unavailable", %why, "the pool's health changed"),
+    }
+}
+
+/// A worker's start begins.
+pub(super) fn trace_start(pool: &str, worker: WorkerId, restarts: u32) {
+    debug!(pool, %worker, restarts, "a worker is being started");
+}
+
+/// A target of a termination goes up one rung.
+pub(super) fn trace_rung(pool: &str, target: &Target, rung: Rung, by: &str) {
+    let rung = match rung {
+        Rung::Cancel => "cancel",
+        Rung::Stop => "stop",
+        Rung::Kill => "kill",
+    };
+    match *target {
+        Target::Worker(worker) => info!(pool, %worker, rung, by, "a rung of the ladder"),
+        Target::Claim { worker, claim, job } => {
+            info!(pool, %worker, %claim, job = job.get(), rung, by, "a rung of the ladder");
+        }
+        Target::Queued(job) => info!(pool, job = job.get(), rung, by, "a rung of the ladder"),
+    }
+}
+
+/// A shutdown is over.
+pub(super) fn trace_shutdown(pool: &str, report: &ShutdownReport) {
+    let ShutdownReport { completed, panicked, expired, not_started, cancelled, killed, abandoned, lost, took } =
+        *report;
+    info!(
+        pool,
+        completed,
+        panicked,
+        expired,
+        not_started,
+        cancelled,
+        killed,
+        abandoned,
+        lost,
+        ?took,
+        "the pool was shut down"
+    );
+}

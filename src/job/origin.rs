@@ -1,0 +1,36 @@
+//! What a job remembers of the place that submitted it.
+
+use tracing::Span;
+
+use super::context::lineage_here;
+use super::span::of_submitter;
+use crate::snapshot::Lineage;
+use crate::sync::Mutex;
+
+/// Where a job comes from. Part of what few jobs have: one that is submitted from outside any job has none, unless somebody traces jobs.
+#[derive(Debug)]
+pub(crate) struct Origin(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    lineage: Option<Lineage>,
+    /// The span that the submitter was in, until the job begins.
+    submitter: Mutex<Option<Span>>,
+}
+
+impl Origin {
+    /// The origin of a job that is submitted here. From outside any job, and with nobody listening, this is two looks.
+    pub(crate) fn here() -> Option<Self> {
+        let (lineage, submitter) = (lineage_here(), of_submitter());
+        let known = lineage.is_some() || submitter.is_some();
+        known.then(|| Self(Box::new(Parts { lineage, submitter: Mutex::new(submitter) })))
+    }
+
+    pub(super) fn take_submitter(&self) -> Option<Span> {
+        self.0.submitter.lock().take()
+    }
+
+    pub(super) fn lineage(&self) -> Option<&Lineage> {
+        self.0.lineage.as_ref()
+    }
+}

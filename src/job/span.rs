@@ -1,0 +1,46 @@
+//! A job's span, for whoever listens: `millpond.job`, at level `DEBUG`, of target `millpond::job`. Its parent is the span that its submitter
+//! was in, so that context goes through the queue to the worker.
+
+use tracing::dispatcher::{Dispatch, has_been_set, with_default};
+use tracing::{Level, Span};
+
+use super::Header;
+use crate::id::WorkerId;
+
+/// True if somebody wants spans of jobs. While nobody listens at that level, one load and no more.
+#[inline]
+fn is_wanted() -> bool {
+    tracing::span_enabled!(target: "millpond::job", Level::DEBUG)
+}
+
+/// The span that is current where a job is submitted, if it will be asked for.
+#[inline]
+pub(super) fn of_submitter() -> Option<Span> {
+    if is_wanted() { Some(Span::current()).filter(|span| !span.is_none()) } else { None }
+}
+
+/// The span for a job to run in, if somebody wants it. Its submitter's span is let go of.
+#[inline]
+pub(crate) fn span_of<'a>(
+    header: &Header,
+    worker: WorkerId,
+    place: impl FnOnce() -> (&'a str, &'a str),
+) -> Option<Span> {
+    if is_wanted() { Some(new_span(header, worker, place())) } else { None }
+}
+
+#[cold]
+fn new_span(header: &Header, worker: WorkerId, (pool, lane): (&str, &str)) -> Span {
+    let submitter = header.origin().and_then(|origin| origin.take_submitter());
+    let parent = submitter.as_ref().and_then(Span::id);
+    let (job, label) = (header.id().get(), header.label().map(|label| &**label));
+    // `None` for a parent is no parent at all, and not whatever span the worker is in.
+    tracing::debug_span!(target: "millpond::job", parent: parent, "millpond.job", pool, lane, job, %worker, label)
+}
+
+/// Does something in nobody's span: what is started for one submitter goes on for others. ractor has a message's handler run in the span
+/// of its sender.
+pub(crate) fn outside_spans<R>(f: impl FnOnce() -> R) -> R {
+    // Nobody listens; and to set a default would end what `tracing` does for programs that only have the `log` crate.
+    if has_been_set() { with_default(&Dispatch::none(), f) } else { f() }
+}

@@ -1,0 +1,51 @@
+//! The plane, as the graph of nested waits sees it.
+
+use smallvec::SmallVec;
+
+use super::{Plane, Signal};
+use crate::error::Deadlock;
+use crate::id::LaneId;
+use crate::job::{Envelope, Recalls};
+use crate::lane::{self, Seats};
+use crate::sync::Arc;
+
+impl<J: ?Sized + Envelope> Recalls for Plane<J> {
+    fn name(&self) -> Arc<str> {
+        self.config.name.clone()
+    }
+
+    fn lane_name(&self, lane: LaneId) -> Arc<str> {
+        self.lane(lane).spec.name.clone()
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.reserves
+    }
+
+    fn could_start(&self, lane: LaneId, held: &[usize]) -> bool {
+        // Each seat up to the limit may have a worker some time, but for an operator. Beyond it, those that are there may still take a job
+        // before they leave; without the lock, one that goes from one state to the next would count twice.
+        let seats = {
+            let _ready = self.ready.lock();
+            self.max().max(self.counts.live())
+        };
+        let busy = |index: usize| held.get(index).copied().unwrap_or(0);
+        let lanes = self.lanes.iter().enumerate();
+        let lanes: SmallVec<[Seats; 4]> = lanes
+            .map(|(index, lane)| Seats { busy: busy(index), reserve: lane.spec.reserve, ..Seats::default() })
+            .collect();
+        lane::startable(&lanes, lane.index(), seats) > 0
+    }
+
+    fn report(&self, deadlock: &Arc<Deadlock>) {
+        self.port.signal(Signal::Deadlock(deadlock.clone()));
+    }
+
+    fn recall(&self, job: &Arc<dyn Envelope>) {
+        self.cancel(job);
+    }
+
+    fn would_block(&self) -> bool {
+        self.port.would_block()
+    }
+}
