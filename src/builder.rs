@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
 use crate::config::{Lane, Limits, PoolConfig};
-use crate::control::{PoolSupervisor, control_runtime};
+use crate::control::{PoolSupervisor, Watchdog, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::policy::RestartPolicy;
 use crate::pool::{self, Pool};
@@ -19,12 +19,13 @@ pub struct PoolBuilder<B: Backend> {
     config: PoolConfig,
     backend: B,
     policy: Option<Arc<dyn RestartPolicy>>,
+    watchdog: Watchdog,
 }
 
 impl<B: Backend> PoolBuilder<B> {
     /// A pool with this name over a backend, for backends of your own.
     pub fn new(name: &str, backend: B) -> Self {
-        Self { config: PoolConfig::new(name), backend, policy: None }
+        Self { config: PoolConfig::new(name), backend, policy: None, watchdog: Watchdog::default() }
     }
 
     #[cfg(feature = "testing")]
@@ -84,6 +85,13 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
+    /// What follows when a job is overdue; without [`Lane::overdue_after`] or [`JobOptions::overdue_after`](crate::JobOptions::overdue_after)
+    /// none is.
+    pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.watchdog = watchdog;
+        self
+    }
+
     /// Where the pool reads the time; default: the machine's monotonic clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.config.clock = clock;
@@ -100,7 +108,8 @@ impl<B: Backend> PoolBuilder<B> {
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;
         self.backend.prepare(&self.config.name)?;
-        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy);
+        let mut supervisor = PoolSupervisor::new(self.config, self.backend, self.policy);
+        supervisor.watchdog = self.watchdog;
         pool::list(&supervisor.shared);
         Ok(supervisor)
     }

@@ -86,6 +86,7 @@ pub struct Lane {
     pub(crate) admission_limit: Option<Duration>,
     pub(crate) queue_limit: Option<Duration>,
     pub(crate) run_limit: Option<Duration>,
+    pub(crate) overdue_after: Option<Duration>,
 }
 
 impl Lane {
@@ -99,6 +100,7 @@ impl Lane {
             admission_limit: Some(DEFAULT_ADMISSION_LIMIT),
             queue_limit: None,
             run_limit: None,
+            overdue_after: None,
         }
     }
 
@@ -142,6 +144,15 @@ impl Lane {
     #[must_use]
     pub fn run_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.run_limit = limit.into();
+        self
+    }
+
+    /// How long a job may make no progress before it is *overdue*; `None`, the default: for ever. Its start is progress, and so is each
+    /// [`JobContext::beat`](crate::JobContext::beat). What follows is the pool's [`Watchdog`](crate::Watchdog)'s: a warning, then its
+    /// ladder. A job that is to have such a limit has to beat, or to be shorter.
+    #[must_use]
+    pub fn overdue_after(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.overdue_after = span.into();
         self
     }
 }
@@ -263,6 +274,7 @@ impl PoolConfig {
             }
             check_limit("queue limit", lane.queue_limit)?;
             check_limit("run limit", lane.run_limit)?;
+            check_limit("overdue limit", lane.overdue_after)?;
             check_limit("admission limit", lane.admission_limit)?;
         }
         check_limit("start limit", Some(self.start_limit))?;

@@ -51,7 +51,7 @@ pub mod testing;
 pub use {
     backend::Worker,
     builder::PoolBuilder,
-    control::{Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
+    control::{Ladder, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets, Watchdog},
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
 };

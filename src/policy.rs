@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Chain, StartError};
 use crate::id::WorkerId;
+use crate::snapshot::Seconds;
 use crate::sync::{Arc, Timestamp};
 
 /// Why an incarnation ended.
@@ -19,6 +20,8 @@ pub enum Exit {
     Panicked,
     /// It was killed, with who asked.
     Killed(Arc<str>),
+    /// Its job was overdue: it had made no progress for so long when the ladder took it, or told it to leave.
+    Stuck(Duration),
     /// It never came up.
     FailedToStart(Arc<StartError>),
     /// It vanished without a word.
@@ -32,6 +35,16 @@ impl Exit {
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Panicked | Self::FailedToStart(_) | Self::Lost)
     }
+
+    /// Who or what ended a worker, as the error of its job says it.
+    pub(crate) fn blame(&self) -> Arc<str> {
+        if let Self::Killed(by) = self { by.clone() } else { Arc::from(self.to_string()) }
+    }
+
+    /// How long its job had made no progress, if that is why.
+    pub(crate) fn silent_for(&self) -> Option<Duration> {
+        if let Self::Stuck(span) = self { Some(*span) } else { None }
+    }
 }
 
 impl fmt::Display for Exit {
@@ -41,6 +54,7 @@ impl fmt::Display for Exit {
             Self::IdleTimeout => f.write_str("idle for too long"),
             Self::Panicked => f.write_str("panicked"),
             Self::Killed(by) => write!(f, "killed: {by}"),
+            Self::Stuck(span) => write!(f, "stuck: no progress for {}", Seconds(*span)),
             Self::FailedToStart(error) => write!(f, "failed to start: {}", Chain(&**error)),
             Self::Lost => f.write_str("lost"),
             Self::RuntimeGone => f.write_str("its runtime is gone"),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
+use super::report::Rung;
 use crate::config::Limits;
 use crate::error::NotYet;
-use crate::id::{ClaimNo, WorkerId};
+use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, Restart};
 use crate::snapshot::Health;
 use crate::sync::{Mutex, block_on, block_on_within};
@@ -62,6 +63,42 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// Which of its claims.
         claim: ClaimNo,
+    },
+    /// A running job is overdue: it makes no progress. This is the warning; the ladder follows after a grace, as the pool's
+    /// [`Watchdog`](crate::Watchdog) says.
+    Overdue {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// Since it began, or last beat.
+        silent_for: Duration,
+    },
+    /// The ladder of an overdue job takes a rung.
+    OverdueRung {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// Which rung.
+        rung: Rung,
+        /// Since it began, or last beat.
+        silent_for: Duration,
+    },
+    /// An overdue job makes progress again, and is let off.
+    LetOff {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// How long it had been silent when it beat.
+        silent_for: Duration,
     },
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),

@@ -17,6 +17,7 @@ mod supervisor;
 mod target;
 mod terminate;
 mod timer;
+mod watchdog;
 
 pub use event::{EventStream, PoolEvent};
 pub use message::PoolMessage;
@@ -24,6 +25,7 @@ pub use reaper::{Orphan, orphans};
 pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
 pub use supervisor::PoolSupervisor;
 pub use target::{Ladder, Select, Target, Targets};
+pub use watchdog::Watchdog;
 
 pub(crate) use message::{Attached, Command};
 pub(crate) use supervisor::Shared;

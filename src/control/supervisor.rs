@@ -15,6 +15,7 @@ use super::side::Aside;
 use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
+use super::watchdog::{Vigil, Watchdog};
 use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
@@ -58,6 +59,7 @@ impl<J: ?Sized + Envelope> Timed for Plane<J> {
 pub struct PoolSupervisor<B: Backend> {
     pub(crate) shared: Aside<Shared<B>>,
     policy: Aside<dyn RestartPolicy>,
+    pub(crate) watchdog: Watchdog,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
     /// whoever waits for a reply would wait until the parent gets to it.
     _guard: AbortGuard<B>,
@@ -85,7 +87,9 @@ impl<B: Backend> PoolSupervisor<B> {
         });
         let _guard = AbortGuard(Aside::new(shared.clone()));
         let policy = Aside::new(policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())));
-        Self { shared: Aside::new(shared), policy, _guard, supervision: Mutex::new(None), watch: Mutex::new(None) }
+        let watchdog = Watchdog::default();
+        let (supervision, watch) = (Mutex::new(None), Mutex::new(None));
+        Self { shared: Aside::new(shared), policy, watchdog, _guard, supervision, watch }
     }
 }
 
@@ -98,6 +102,7 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) questions: Questions,
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
+    pub(super) vigil: Vigil,
     pub(super) terminations: Vec<Termination>,
     /// When a worker that leaves may have taken too long.
     pub(super) leaving_until: Timestamp,
@@ -135,7 +140,9 @@ impl<B: Backend> PoolSupervisor<B> {
             *self.watch.lock() = Some(Watch(watch.abort_handle()));
         }
         let _ = myself.cast(Command::Begin.into());
-        *self.supervision.lock() = Some(Supervision::new(self.shared.clone(), myself, self.policy.clone()));
+        let mut supervision = Supervision::new(self.shared.clone(), myself, self.policy.clone());
+        supervision.vigil.watchdog = self.watchdog.clone();
+        *self.supervision.lock() = Some(supervision);
         Ok(())
     }
 
@@ -201,6 +208,7 @@ impl<B: Backend> Supervision<B> {
             slots: Vec::new(),
             questions: Questions::default(),
             employed: HashMap::new(),
+            vigil: Vigil::default(),
             terminations: Vec::new(),
             leaving_until: Timestamp::NEVER,
             settling: None,
@@ -244,6 +252,7 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
+            Command::Signal(Signal::Overdue(overdue)) => self.on_overdue(overdue),
             Command::Signal(Signal::Leaves) => {}
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
             Command::Asked { worker, since } => self.on_asked(worker, since),
@@ -262,6 +271,7 @@ impl<B: Backend> Supervision<B> {
     fn settle(&mut self) {
         let now = self.now();
         let mut next = self.check_starts(now);
+        next = next.min(self.look_at_warned(now));
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));
         next = next.min(self.end_restarts(now));

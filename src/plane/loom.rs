@@ -4,6 +4,7 @@
 mod gate;
 mod queue;
 mod seats;
+mod watch;
 
 use std::panic::Location;
 use std::task::{Context, Waker};

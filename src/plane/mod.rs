@@ -14,13 +14,14 @@ mod seats;
 mod steer;
 mod tick;
 mod turnover;
+mod watch;
 mod withdraw;
 
 pub use claim::{Claim, WorkerContext};
 
 pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
-pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
+pub(crate) use port::{ControlPort, Garbage, Overdue, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
 

@@ -32,6 +32,8 @@ pub(crate) enum Signal {
     Exited { worker: WorkerId, exit: Exit },
     /// A running job passed its limit; its outcome is written.
     Overrun(Overrun),
+    /// A running job has made no progress for too long.
+    Overdue(Overdue),
     /// The gate drains and nothing is left to run.
     Quiet,
     /// A deadline of control's own has come.
@@ -43,6 +45,14 @@ pub(crate) enum Signal {
 pub(crate) struct Overrun {
     pub(crate) worker: WorkerId,
     pub(crate) claim: ClaimNo,
+}
+
+/// A job that makes no progress, since when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overdue {
+    pub(crate) worker: WorkerId,
+    pub(crate) claim: ClaimNo,
+    pub(crate) since: Timestamp,
 }
 
 /// A payload that nobody will run; dropping it is user code.

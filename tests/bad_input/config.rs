@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millpond::{
     BuildError, ConfigError, ControlError, Fate, Health, JobError, JobOptions, JoinError, Ladder, Lane, LimitKind,
-    Limits, PoolBuilder, PoolExecutor, RejectReason, Select, ThreadPool, Threads, TimeLimit,
+    Limits, PoolBuilder, PoolExecutor, RejectReason, Select, ThreadPool, Threads, TimeLimit, Watchdog,
 };
 
 use crate::{LIMIT, builder, goes_on, pool, until};
@@ -55,6 +55,7 @@ fn zero_time_limits() {
     for (lane, what) in [
         (lane().queue_limit(Duration::ZERO), "queue limit"),
         (lane().run_limit(Duration::ZERO), "run limit"),
+        (lane().overdue_after(Duration::ZERO), "overdue limit"),
         (lane().admission_limit(Duration::ZERO), "admission limit"),
     ] {
         assert_eq!(refused_config(builder("bad-lane").lane(lane), &[what, "zero"]), ConfigError::ZeroLimit(what));
@@ -65,6 +66,7 @@ fn zero_time_limits() {
     for (options, limit) in [
         (JobOptions::new().queue_limit(Duration::ZERO), "queue limit"),
         (JobOptions::new().run_limit(Duration::ZERO), "run limit"),
+        (JobOptions::new().overdue_after(Duration::ZERO), "overdue limit"),
     ] {
         let refused = pool.with(options).try_submit(|| 3).expect_err("it has passed already");
         assert!(matches!(refused.reason(), RejectReason::AlreadyExpired { what, .. } if *what == limit), "{refused}");
@@ -76,16 +78,19 @@ fn zero_time_limits() {
 #[test]
 fn absurdly_long_time_limits_never_pass() {
     let lane = Lane::new("default").queue_limit(Duration::MAX).run_limit(Duration::MAX).admission_limit(Duration::MAX);
+    let lane = lane.overdue_after(Duration::MAX);
     let limits = Limits::fixed(1).idle_timeout(Duration::MAX);
     let pool = ThreadPool::builder("for-ever")
         .limits(limits)
         .default_lane(lane)
+        .watchdog(Watchdog::new(Duration::MAX, Ladder::graceful(Duration::MAX)))
         .start_limit(Duration::MAX)
         .kill_grace(Duration::MAX)
         .shutdown_limit(Duration::MAX)
         .build()
         .expect("long is not wrong");
     let options = JobOptions::new().deadline_in(Duration::MAX).queue_limit(Duration::MAX).run_limit(Duration::MAX);
+    let options = options.overdue_after(Duration::MAX);
     assert_eq!(pool.with(options).submit_blocking(|| 4).expect("a place").join().expect("it runs"), 4);
     assert!(pool.blocking().inventory(TimeLimit(Duration::MAX)).is_ok());
     assert!(pool.blocking().shutdown(TimeLimit(Duration::MAX)).is_ok());

@@ -49,6 +49,8 @@ mod gate_order;
 #[cfg(feature = "testing")]
 mod leaving;
 #[cfg(feature = "testing")]
+mod overdue;
+#[cfg(feature = "testing")]
 mod policies;
 #[cfg(feature = "testing")]
 mod scenes;

@@ -26,6 +26,7 @@ mod hazard_01_control_starvation;
 mod hazard_01_drops_of_a_pools_parts;
 mod hazard_01_floods;
 mod hazard_01_start_and_drop;
+mod hazard_02_false_stuck_kill;
 mod hazard_04_head_of_line;
 #[cfg(feature = "testing")]
 mod hazard_05_executing_the_dead;
