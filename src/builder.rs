@@ -6,7 +6,7 @@ use ractor::{ActorCell, ActorRuntime, SpawnErr};
 use tokio::runtime::Handle;
 
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
-use crate::config::{Lane, Limits, PoolConfig};
+use crate::config::{Lane, Limits, PoolConfig, Recycle};
 use crate::control::{PoolSupervisor, Watchdog, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::policy::RestartPolicy;
@@ -82,6 +82,12 @@ impl<B: Backend> PoolBuilder<B> {
     /// Decides what becomes of slots whose workers fail; default: back-off and budget for each slot on its own.
     pub fn restart_policy(mut self, policy: impl RestartPolicy) -> Self {
         self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// When a worker is replaced although nothing is wrong with it; default: never.
+    pub fn recycle(mut self, recycle: Recycle) -> Self {
+        self.config.recycle = recycle;
         self
     }
 

@@ -1,5 +1,9 @@
 //! What a pool is told before it starts: limits, lanes, time limits.
 
+mod recycle;
+
+pub use recycle::Recycle;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -226,6 +230,9 @@ pub enum ConfigError {
     /// A time limit of zero would refuse everything.
     #[error("the {0} is zero, which would refuse everything; leave it out for no limit")]
     ZeroLimit(&'static str),
+    /// Recycling that would never stop.
+    #[error("recycling at zero {0} would replace workers without end; leave it out for never")]
+    ZeroRecycle(&'static str),
 }
 
 /// Everything that a pool is told before it starts, except its policies.
@@ -240,6 +247,7 @@ pub(crate) struct PoolConfig {
     pub(crate) start_limit: Duration,
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown_limit: Duration,
+    pub(crate) recycle: Recycle,
     pub(crate) clock: Clock,
 }
 
@@ -254,6 +262,7 @@ impl PoolConfig {
             start_limit: Duration::from_secs(30),
             kill_grace: Duration::from_secs(1),
             shutdown_limit: Duration::from_secs(30),
+            recycle: Recycle::default(),
             clock: Clock::real(),
         }
     }
@@ -278,6 +287,7 @@ impl PoolConfig {
             check_limit("admission limit", lane.admission_limit)?;
         }
         check_limit("start limit", Some(self.start_limit))?;
+        self.recycle.validate()?;
         check_limits(&self.limits, &self.lanes)
     }
 

@@ -56,7 +56,7 @@ pub use {
     pool::{ActorPool, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
-    config::{ConfigError, Lane, Limits, WhenFull},
+    config::{ConfigError, Lane, Limits, Recycle, WhenFull},
     error::{
         AttachError, BuildError, CloseReason, ControlError, JobError, JoinError, KilledJob, LimitKind, NotStarted,
         NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
@@ -75,7 +75,7 @@ pub use backend::{
 pub use {
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
-    policy::{Exit, Restart, RestartPolicy, SlotHistory, jitter},
+    policy::{Exit, RecycleReason, Restart, RestartPolicy, SlotHistory, jitter},
 };
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ pub enum Exit {
     Retired,
     /// It had idled for longer than the idle timeout.
     IdleTimeout,
+    /// Nothing was wrong with it: it was replaced, as [`Recycle`](crate::Recycle) says.
+    Recycled(RecycleReason),
     /// A job panicked and left its state suspect.
     Panicked,
     /// It was killed, with who asked.
@@ -52,12 +54,35 @@ impl fmt::Display for Exit {
         match self {
             Self::Retired => f.write_str("retired"),
             Self::IdleTimeout => f.write_str("idle for too long"),
+            Self::Recycled(reason) => write!(f, "recycled {reason}"),
             Self::Panicked => f.write_str("panicked"),
             Self::Killed(by) => write!(f, "killed: {by}"),
             Self::Stuck(span) => write!(f, "stuck: no progress for {}", Seconds(*span)),
             Self::FailedToStart(error) => write!(f, "failed to start: {}", Chain(&**error)),
             Self::Lost => f.write_str("lost"),
             Self::RuntimeGone => f.write_str("its runtime is gone"),
+        }
+    }
+}
+
+/// Why a worker was recycled, as it was when that became due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RecycleReason {
+    /// It had run so many jobs.
+    Jobs(u64),
+    /// It was so old.
+    Age(Duration),
+    /// It had idled for so long.
+    Idle(Duration),
+}
+
+impl fmt::Display for RecycleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jobs(jobs) => write!(f, "after {jobs} jobs"),
+            Self::Age(age) => write!(f, "at an age of {}", Seconds(*age)),
+            Self::Idle(span) => write!(f, "idle for {}", Seconds(*span)),
         }
     }
 }

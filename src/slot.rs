@@ -7,7 +7,7 @@ use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
 use crate::job::{Envelope, InHand};
-use crate::policy::Exit;
+use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, MutexGuard, OnceLock, Ordering, Parker, Timestamp,
@@ -102,6 +102,8 @@ pub(crate) struct CellState {
     claims: u64,
     /// Told to leave after the job in hand, and what to call it.
     pub(crate) leave: Option<Exit>,
+    /// To be recycled when its turn comes.
+    pub(crate) due: Option<RecycleReason>,
 }
 
 impl CellState {
@@ -196,6 +198,7 @@ impl Cell {
                 held: None,
                 claims: 0,
                 leave: None,
+                due: None,
             }),
             ready_at: AtomicU64::new(u64::MAX),
             jobs_done: AtomicU64::new(0),
@@ -227,9 +230,11 @@ impl Cell {
         self.jobs_done.load(Ordering::Relaxed)
     }
 
-    /// Called by the worker alone.
-    pub(crate) fn count_job(&self) {
-        self.jobs_done.store(self.jobs_done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// Counts one, and says how many there are now. Called by the worker alone.
+    pub(crate) fn count_job(&self) -> u64 {
+        let jobs = self.jobs_done.load(Ordering::Relaxed) + 1;
+        self.jobs_done.store(jobs, Ordering::Relaxed);
+        jobs
     }
 
     /// When the job of this claim last said that it progresses.

@@ -8,7 +8,7 @@ use super::report::Rung;
 use crate::config::Limits;
 use crate::error::NotYet;
 use crate::id::{ClaimNo, JobId, WorkerId};
-use crate::policy::{Exit, Restart};
+use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::Health;
 use crate::sync::{Mutex, block_on, block_on_within};
 
@@ -37,6 +37,14 @@ pub enum PoolEvent {
     WorkerAbandoned {
         /// Which.
         worker: WorkerId,
+    },
+    /// A worker is due to be replaced although nothing is wrong with it; it works on until its turn comes, and
+    /// [`WorkerGone`](Self::WorkerGone) says that it has.
+    RecycleDue {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: RecycleReason,
     },
     /// What becomes of a slot whose worker ended by a fault.
     RestartDecided {

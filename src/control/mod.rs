@@ -7,6 +7,7 @@ mod keeper;
 mod message;
 mod port;
 mod reaper;
+mod recycle;
 mod report;
 mod resize;
 mod restart;

@@ -8,6 +8,7 @@ use super::event::{Events, PoolEvent};
 use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
+use super::recycle::Recycling;
 use super::resize::Settling;
 use super::restart::Questions;
 use super::shutdown::{AbortGuard, Answer, Ending};
@@ -102,6 +103,7 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) questions: Questions,
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
+    pub(super) recycling: Recycling,
     pub(super) vigil: Vigil,
     pub(super) terminations: Vec<Termination>,
     /// When a worker that leaves may have taken too long.
@@ -208,6 +210,7 @@ impl<B: Backend> Supervision<B> {
             slots: Vec::new(),
             questions: Questions::default(),
             employed: HashMap::new(),
+            recycling: Recycling::default(),
             vigil: Vigil::default(),
             terminations: Vec::new(),
             leaving_until: Timestamp::NEVER,
@@ -252,6 +255,7 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
+            Command::Signal(Signal::Worn(worker)) => self.on_worn(worker),
             Command::Signal(Signal::Overdue(overdue)) => self.on_overdue(overdue),
             Command::Signal(Signal::Leaves) => {}
             Command::Signal(Signal::Quiet | Signal::Tick) => self.reminded = Timestamp::NEVER,
@@ -270,7 +274,9 @@ impl<B: Backend> Supervision<B> {
     /// After every message: whatever waited for something looks whether it has come, and says when to look again.
     fn settle(&mut self) {
         let now = self.now();
-        let mut next = self.check_starts(now);
+        // First: it may start a worker, whose start has a limit.
+        let mut next = self.recycle(now);
+        next = next.min(self.check_starts(now));
         next = next.min(self.look_at_warned(now));
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));

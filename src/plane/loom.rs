@@ -3,6 +3,7 @@
 
 mod gate;
 mod queue;
+mod recycle;
 mod seats;
 mod watch;
 

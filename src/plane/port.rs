@@ -32,6 +32,8 @@ pub(crate) enum Signal {
     Exited { worker: WorkerId, exit: Exit },
     /// A running job passed its limit; its outcome is written.
     Overrun(Overrun),
+    /// A worker has run as many jobs as it is to run; it goes on.
+    Worn(WorkerId),
     /// A running job has made no progress for too long.
     Overdue(Overdue),
     /// The gate drains and nothing is left to run.

@@ -93,7 +93,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// An idle worker, already off the idle list, is told to leave; it gives its seat back now. Under both locks.
-    fn retire(&self, cell: &Arc<Cell>, exit: Exit, after: &mut After<J>) {
+    pub(super) fn retire(&self, cell: &Arc<Cell>, exit: Exit, after: &mut After<J>) {
         let mut state = cell.lock();
         state.leave.get_or_insert(exit);
         transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());

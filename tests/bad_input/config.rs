@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millpond::{
     BuildError, ConfigError, ControlError, Fate, Health, JobError, JobOptions, JoinError, Ladder, Lane, LimitKind,
-    Limits, PoolBuilder, PoolExecutor, RejectReason, Select, ThreadPool, Threads, TimeLimit, Watchdog,
+    Limits, PoolBuilder, PoolExecutor, Recycle, RejectReason, Select, ThreadPool, Threads, TimeLimit, Watchdog,
 };
 
 use crate::{LIMIT, builder, goes_on, pool, until};
@@ -76,6 +76,16 @@ fn zero_time_limits() {
 }
 
 #[test]
+fn recycling_at_nothing() {
+    let (zero, none) = (Duration::ZERO, Recycle::new());
+    let rules = [(none.after_jobs(0), "jobs"), (none.after_age(zero), "age"), (none.after_idle(zero), "idle time")];
+    for (rule, what) in rules {
+        let conflict = refused_config(builder("bad-recycling").recycle(rule), &["recycling at zero", what]);
+        assert_eq!(conflict, ConfigError::ZeroRecycle(what));
+    }
+}
+
+#[test]
 fn absurdly_long_time_limits_never_pass() {
     let lane = Lane::new("default").queue_limit(Duration::MAX).run_limit(Duration::MAX).admission_limit(Duration::MAX);
     let lane = lane.overdue_after(Duration::MAX);
@@ -86,6 +96,7 @@ fn absurdly_long_time_limits_never_pass() {
         .watchdog(Watchdog::new(Duration::MAX, Ladder::graceful(Duration::MAX)))
         .start_limit(Duration::MAX)
         .kill_grace(Duration::MAX)
+        .recycle(Recycle::new().after_jobs(u64::MAX).after_age(Duration::MAX).after_idle(Duration::MAX))
         .shutdown_limit(Duration::MAX)
         .build()
         .expect("long is not wrong");

@@ -36,6 +36,7 @@ mod ledger_at_the_gate;
 mod lifecycle;
 mod outcomes;
 mod ownership;
+mod recycling_under_load;
 mod resize;
 mod selectors;
 mod visibility;
@@ -53,10 +54,14 @@ mod overdue;
 #[cfg(feature = "testing")]
 mod policies;
 #[cfg(feature = "testing")]
+mod recycling;
+#[cfg(feature = "testing")]
 mod scenes;
 #[cfg(feature = "testing")]
 mod scripted;
 #[cfg(feature = "testing")]
 mod scripted_escalation;
+#[cfg(feature = "testing")]
+mod scripted_recycling;
 #[cfg(feature = "testing")]
 mod time_limits;
