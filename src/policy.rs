@@ -65,7 +65,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Why a worker was recycled, as it was when that became due.
+/// Why a worker is to be recycled, with what it had come to when it became due; in its exit, when it went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RecycleReason {

@@ -77,11 +77,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A worker that asks for work, and is due, goes if one may: it takes the turn along. Under the ready lock.
-    pub(super) fn takes_its_turn(&self, ready: &mut Ready<J>, state: &mut CellState) -> bool {
+    pub(super) fn takes_its_turn(
+        &self,
+        ready: &mut Ready<J>,
+        cell: &Cell,
+        state: &mut CellState,
+        now: Timestamp,
+    ) -> bool {
         let due = state.due.filter(|reason| !matches!(reason, RecycleReason::Idle(_)));
         let Some(reason) = due.filter(|_| self.can_spare_one()) else { return false };
         ready.lets_one_go = false;
-        state.leave = Some(Exit::Recycled(reason));
+        state.leave = Some(Exit::Recycled(as_of(now, reason, cell, state)));
         true
     }
 
@@ -98,8 +104,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
             ready.lets_one_go = idle.is_none();
             if let Some(position) = idle {
                 let cell = inbox.idle.remove(position);
-                let reason = cell.lock().due;
-                let exit = reason.map_or(Exit::Retired, Exit::Recycled);
+                let exit = {
+                    let state = cell.lock();
+                    state.due.map_or(Exit::Retired, |reason| Exit::Recycled(as_of(now, reason, &cell, &state)))
+                };
                 self.retire(&cell, exit, &mut after);
                 self.rouse(&mut ready, &mut inbox, &mut after);
             }
@@ -110,5 +118,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Nobody goes for now.
     pub(crate) fn keep_all(&self) {
         self.ready.lock().lets_one_go = false;
+    }
+}
+
+/// What a reason has come to since it made its worker due.
+fn as_of(now: Timestamp, reason: RecycleReason, cell: &Cell, state: &CellState) -> RecycleReason {
+    match reason {
+        RecycleReason::Jobs(_) => RecycleReason::Jobs(cell.jobs_done()),
+        RecycleReason::Age(_) => RecycleReason::Age(now.since(cell.started_at)),
+        RecycleReason::Idle(_) => RecycleReason::Idle(now.since(state.since)),
     }
 }

@@ -53,7 +53,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             Turn::Leave
         } else if state.departs()
             || ready.in_debt && self.owes(&mut ready)
-            || ready.lets_one_go && self.takes_its_turn(&mut ready, &mut state)
+            || ready.lets_one_go && self.takes_its_turn(&mut ready, cell, &mut state, now)
         {
             // Debt is paid here, by whoever next asks for work.
             state.leave.get_or_insert(Exit::Retired);

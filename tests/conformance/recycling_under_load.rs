@@ -33,11 +33,11 @@ fn fewest_up<S: Subject>(what: &str, limits: Limits) -> usize {
         while let Some(event) = events.try_next() {
             match event {
                 PoolEvent::WorkerReady { .. } => up += 1,
-                PoolEvent::WorkerGone { exit: Exit::Recycled(RecycleReason::Jobs(5)), .. } => {
+                PoolEvent::WorkerGone { exit: Exit::Recycled(RecycleReason::Jobs(5..)), .. } => {
                     (up, recycled) = (up - 1, recycled + 1);
                     fewest = fewest.min(up);
                 }
-                PoolEvent::RecycleDue { .. } => {}
+                PoolEvent::RecycleDue { reason: RecycleReason::Jobs(5), .. } => {}
                 other => panic!("{other:?}"),
             }
         }
