@@ -11,6 +11,13 @@
 //!
 //! Without one, a pool backs off and keeps a budget for each slot on its own, which suits most.
 //!
+//! | watchdog | a job that makes no progress is |
+//! |---|---|
+//! | [`watchdog::warn_only`] | warned about, again and again |
+//! | [`watchdog::ask`] | asked to stop after a grace; nobody is taken |
+//! | [`watchdog::patient`] | asked, its worker is told, its worker is taken, each after a grace |
+//! | [`watchdog::strict`] | asked, and its worker is taken at once |
+//!
 //! ```
 //! use millpond::{Limits, ThreadPool};
 //! use millpond_supervisors::OneForOne;
@@ -26,5 +33,6 @@
 //! ```
 
 mod restart;
+pub mod watchdog;
 
 pub use restart::{Backoff, Never, OneForOne};
