@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 
 use crate::autoscale::Autoscaler;
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
-use crate::config::{Lane, Limits, PoolConfig};
-use crate::control::{HookSpec, PoolSupervisor, Scaler, check_hooks, control_runtime};
+use crate::config::{Lane, Limits, PoolConfig, Recycle};
+use crate::control::{HookSpec, PoolSupervisor, Scaler, Watchdog, check_hooks, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::hook::Hook;
 use crate::policy::RestartPolicy;
@@ -23,12 +23,14 @@ pub struct PoolBuilder<B: Backend> {
     policy: Option<Arc<dyn RestartPolicy>>,
     scaler: Option<Scaler>,
     hooks: Vec<HookSpec>,
+    watchdog: Watchdog,
 }
 
 impl<B: Backend> PoolBuilder<B> {
     /// A pool with this name over a backend, for backends of your own.
     pub fn new(name: &str, backend: B) -> Self {
-        Self { config: PoolConfig::new(name), backend, policy: None, scaler: None, hooks: Vec::new() }
+        let (config, watchdog) = (PoolConfig::new(name), Watchdog::default());
+        Self { config, backend, policy: None, scaler: None, hooks: Vec::new(), watchdog }
     }
 
     #[cfg(feature = "testing")]
@@ -106,6 +108,19 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
+    /// When a worker is replaced although nothing is wrong with it; default: never.
+    pub fn recycle(mut self, recycle: Recycle) -> Self {
+        self.config.recycle = recycle;
+        self
+    }
+
+    /// What follows when a job is overdue; without [`Lane::overdue_after`] or [`JobOptions::overdue_after`](crate::JobOptions::overdue_after)
+    /// none is.
+    pub fn watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.watchdog = watchdog;
+        self
+    }
+
     /// Where the pool reads the time; default: the machine's monotonic clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.config.clock = clock;
@@ -126,7 +141,8 @@ impl<B: Backend> PoolBuilder<B> {
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;
         self.backend.prepare(&self.config.name)?;
-        let supervisor = PoolSupervisor::new(self.config, self.backend, self.policy, self.scaler, self.hooks);
+        let mut supervisor = PoolSupervisor::new(self.config, self.backend, self.policy, self.scaler, self.hooks);
+        supervisor.watchdog = self.watchdog;
         pool::list(&supervisor.shared);
         Ok(supervisor)
     }

@@ -1,5 +1,9 @@
 //! What a pool is told before it starts: limits, lanes, time limits.
 
+mod recycle;
+
+pub use recycle::Recycle;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -86,6 +90,7 @@ pub struct Lane {
     pub(crate) admission_limit: Option<Duration>,
     pub(crate) queue_limit: Option<Duration>,
     pub(crate) run_limit: Option<Duration>,
+    pub(crate) overdue_after: Option<Duration>,
 }
 
 impl Lane {
@@ -99,6 +104,7 @@ impl Lane {
             admission_limit: Some(DEFAULT_ADMISSION_LIMIT),
             queue_limit: None,
             run_limit: None,
+            overdue_after: None,
         }
     }
 
@@ -142,6 +148,15 @@ impl Lane {
     #[must_use]
     pub fn run_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.run_limit = limit.into();
+        self
+    }
+
+    /// How long a job may make no progress before it is *overdue*; `None`, the default: for ever. Its start is progress, and so is each
+    /// [`JobContext::beat`](crate::JobContext::beat). What follows is the pool's [`Watchdog`](crate::Watchdog)'s: a warning, then its
+    /// ladder. A job that is to have such a limit has to beat, or to be shorter.
+    #[must_use]
+    pub fn overdue_after(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.overdue_after = span.into();
         self
     }
 }
@@ -240,6 +255,9 @@ pub enum ConfigError {
     /// A time limit of zero would refuse everything.
     #[error("the {0} is zero, which would refuse everything; leave it out for no limit")]
     ZeroLimit(&'static str),
+    /// Recycling that would never stop.
+    #[error("recycling at zero {0} would replace workers without end; leave it out for never")]
+    ZeroRecycle(&'static str),
 }
 
 /// Everything that a pool is told before it starts, except its policies.
@@ -254,6 +272,7 @@ pub(crate) struct PoolConfig {
     pub(crate) start_limit: Duration,
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown_limit: Duration,
+    pub(crate) recycle: Recycle,
     pub(crate) clock: Clock,
 }
 
@@ -268,6 +287,7 @@ impl PoolConfig {
             start_limit: Duration::from_secs(30),
             kill_grace: Duration::from_secs(1),
             shutdown_limit: Duration::from_secs(30),
+            recycle: Recycle::default(),
             clock: Clock::real(),
         }
     }
@@ -288,9 +308,11 @@ impl PoolConfig {
             }
             check_limit("queue limit", lane.queue_limit)?;
             check_limit("run limit", lane.run_limit)?;
+            check_limit("overdue limit", lane.overdue_after)?;
             check_limit("admission limit", lane.admission_limit)?;
         }
         check_limit("start limit", Some(self.start_limit))?;
+        self.recycle.validate()?;
         check_limits(&self.limits, &self.lanes)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::Limits;
 use crate::error::Deadlock;
 use crate::id::{ClaimNo, JobId, WorkerId};
-use crate::policy::{Exit, Restart};
+use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::{Health, Saturation, Veto};
 use crate::sync::{Arc, Timestamp};
 
@@ -154,6 +154,35 @@ pub enum Notice {
         from: Limits,
         /// Now.
         to: Limits,
+    },
+    /// A worker is due to be replaced although nothing is wrong with it.
+    RecycleDue {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: RecycleReason,
+    },
+    /// A running job is overdue: it makes no progress. The ladder follows after a grace.
+    Overdue {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// Since it began, or last beat.
+        silent_for: Duration,
+    },
+    /// An overdue job makes progress again, and is let off.
+    LetOff {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// How long it had been silent when it beat.
+        silent_for: Duration,
     },
     /// The autoscaler has changed the limit in force, within the pool's limits.
     Scaled {

@@ -53,12 +53,14 @@ pub mod testing;
 pub use {
     backend::Worker,
     builder::PoolBuilder,
-    control::{HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets},
+    control::{
+        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets, Watchdog,
+    },
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
-    config::{ConfigError, Lane, Limits, WhenFull},
+    config::{ConfigError, Lane, Limits, Recycle, WhenFull},
     error::{
         AttachError, BuildError, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
         NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
@@ -82,7 +84,7 @@ pub use {
     hook::{Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
-    policy::{Exit, PoolHistory, Restart, RestartPolicy, SlotHistory, jitter},
+    policy::{Exit, PoolHistory, RecycleReason, Restart, RestartPolicy, SlotHistory, jitter},
 };
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::{Chain, StartError};
 use crate::id::WorkerId;
+use crate::snapshot::Seconds;
 use crate::sync::{Arc, Timestamp};
 
 /// Why an incarnation ended.
@@ -23,10 +24,14 @@ pub enum Exit {
     Stopped(Arc<str>),
     /// It had idled for longer than the idle timeout.
     IdleTimeout,
+    /// Nothing was wrong with it: it was replaced, as [`Recycle`](crate::Recycle) says.
+    Recycled(RecycleReason),
     /// A job panicked and left its state suspect.
     Panicked,
     /// Rung *kill* of a ladder, with who asked.
     Killed(Arc<str>),
+    /// Its job was overdue: it had made no progress for so long when the ladder took it, or told it to leave.
+    Stuck(Duration),
     /// It never came up.
     FailedToStart(Arc<StartError>),
     /// It vanished without a word.
@@ -40,6 +45,21 @@ impl Exit {
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Panicked | Self::FailedToStart(_) | Self::Lost)
     }
+
+    /// Who or what ended a worker, as the error of its job says it.
+    pub(crate) fn blame(&self) -> Arc<str> {
+        if let Self::Killed(by) | Self::Stopped(by) = self { by.clone() } else { Arc::from(self.to_string()) }
+    }
+
+    /// What it is if the worker leaves when it is told to, and need not be taken.
+    pub(crate) fn when_told(&self) -> Self {
+        if let Self::Killed(by) = self { Self::Stopped(by.clone()) } else { self.clone() }
+    }
+
+    /// How long its job had made no progress, if that is why.
+    pub(crate) fn silent_for(&self) -> Option<Duration> {
+        if let Self::Stuck(span) = self { Some(*span) } else { None }
+    }
 }
 
 impl fmt::Display for Exit {
@@ -49,11 +69,35 @@ impl fmt::Display for Exit {
             Self::Retired => f.write_str("retired"),
             Self::Stopped(by) => write!(f, "stopped: {by}"),
             Self::IdleTimeout => f.write_str("idle for too long"),
+            Self::Recycled(reason) => write!(f, "recycled {reason}"),
             Self::Panicked => f.write_str("panicked"),
             Self::Killed(by) => write!(f, "killed: {by}"),
+            Self::Stuck(span) => write!(f, "stuck: no progress for {}", Seconds(*span)),
             Self::FailedToStart(error) => write!(f, "failed to start: {}", Chain(&**error)),
             Self::Lost => f.write_str("lost"),
             Self::RuntimeGone => f.write_str("its runtime is gone"),
+        }
+    }
+}
+
+/// Why a worker is to be recycled, with what it had come to when it became due; in its exit, when it went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RecycleReason {
+    /// It had run so many jobs.
+    Jobs(u64),
+    /// It was so old.
+    Age(Duration),
+    /// It had idled for so long.
+    Idle(Duration),
+}
+
+impl fmt::Display for RecycleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jobs(jobs) => write!(f, "after {jobs} jobs"),
+            Self::Age(age) => write!(f, "at an age of {}", Seconds(*age)),
+            Self::Idle(span) => write!(f, "idle for {}", Seconds(*span)),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
 use crate::job::{Envelope, InHand, PoolNo};
-use crate::policy::Exit;
+use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, MutexGuard, OnceLock, Ordering, Parker, Timestamp,
@@ -102,6 +102,8 @@ pub(crate) struct CellState {
     claims: u64,
     /// Told to leave after the job in hand, and what to call it.
     pub(crate) leave: Option<Exit>,
+    /// To be recycled when its turn comes.
+    pub(crate) due: Option<RecycleReason>,
 }
 
 impl CellState {
@@ -178,6 +180,8 @@ pub(crate) struct Cell {
     jobs_done: AtomicU64,
     beat_at: AtomicU64,
     beat_claim: AtomicU64,
+    /// When the calendar has the job in hand looked at; `u64::MAX`: never.
+    watched_until: AtomicU64,
     /// The claim whose future stands between two polls; 0: none does; [`SEIZED`]: it will not be polled again.
     paused: AtomicU64,
     facts: OnceLock<Facts>,
@@ -201,11 +205,13 @@ impl Cell {
                 held: None,
                 claims: 0,
                 leave: None,
+                due: None,
             }),
             ready_at: AtomicU64::new(u64::MAX),
             jobs_done: AtomicU64::new(0),
             beat_at: AtomicU64::new(0),
             beat_claim: AtomicU64::new(0),
+            watched_until: AtomicU64::new(u64::MAX),
             paused: AtomicU64::new(0),
             facts: OnceLock::new(),
             failure: Mutex::new(None),
@@ -231,9 +237,11 @@ impl Cell {
         self.jobs_done.load(Ordering::Relaxed)
     }
 
-    /// Called by the worker alone.
-    pub(crate) fn count_job(&self) {
-        self.jobs_done.store(self.jobs_done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// Counts one, and says how many there are now. Called by the worker alone.
+    pub(crate) fn count_job(&self) -> u64 {
+        let jobs = self.jobs_done.load(Ordering::Relaxed) + 1;
+        self.jobs_done.store(jobs, Ordering::Relaxed);
+        jobs
     }
 
     /// When the job of this claim last said that it progresses.
@@ -241,6 +249,30 @@ impl Cell {
         // Acquire pairs with `beat`'s Release: a claim number that matches comes with its own time.
         let same = self.beat_claim.load(Ordering::Acquire) == claim.0;
         same.then(|| Timestamp::from_nanos(self.beat_at.load(Ordering::Relaxed)))
+    }
+
+    /// When the job in hand last made progress: its start, or a beat since.
+    pub(crate) fn progress(&self, held: &Held) -> Timestamp {
+        self.last_beat(held.claim).map_or(held.since, |beat| beat.max(held.since))
+    }
+
+    /// Notes that somebody looks at the job in hand at `at`. False if somebody does before that.
+    pub(crate) fn watch_until(&self, at: Timestamp) -> bool {
+        // A job is in hand before this is asked, and `take_watch` comes before a look at what is in hand, both under the lock of the state
+        // in between: so whoever is told here that somebody looks is seen by that look.
+        at.as_nanos() < self.watched_until.fetch_min(at.as_nanos(), Ordering::AcqRel)
+    }
+
+    /// True if somebody looks at the job in hand.
+    #[cfg(millpond_loom)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched_until.load(Ordering::Acquire) != u64::MAX
+    }
+
+    /// The look has come. False if it has been had already, or is another's.
+    pub(crate) fn take_watch(&self, now: Timestamp) -> bool {
+        let past = |until: u64| (until <= now.as_nanos()).then_some(u64::MAX);
+        self.watched_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, past).is_ok()
     }
 
     /// The future of this claim has yielded: until its next poll nothing of it runs. Called by the worker alone.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::hook::{HookChange, HookFault};
+use super::report::Rung;
 use crate::config::Limits;
 use crate::error::{Deadlock, NotYet};
 use crate::hook::Verdict;
-use crate::id::{ClaimNo, WorkerId};
-use crate::policy::{Exit, Restart};
+use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::{Health, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
@@ -38,6 +39,14 @@ pub enum PoolEvent {
     WorkerAbandoned {
         /// Which.
         worker: WorkerId,
+    },
+    /// A worker is due to be replaced although nothing is wrong with it; it works on until its turn comes, and
+    /// [`WorkerGone`](Self::WorkerGone) says that it has.
+    RecycleDue {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: RecycleReason,
     },
     /// What becomes of a slot whose worker ended by a fault.
     RestartDecided {
@@ -77,6 +86,42 @@ pub enum PoolEvent {
     /// A job waited for what only its own worker, or others that wait for it, could bring about: its wait was ended. Told by each pool
     /// that has a job among them.
     Deadlock(Arc<Deadlock>),
+    /// A running job is overdue: it makes no progress. This is the warning; the ladder follows after a grace, as the pool's
+    /// [`Watchdog`](crate::Watchdog) says.
+    Overdue {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// Since it began, or last beat.
+        silent_for: Duration,
+    },
+    /// The ladder of an overdue job takes a rung.
+    OverdueRung {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// Which rung.
+        rung: Rung,
+        /// Since it began, or last beat.
+        silent_for: Duration,
+    },
+    /// An overdue job makes progress again, and is let off.
+    LetOff {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// How long it had been silent when it beat.
+        silent_for: Duration,
+    },
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
     /// The pool's health changed: how bad it is, or why.

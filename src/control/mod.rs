@@ -9,6 +9,7 @@ mod keeper;
 mod message;
 mod port;
 mod reaper;
+mod recycle;
 mod report;
 mod resize;
 mod restart;
@@ -21,6 +22,7 @@ mod target;
 mod terminate;
 mod timer;
 mod trace;
+mod watchdog;
 
 pub use event::{EventStream, PoolEvent};
 pub use hook::{HookChange, HookFault, HookMessage, HookRow, HookSpec, Receipt};
@@ -30,6 +32,7 @@ pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport
 pub use supervisor::PoolSupervisor;
 pub use swap::NewRestartPolicy;
 pub use target::{Ladder, Select, Target, Targets};
+pub use watchdog::Watchdog;
 
 pub(crate) use autoscale::Scaler;
 pub(crate) use hook::check_hooks;

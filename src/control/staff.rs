@@ -74,11 +74,18 @@ pub(super) struct Employed {
     kept: bool,
     /// When its start is over its limit; `NEVER` once it is ready.
     start_by: Timestamp,
+    /// It has said that it is.
+    ready: bool,
     /// Its slot is not its own any more.
     abandoned: bool,
 }
 
 impl Employed {
+    /// True until it has said that it is ready, or is given up.
+    pub(super) fn is_coming_up(&self) -> bool {
+        !self.ready && !self.abandoned
+    }
+
     pub(super) fn is(&self, actor: ActorId) -> bool {
         self.actor.as_ref().is_some_and(|cell| cell.get_id() == actor)
     }
@@ -96,19 +103,21 @@ impl<B: Backend> Supervision<B> {
             return;
         }
         for _ in 0..self.workers_wanted() {
-            let max = self.plane().max();
-            let vacant = self.slots.iter().take(max).position(|slot| slot.state == SlotState::Vacant);
-            let slot = match vacant {
-                Some(slot) => slot,
-                None if self.slots.len() < max => {
-                    self.slots.push(Slot::default());
-                    self.slots.len() - 1
-                }
-                // Slots above a lowered limit are still filled, so that fewer than `max` are free.
-                None => return,
-            };
+            // Slots above a lowered limit may be filled still, so that fewer than `max` are free.
+            let Some(slot) = self.vacant_slot() else { return };
             self.ask_start(slot);
         }
+    }
+
+    /// A slot that can have a worker, if there is one.
+    pub(super) fn vacant_slot(&mut self) -> Option<usize> {
+        let max = self.plane().max();
+        let vacant = self.slots.iter().take(max).position(|slot| slot.state == SlotState::Vacant);
+        if vacant.is_none() && self.slots.len() < max {
+            self.slots.push(Slot::default());
+            return Some(self.slots.len() - 1);
+        }
+        vacant
     }
 
     pub(super) fn start(&mut self, index: usize) {
@@ -130,7 +139,8 @@ impl<B: Backend> Supervision<B> {
                 let kept = started.actor.is_none();
                 let actor = started.actor.or_else(|| self.keep(started.control.clone()));
                 let start_by = cell.started_at.after(self.plane().config.start_limit);
-                let employed = Employed { control: started.control, actor, kept, start_by, abandoned: false };
+                let employed =
+                    Employed { control: started.control, actor, kept, start_by, ready: false, abandoned: false };
                 self.employed.insert(worker, employed);
             }
             // The context was dropped, and its exit is on the way without a reason: it is added there.
@@ -147,7 +157,7 @@ impl<B: Backend> Supervision<B> {
 
     pub(super) fn on_ready(&mut self, worker: WorkerId) {
         if let Some(employed) = self.employed.get_mut(&worker) {
-            employed.start_by = Timestamp::NEVER;
+            (employed.start_by, employed.ready) = (Timestamp::NEVER, true);
         }
         let Some(cell) = self.plane().cell(worker) else { return };
         let Some(ready_at) = cell.ready_at() else { return };

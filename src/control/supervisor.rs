@@ -10,6 +10,7 @@ use super::hook::{HookSpec, Hooks};
 use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
+use super::recycle::Recycling;
 use super::resize::Settling;
 use super::restart::Questions;
 use super::shutdown::{AbortGuard, Answer, Ending};
@@ -18,6 +19,7 @@ use super::staff::{Employed, Slot};
 use super::terminate::Termination;
 use super::timer::{self, Timed};
 use super::trace::trace;
+use super::watchdog::{Vigil, Watchdog};
 use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
@@ -76,6 +78,7 @@ pub struct PoolSupervisor<B: Backend> {
     scaling: Mutex<Option<Scaling>>,
     /// Those that it is built with, until it comes up.
     hooks: Mutex<Vec<HookSpec>>,
+    pub(crate) watchdog: Watchdog,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
     /// whoever waits for a reply would wait until the parent gets to it.
     _guard: AbortGuard<B>,
@@ -116,6 +119,7 @@ impl<B: Backend> PoolSupervisor<B> {
             policy,
             scaling,
             hooks: Mutex::new(hooks),
+            watchdog: Watchdog::default(),
             _guard,
             supervision: Mutex::new(None),
             watch: Mutex::new(None),
@@ -132,6 +136,8 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) questions: Questions,
     /// Our own map of children: asking ractor takes a process-wide lock.
     pub(super) employed: HashMap<WorkerId, Employed>,
+    pub(super) recycling: Recycling,
+    pub(super) vigil: Vigil,
     pub(super) terminations: Vec<Termination>,
     /// When a worker that leaves may have taken too long.
     pub(super) leaving_until: Timestamp,
@@ -178,6 +184,7 @@ impl<B: Backend> PoolSupervisor<B> {
         let mut supervision = Supervision::new(self.shared.clone(), myself, policy, hooks);
         supervision.scaling = self.scaling.lock().take();
         supervision.mind_pressure();
+        supervision.vigil.watchdog = self.watchdog.clone();
         *self.supervision.lock() = Some(supervision);
         Ok(())
     }
@@ -249,6 +256,8 @@ impl<B: Backend> Supervision<B> {
             slots: Vec::new(),
             questions: Questions::default(),
             employed: HashMap::new(),
+            recycling: Recycling::default(),
+            vigil: Vigil::default(),
             terminations: Vec::new(),
             leaving_until: Timestamp::NEVER,
             scaling: None,
@@ -310,6 +319,8 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Rung) => self.on_rung(),
             Command::Verdict { question, hook, verdict } => self.on_verdict(question, hook, verdict),
             Command::CaughtUp { hook } => self.on_caught_up(hook),
+            Command::Signal(Signal::Worn(worker)) => self.on_worn(worker),
+            Command::Signal(Signal::Overdue(overdue)) => self.on_overdue(overdue),
             Command::HostGone => self.on_host_gone(),
             Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
             Command::Attach(reply) => {
@@ -325,7 +336,10 @@ impl<B: Backend> Supervision<B> {
         let now = self.now();
         // First, as what follows a question is looked at below.
         self.mind_hooks(now);
-        let mut next = self.check_starts(now);
+        // First: it may start a worker, whose start has a limit.
+        let mut next = self.recycle(now);
+        next = next.min(self.check_starts(now));
+        next = next.min(self.look_at_warned(now));
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));
         next = next.min(self.end_restarts(now));

@@ -9,6 +9,7 @@ use super::shutdown::Ending;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target, Targets};
 use super::trace::trace_rung;
+use super::watchdog::Silence;
 use crate::backend::{Backend, KillOutcome};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::{Envelope, Header};
@@ -19,7 +20,7 @@ use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
 /// How often a climb looks whether its job has ended: a job's end tells control nothing.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// Somebody's request: targets on the ladder, and who wants to know.
 pub(super) struct Termination {
@@ -33,7 +34,10 @@ struct Climb {
     target: Target,
     /// Its worker, looked up once: a cell outlives its incarnation. `None`: queued, or nobody by that number.
     cell: Option<Arc<Cell>>,
-    by: Arc<str>,
+    /// What its worker's end is put down to.
+    exit: Exit,
+    /// For an overdue job: it is let off if it makes progress.
+    silence: Option<Silence>,
     rungs: Vec<(Rung, Duration)>,
     /// The next rung.
     next: usize,
@@ -48,11 +52,12 @@ struct Climb {
 }
 
 impl Climb {
-    fn new(target: Target, cell: Option<Arc<Cell>>, ladder: &Ladder, by: Arc<str>, now: Timestamp) -> Self {
+    fn new(target: Target, cell: Option<Arc<Cell>>, ladder: &Ladder, exit: Exit, now: Timestamp) -> Self {
         Self {
             target,
             cell,
-            by,
+            exit,
+            silence: None,
             rungs: ladder.rungs.clone(),
             next: 0,
             until: now,
@@ -90,17 +95,17 @@ impl<B: Backend> Supervision<B> {
         began: Timestamp,
     ) {
         let now = self.now();
-        let by: Arc<str> = Arc::from("terminated by an operator");
-        let climbs = targets.into_iter().map(|target| self.climb_of(target, ladder, by.clone(), now)).collect();
+        let exit = Exit::Killed(Arc::from("terminated by an operator"));
+        let climbs = targets.into_iter().map(|target| self.climb_of(target, ladder, exit.clone(), now)).collect();
         self.terminations.push(Termination { climbs, reply: Some(reply), began });
     }
 
-    fn climb_of(&self, target: Target, ladder: &Ladder, by: Arc<str>, now: Timestamp) -> Climb {
+    fn climb_of(&self, target: Target, ladder: &Ladder, exit: Exit, now: Timestamp) -> Climb {
         let cell = match target {
             Target::Worker(worker) | Target::Claim { worker, .. } => self.plane().cell(worker),
             Target::Queued(_) => None,
         };
-        Climb::new(target, cell, ladder, by, now)
+        Climb::new(target, cell, ladder, exit, now)
     }
 
     /// A job passed its run limit: it was asked to stop already; its worker has a grace, then it is taken.
@@ -110,16 +115,29 @@ impl<B: Backend> Supervision<B> {
         let Some(job) = cell.lock().held.as_ref().map(|held| held.job.header().id()) else { return };
         let grace = self.plane().config.kill_grace;
         let ladder = Ladder::new().then(Rung::Cancel, grace).then(Rung::Kill, grace);
-        let (target, by) = (Target::Claim { worker, claim, job }, Arc::from("its job passed a time limit"));
-        let climb = Climb::new(target, Some(cell), &ladder, by, now);
+        let exit = Exit::Killed(Arc::from("its job passed a time limit"));
+        let climb = Climb::new(Target::Claim { worker, claim, job }, Some(cell), &ladder, exit, now);
         self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
+    }
+
+    /// A job is overdue, and the grace after the warning is over.
+    pub(super) fn climb_for_silence(&mut self, silence: Silence, target: Target, ladder: &Ladder, now: Timestamp) {
+        let mut climb = self.climb_of(target, ladder, silence.exit(now), now);
+        climb.silence = Some(silence);
+        self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
+    }
+
+    /// True if an overdue job that is `meant` is on the ladder.
+    pub(super) fn is_climbed_for(&self, meant: impl Fn(&Silence) -> bool) -> bool {
+        let climbs = self.terminations.iter().flat_map(|termination| &termination.climbs);
+        climbs.filter(|climb| climb.fate.is_none()).filter_map(|climb| climb.silence.as_ref()).any(meant)
     }
 
     /// Takes a worker now, with nobody waiting for the answer.
     pub(super) fn kill_worker(&mut self, worker: WorkerId, by: &Arc<str>) {
         let now = self.now();
         let ladder = Ladder::new().then(Rung::Kill, self.plane().config.kill_grace);
-        let climb = self.climb_of(Target::Worker(worker), &ladder, by.clone(), now);
+        let climb = self.climb_of(Target::Worker(worker), &ladder, Exit::Killed(by.clone()), now);
         self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
     }
 
@@ -149,18 +167,35 @@ impl<B: Backend> Supervision<B> {
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
                 return;
             }
+            if self.is_let_off(climb) {
+                climb.fate = Some((Fate::StillRunning, climb.last_rung(), now.since(began)));
+                return;
+            }
             if climb.until > now {
                 return;
             }
             let Some(&(rung, grace)) = climb.rungs.get(climb.next) else {
                 let fate = self.overstayed(climb);
+                if let (Fate::StillRunning, Some(silence)) = (fate, &climb.silence) {
+                    self.note_outlasted(silence, now);
+                }
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
                 return;
             };
             climb.next += 1;
             climb.until = now.after(grace);
+            if let Some(silence) = &climb.silence {
+                self.note_rung(silence, rung, now);
+                climb.exit = silence.exit(now);
+            }
             self.step(climb, rung);
         }
+    }
+
+    /// True for an overdue job that makes progress again before its worker is taken.
+    fn is_let_off(&self, climb: &Climb) -> bool {
+        let silence = climb.silence.as_ref().filter(|_| climb.last_rung() != Some(Rung::Kill));
+        silence.is_some_and(|silence| self.is_over(silence))
     }
 
     /// What became of the target, if that is known by now.
@@ -210,7 +245,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn step(&mut self, climb: &mut Climb, rung: Rung) {
-        trace_rung(&self.plane().config.name, &climb.target, rung, &climb.by);
+        trace_rung(&self.plane().config.name, &climb.target, rung, &climb.exit.blame());
         if let Target::Queued(job) = climb.target {
             return self.withdraw(climb, job);
         }
@@ -221,17 +256,15 @@ impl<B: Backend> Supervision<B> {
         match rung {
             Rung::Cancel => cancel(&cell, claim),
             Rung::Stop => match claim {
-                Some(claim) => {
-                    climb.condemned = self.plane().condemn(&cell, Some(claim), Exit::Stopped(climb.by.clone()));
-                }
-                None => self.plane().stop_worker(&cell, Exit::Stopped(climb.by.clone())),
+                Some(claim) => climb.condemned = self.plane().condemn(&cell, Some(claim), &climb.exit.when_told()),
+                None => self.plane().stop_worker(&cell, climb.exit.when_told()),
             },
             Rung::Kill => self.take(climb, &cell, claim),
         }
     }
 
     fn take(&mut self, climb: &mut Climb, cell: &Arc<Cell>, claim: Option<ClaimNo>) {
-        match self.plane().condemn(cell, claim, Exit::Killed(climb.by.clone())) {
+        match self.plane().condemn(cell, claim, &climb.exit) {
             Some(condemned) => {
                 if let Some((job, _)) = &condemned.job {
                     job.header().cancel();
@@ -246,7 +279,7 @@ impl<B: Backend> Supervision<B> {
         // One that idled was told to leave just now, and another one before that: it has the grace to do so.
         let leaves = cell.lock().state == WorkerState::Leaving;
         if outcome == Some(KillOutcome::Abandoned) && !leaves {
-            self.abandon(cell, &climb.by);
+            self.abandon(cell, &climb.exit);
         }
     }
 
@@ -255,15 +288,15 @@ impl<B: Backend> Supervision<B> {
         let killed = climb.last_rung() == Some(Rung::Kill);
         match &climb.cell {
             Some(cell) if killed => {
-                self.abandon(cell, &climb.by);
+                self.abandon(cell, &climb.exit);
                 if cell.lock().state == WorkerState::Gone { Fate::Killed } else { Fate::Abandoned }
             }
             _ => Fate::StillRunning,
         }
     }
 
-    fn abandon(&mut self, cell: &Arc<Cell>, by: &Arc<str>) {
-        self.plane().abandon(cell, by);
+    fn abandon(&mut self, cell: &Arc<Cell>, exit: &Exit) {
+        self.plane().abandon(cell, exit);
         // Unless it has ended just now, which its exit tells.
         if cell.lock().state == WorkerState::Abandoned {
             self.on_abandoned(cell.id);
@@ -284,7 +317,7 @@ impl<B: Backend> Supervision<B> {
         self.leaving_until = self.leaving_until.min(now.after(grace));
         if self.leaving_until <= now {
             self.leaving_until = Timestamp::NEVER;
-            let by = Arc::from("it had not left when the grace was over");
+            let late = Exit::Killed(Arc::from("it had not left when the grace was over"));
             for cell in self.plane().cells() {
                 let (state, since) = {
                     let state = cell.lock();
@@ -292,7 +325,7 @@ impl<B: Backend> Supervision<B> {
                 };
                 match since.after(grace) {
                     _ if state != WorkerState::Leaving => {}
-                    until if until <= now => self.abandon(&cell, &by),
+                    until if until <= now => self.abandon(&cell, &late),
                     until => self.leaving_until = self.leaving_until.min(until),
                 }
             }

@@ -19,7 +19,9 @@ fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
         Exit::Stopped(by) => ("stopped", Some(by)),
         Exit::Retired => ("retired", None),
         Exit::IdleTimeout => ("idle for too long", None),
+        Exit::Recycled(_) => ("recycled", None),
         Exit::Panicked => ("panicked", None),
+        Exit::Stuck(_) => ("stuck", None),
         Exit::Killed(by) => ("killed", Some(by)),
         Exit::FailedToStart(_) => ("failed to start", None),
         Exit::Lost => ("lost", None),
@@ -55,6 +57,16 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
         PoolEvent::Gate(state) => info!(pool, state, "the gate moved"),
         PoolEvent::Health(health) => trace_health(pool, health),
+        PoolEvent::RecycleDue { worker, reason } => debug!(pool, %worker, %reason, "a worker is due to be recycled"),
+        PoolEvent::Overdue { worker, claim, job, silent_for } => {
+            warn!(pool, %worker, %claim, job = job.get(), ?silent_for, "a job is overdue: it makes no progress");
+        }
+        PoolEvent::OverdueRung { worker, claim, job, rung, silent_for } => {
+            warn!(pool, %worker, %claim, job = job.get(), ?rung, ?silent_for, "a rung of the ladder for an overdue job");
+        }
+        PoolEvent::LetOff { worker, claim, job, silent_for } => {
+            info!(pool, %worker, %claim, job = job.get(), ?silent_for, "an overdue job makes progress again: it is let off");
+        }
         PoolEvent::Scaled { from, to } => {
             info!(pool, max = to, max_before = from, "the autoscaler has changed the limit")
         }

@@ -201,13 +201,15 @@ pub struct KilledJob {
     pub worker: WorkerId,
     /// Who or what ended the worker.
     pub by: Arc<str>,
+    /// How long the job had made no progress, if the watchdog took its worker for that.
+    pub silent_for: Option<Duration>,
     /// How long the job had run.
     pub after: Duration,
 }
 
 impl fmt::Display for KilledJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, job, label, submitted_from, worker, by, after } = self;
+        let Self { pool, job, label, submitted_from, worker, by, silent_for: _, after } = self;
         let (job, after) = (Named(*job, label, submitted_from), Seconds(*after));
         write!(f, "pool `{pool}`: {job} lost worker {worker} after {after}: {by}")
     }

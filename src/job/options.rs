@@ -20,13 +20,21 @@ pub struct JobOptions {
     pub(crate) lane: Option<Arc<str>>,
     pub(crate) queue_limit: Option<Duration>,
     pub(crate) run_limit: Option<Duration>,
+    pub(crate) overdue_after: Option<Duration>,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) site: Option<&'static Location<'static>>,
 }
 
 /// The options of a job that is submitted without any.
-pub(crate) static PLAIN: JobOptions =
-    JobOptions { label: None, lane: None, queue_limit: None, run_limit: None, deadline: None, site: None };
+pub(crate) static PLAIN: JobOptions = JobOptions {
+    label: None,
+    lane: None,
+    queue_limit: None,
+    run_limit: None,
+    overdue_after: None,
+    deadline: None,
+    site: None,
+};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deadline {
@@ -42,8 +50,14 @@ impl JobOptions {
 
     /// True if nothing is named, the line that submits apart.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { label, lane, queue_limit, run_limit, deadline, site: _ } = self;
-        label.is_none() && lane.is_none() && queue_limit.is_none() && run_limit.is_none() && deadline.is_none()
+        self.lane.is_none() && self.has_no_terms()
+    }
+
+    /// True if nothing is named, the lane and the line that submits apart.
+    pub(crate) fn has_no_terms(&self) -> bool {
+        let Self { label, lane: _, queue_limit, run_limit, overdue_after, deadline, site: _ } = self;
+        let unlimited = queue_limit.is_none() && run_limit.is_none() && overdue_after.is_none() && deadline.is_none();
+        label.is_none() && unlimited
     }
 
     /// What the job is called in inventories, errors and selectors: at most 256 bytes, not unique.
@@ -71,6 +85,13 @@ impl JobOptions {
     #[must_use]
     pub fn run_limit(mut self, limit: Duration) -> Self {
         self.run_limit = Some(limit);
+        self
+    }
+
+    /// How long the job may make no progress before it is overdue; instead of the lane's. See [`Lane::overdue_after`](crate::Lane::overdue_after).
+    #[must_use]
+    pub fn overdue_after(mut self, span: Duration) -> Self {
+        self.overdue_after = Some(span);
         self
     }
 
@@ -110,6 +131,7 @@ pub(crate) struct Terms {
     pub(crate) label: Option<Arc<str>>,
     pub(crate) queue_limit: Option<Duration>,
     pub(crate) run_limit: Option<Duration>,
+    pub(crate) overdue_after: Option<Duration>,
     pub(crate) deadline: Timestamp,
     pub(crate) origin: Option<Origin>,
 }
@@ -117,7 +139,14 @@ pub(crate) struct Terms {
 impl Terms {
     /// No limits, and no label.
     pub(crate) fn of_origin(origin: Option<Origin>) -> Self {
-        Self { label: None, queue_limit: None, run_limit: None, deadline: Timestamp::NEVER, origin }
+        Self {
+            label: None,
+            queue_limit: None,
+            run_limit: None,
+            overdue_after: None,
+            deadline: Timestamp::NEVER,
+            origin,
+        }
     }
 }
 
@@ -220,6 +249,11 @@ impl Header {
         let run = limit.map_or(Timestamp::NEVER, |limit| now.after(limit));
         let deadline = self.deadline();
         (run.min(deadline), deadline <= run)
+    }
+
+    /// How long it may make no progress, in a lane that allows so much.
+    pub(crate) fn overdue_after(&self, lane_span: Option<Duration>) -> Option<Duration> {
+        self.terms.as_ref().and_then(|terms| terms.overdue_after).or(lane_span)
     }
 
     pub(crate) fn claim(&self) -> bool {

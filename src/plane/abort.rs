@@ -104,18 +104,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
         // Closed already is closed: what follows ends the rest.
         let _ = self.set_gate(Gate::Closed(reason));
         self.stop_all();
-        let mut left = Vec::new();
+        let (mut left, exit) = (Vec::new(), Exit::Killed(by.clone()));
         for cell in self.cells() {
             let held = cell.lock().held.clone();
-            if let Some(condemned) =
-                held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), Exit::Killed(by.clone())))
+            if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit))
                 && let Some((job, claim)) = &condemned.job
             {
                 job.header().cancel();
                 if runs_no_more(&cell, *claim) {
-                    self.settle_killed(&condemned, by);
+                    self.settle_killed(&condemned, &exit);
                 } else {
-                    self.abandon(&cell, by);
+                    self.abandon(&cell, &exit);
                 }
             }
             let state = cell.lock().state;

@@ -424,11 +424,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
     fn loss(&self, taken: &Taken<J>, unasked: &str) -> KilledJob {
         let header = taken.job.header();
-        let by = match self.cell.lock().leave.clone() {
-            Some(Exit::Killed(by) | Exit::Stopped(by)) => by,
-            Some(exit) => Arc::from(exit.to_string()),
-            None => Arc::from(unasked),
-        };
+        let leave = self.cell.lock().leave.clone();
+        let by = leave.as_ref().map_or_else(|| Arc::from(unasked), Exit::blame);
         KilledJob {
             pool: self.plane.config.name.clone(),
             job: header.id(),
@@ -436,6 +433,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             submitted_from: header.submitted_from(),
             worker: self.cell.id,
             by,
+            silent_for: leave.as_ref().and_then(Exit::silent_for),
             after: self.plane.clock.now().since(taken.since),
         }
     }

@@ -3,7 +3,9 @@
 
 mod gate;
 mod queue;
+mod recycle;
 mod seats;
+mod watch;
 
 use std::panic::Location;
 use std::task::{Context, Waker};

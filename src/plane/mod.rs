@@ -13,10 +13,12 @@ mod loom;
 mod nested;
 mod port;
 mod read;
+mod recycle;
 mod seats;
 mod steer;
 mod tick;
 mod turnover;
+mod watch;
 mod withdraw;
 
 pub use claim::{Claim, WorkerContext};
@@ -25,7 +27,7 @@ pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
 pub(crate) use bell::Overstays;
 pub(crate) use claim::Polling;
-pub(crate) use port::{ControlPort, Garbage, Overrun, Signal};
+pub(crate) use port::{ControlPort, Garbage, Overdue, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
 
@@ -56,6 +58,8 @@ pub(crate) struct Ready<J: ?Sized> {
     waiters: bool,
     /// There may be more workers than `max`: whoever asks for work looks.
     in_debt: bool,
+    /// One worker that is due to be recycled may go.
+    lets_one_go: bool,
 }
 
 /// What submitters put into.
@@ -153,6 +157,8 @@ struct Rare<J: ?Sized> {
     wake_more: Vec<Arc<Cell>>,
     waiters: Vec<Arc<Waiter>>,
     sent_away: Vec<Line<Arc<Waiter>>>,
+    /// Has run as many jobs as it is to run.
+    worn: Option<WorkerId>,
     /// Found expired when a worker came for them.
     expired: Vec<Arc<J>>,
     swept: Vec<Arc<J>>,
@@ -172,6 +178,7 @@ impl<J: ?Sized> After<J> {
                 wake_more: Vec::new(),
                 waiters: Vec::new(),
                 sent_away: Vec::new(),
+                worn: None,
                 expired: Vec::new(),
                 swept: Vec::new(),
                 due: Vec::new(),
@@ -216,6 +223,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     dispatches: true,
                     waiters: false,
                     in_debt: false,
+                    lets_one_go: false,
                 },
             )),
             inbox: Padded(Counted::new(
@@ -310,7 +318,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     #[cold]
     fn after_all(&self, rare: Rare<J>) {
-        let Rare { wake_more, waiters, sent_away, expired, swept, due } = rare;
+        let Rare { wake_more, waiters, sent_away, worn, expired, swept, due } = rare;
         for cell in wake_more {
             cell.parker.notify();
         }
@@ -322,6 +330,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         if !expired.is_empty() {
             self.expire_found(expired);
+        }
+        if let Some(worker) = worn {
+            self.port.signal(Signal::Worn(worker));
         }
         drop((swept, due));
     }

@@ -35,6 +35,10 @@ pub(crate) enum Signal {
     Overrun(Overrun),
     /// A job's wait was ended: it and others waited for each other's workers, some of them this pool's.
     Deadlock(Arc<Deadlock>),
+    /// A worker has run as many jobs as it is to run; it goes on.
+    Worn(WorkerId),
+    /// A running job has made no progress for too long.
+    Overdue(Overdue),
     /// The gate drains and nothing is left to run.
     Quiet,
     /// Something that control counts has happened, for the first time since it looked.
@@ -48,6 +52,14 @@ pub(crate) enum Signal {
 pub(crate) struct Overrun {
     pub(crate) worker: WorkerId,
     pub(crate) claim: ClaimNo,
+}
+
+/// A job that makes no progress, since when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overdue {
+    pub(crate) worker: WorkerId,
+    pub(crate) claim: ClaimNo,
+    pub(crate) since: Timestamp,
 }
 
 /// A payload that nobody will run; dropping it is user code.

@@ -51,6 +51,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         let job = state.held.as_ref().map(|held| {
             let header = held.job.header();
+            let silent_for = now.since(cell.progress(held));
             JobRow {
                 id: header.id(),
                 claim: held.claim,
@@ -61,6 +62,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 queue_wait: held.since.since(header.accepted_at()),
                 running_for: now.since(held.since),
                 last_beat: cell.last_beat(held.claim),
+                silent_for,
+                overdue: self.overdue_after(&*held.job).is_some_and(|span| silent_for >= span),
             }
         });
         Some(WorkerRow {

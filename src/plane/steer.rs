@@ -220,7 +220,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Condemns a worker with whatever it holds, or only if it still holds the job of `claim`. `None`: that is over.
-    pub(crate) fn condemn(&self, cell: &Arc<Cell>, claim: Option<ClaimNo>, exit: Exit) -> Option<Condemned> {
+    pub(crate) fn condemn(&self, cell: &Arc<Cell>, claim: Option<ClaimNo>, exit: &Exit) -> Option<Condemned> {
+        let exit = exit.clone();
         let job = match claim {
             Some(claim) => Some((cell.condemn(claim, exit)?, claim)),
             None => {
@@ -236,7 +237,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A worker that cannot be made to die, or does not leave, loses its seat, and its job gets its outcome now. True if the outcome was open.
-    pub(crate) fn abandon(&self, cell: &Arc<Cell>, by: &Arc<str>) -> bool {
+    pub(crate) fn abandon(&self, cell: &Arc<Cell>, exit: &Exit) -> bool {
         let now = self.clock.now();
         let settlement = {
             let mut state = cell.lock();
@@ -245,13 +246,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             if state.state == WorkerState::Leaving {
                 // Why it leaves stands: only that it takes too long is new.
-                state.leave.get_or_insert_with(|| Exit::Killed(by.clone()));
+                state.leave.get_or_insert_with(|| exit.clone());
             } else {
-                state.leave = Some(Exit::Killed(by.clone()));
+                state.leave = Some(exit.clone());
             }
             // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
             state.held.as_ref().and_then(|held| {
-                let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, by, now, held.since)));
+                let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, exit, now, held.since)));
                 Some((held.job.settle_error(error, Some(Owner::Worker))?, held.job.clone()))
             })
         };
@@ -265,11 +266,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// The job in a condemned worker's hands gets its outcome now, although its worker has not ended yet.
-    pub(crate) fn settle_killed(&self, condemned: &Condemned, by: &Arc<str>) -> bool {
+    pub(crate) fn settle_killed(&self, condemned: &Condemned, exit: &Exit) -> bool {
         let Some((job, _)) = &condemned.job else { return false };
         let now = self.clock.now();
         let since = condemned.cell.lock().held.as_ref().map_or(now, |held| held.since);
-        let error = JobError::Killed(Box::new(self.killed_job(job, &condemned.cell, by, now, since)));
+        let error = JobError::Killed(Box::new(self.killed_job(job, &condemned.cell, exit, now, since)));
         self.settle_for(job, error)
     }
 
@@ -277,7 +278,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         &self,
         job: &Arc<dyn Envelope>,
         cell: &Cell,
-        by: &Arc<str>,
+        exit: &Exit,
         now: Timestamp,
         since: Timestamp,
     ) -> KilledJob {
@@ -287,7 +288,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             label: job.header().label().cloned(),
             submitted_from: job.header().submitted_from(),
             worker: cell.id,
-            by: by.clone(),
+            by: exit.blame(),
+            silent_for: exit.silent_for(),
             after: now.since(since),
         }
     }

@@ -33,6 +33,8 @@ enum What {
     Queued(Arc<dyn Envelope>),
     /// A running job's run limit or deadline.
     Running { job: Arc<dyn Envelope>, cell: Arc<Cell>, claim: ClaimNo, kind: LimitKind },
+    /// A worker's job may be overdue by now.
+    Silent(Arc<Cell>),
     /// Somebody waits for a reply.
     Reply(Arc<Alarm>),
     /// A deadline of control's own.
@@ -47,6 +49,8 @@ impl What {
             Self::Granted(waiter) => waiter.is_granted(),
             Self::Queued(job) => job.header().is_queued(),
             Self::Running { job, .. } => !job.header().is_done(),
+            // Whoever else looks for a worker that is gone does not for long.
+            Self::Silent(cell) => Arc::strong_count(cell) > 1,
             Self::Reply(alarm) => Arc::strong_count(alarm) > 1,
             Self::Control => true,
         }
@@ -201,6 +205,10 @@ impl Due {
         drop(self.add(at, What::Running { job, cell, claim, kind }, port));
     }
 
+    pub(super) fn silent(&self, at: Timestamp, cell: Arc<Cell>, port: &dyn ControlPort) {
+        drop(self.add(at, What::Silent(cell), port));
+    }
+
     /// Something is queued: have a tick soon, to see that it moves. One load, unless it is the first after a calm.
     pub(super) fn watch_queue(&self, now: Timestamp, clock: &Clock, port: &dyn ControlPort) {
         if self.watch_at.load(Ordering::Relaxed) != u64::MAX || clock.is_settable() {
@@ -240,6 +248,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     fn work_off(&self, what: What, now: Timestamp) {
         match what {
+            What::Silent(cell) => self.look_at_progress(&cell, now),
             What::Waiting(waiter) => {
                 if waiter.expire() {
                     self.waiter_left(&waiter, Left::Waiting);

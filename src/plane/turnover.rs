@@ -48,12 +48,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut after = After::default();
         let mut ready = self.ready.lock();
         if let Some(spent) = spent {
-            self.note_spent(cell, &spent, now);
+            self.note_spent(cell, &spent, now, &mut after);
         }
         let mut state = cell.lock();
         let turn = if !state.seated() {
             Turn::Leave
-        } else if state.departs() || ready.in_debt && self.owes(&mut ready) {
+        } else if state.departs()
+            || ready.in_debt && self.owes(&mut ready)
+            || ready.lets_one_go && self.takes_its_turn(&mut ready, cell, &mut state, now)
+        {
             // Debt is paid here, by whoever next asks for work.
             state.leave.get_or_insert(Exit::Retired);
             after.ended = transition(&self.counts, &mut state, WorkerState::Leaving, None, now);
@@ -76,8 +79,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Counts a job that was run. Under the ready lock, so that plain stores are enough; before its outcome is published.
-    fn note_spent(&self, cell: &Cell, spent: &Spent, now: Timestamp) {
-        cell.count_job();
+    fn note_spent(&self, cell: &Cell, spent: &Spent, now: Timestamp, after: &mut After<J>) {
+        if self.config.recycle.after_jobs == Some(cell.count_job()) {
+            after.rare().worn = Some(cell.id);
+        }
         let shard = self.shard(cell.id.slot as usize);
         if let Some(ended) = spent.ended {
             let count = &shard.ended[ended.index()];

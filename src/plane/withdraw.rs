@@ -18,13 +18,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.port.signal(Signal::Ready(cell.id));
     }
 
-    /// A worker has a job; its run limit counts from now.
+    /// A worker has a job; its run limit counts from now, and so does its progress.
     pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Arc<J>, claim: ClaimNo, now: Timestamp) {
         let header = job.header();
         let (until, deadline) = header.run_until(now, self.lane(header.lane()).spec.run_limit);
         if until != Timestamp::NEVER {
             let kind = if deadline { LimitKind::Deadline } else { LimitKind::Run };
             self.due.running(until, job.clone().erase(), cell.clone(), claim, kind, &*self.port);
+        }
+        if let Some(span) = header.overdue_after(self.lane(header.lane()).spec.overdue_after) {
+            self.watch_progress(cell, now.after(span));
         }
     }
 

@@ -48,24 +48,24 @@ impl<B: Backend> Pool<B> {
                 RejectReason::UnknownLane { pool: pool(), lane: name.clone(), known: known.join(", ") }
             })?,
         };
-        let JobOptions { label, queue_limit, run_limit, deadline, .. } = options;
+        let JobOptions { label, queue_limit, run_limit, overdue_after, deadline, .. } = options;
         if let Some(bytes) = label.as_ref().map(|label| label.len()).filter(|&bytes| bytes > MAX_NAME) {
             return Err(RejectReason::LabelTooLong { pool: pool(), bytes });
         }
-        for (limit, what) in [(queue_limit, "queue limit"), (run_limit, "run limit")] {
+        for (limit, what) in [(queue_limit, "queue limit"), (run_limit, "run limit"), (overdue_after, "overdue limit")]
+        {
             if limit.is_some_and(|limit| limit.is_zero()) {
                 return Err(RejectReason::AlreadyExpired { pool: pool(), what });
             }
         }
-        let limits = queue_limit.is_some() || run_limit.is_some() || deadline.is_some();
-        let terms = (limits || label.is_some() || origin.is_some()).then(|| {
+        let terms = (!options.has_no_terms() || origin.is_some()).then(|| {
             let deadline = match deadline {
                 None => Timestamp::NEVER,
                 Some(Deadline::At(moment)) => *moment,
                 Some(Deadline::In(span)) => plane.clock.now().after(*span),
             };
-            let (label, queue_limit, run_limit) = (label.clone(), *queue_limit, *run_limit);
-            Box::new(Terms { label, queue_limit, run_limit, deadline, origin })
+            let (queue_limit, run_limit, overdue_after) = (*queue_limit, *run_limit, *overdue_after);
+            Box::new(Terms { label: label.clone(), queue_limit, run_limit, overdue_after, deadline, origin })
         });
         Ok(Submission { lane, site, terms })
     }

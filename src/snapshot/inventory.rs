@@ -74,6 +74,10 @@ pub struct JobRow {
     pub running_for: Duration,
     /// When it last said that it progresses.
     pub last_beat: Option<Timestamp>,
+    /// How long it has made no progress: since that beat, or since it began.
+    pub silent_for: Duration,
+    /// True if that is longer than it may be. Printed as the state of a busy worker.
+    pub overdue: bool,
 }
 
 /// One worker.
@@ -153,7 +157,7 @@ const FROM: usize = 16;
 /// One row as text.
 struct Line<'a> {
     worker: String,
-    state: WorkerState,
+    state: String,
     span: String,
     job: Option<JobText<'a>>,
 }
@@ -171,7 +175,9 @@ impl<'a> Line<'a> {
             let from = job.submitted_from;
             JobText::new(job.id.to_string(), job.label.as_deref(), from.file(), from.line())
         });
-        Self { worker: row.worker.to_string(), state: row.state, span: Seconds(row.in_state_for).to_string(), job }
+        let overdue = row.state == WorkerState::Busy && row.job.as_ref().is_some_and(|job| job.overdue);
+        let state = if overdue { "overdue".to_owned() } else { row.state.to_string() };
+        Self { worker: row.worker.to_string(), state, span: Seconds(row.in_state_for).to_string(), job }
     }
 }
 
@@ -263,7 +269,7 @@ mod tests {
         let job = JobText::new(JobId(id).to_string(), Some(label), file, line);
         Line {
             worker: worker.to_owned(),
-            state: WorkerState::Condemned,
+            state: WorkerState::Condemned.to_string(),
             span: Seconds(span).to_string(),
             job: Some(job),
         }
@@ -279,7 +285,12 @@ mod tests {
 
     #[test]
     fn everyday_rows_fit_80_columns_uncut() {
-        let idle = Line { worker: "1.1".to_owned(), state: WorkerState::Idle, span: "12 µs".to_owned(), job: None };
+        let idle = Line {
+            worker: "1.1".to_owned(),
+            state: WorkerState::Idle.to_string(),
+            span: "12 µs".to_owned(),
+            job: None,
+        };
         let rows = table(&[busy("0.1", SPAN, 7, "stuck_call", "examples/dns_storm/operator.rs", 27), idle]);
         let expected = [
             "worker state         for  job   label      from",

@@ -19,6 +19,13 @@
 //!
 //! Without a restart policy, a pool backs off, keeps a budget for each slot on its own, and cools a slot down that is out of it, which suits most.
 //!
+//! | watchdog | a job that makes no progress is |
+//! |---|---|
+//! | [`watchdog::warn_only`] | warned about, again and again |
+//! | [`watchdog::ask`] | asked to stop after a grace; nobody is taken |
+//! | [`watchdog::patient`] | asked, its worker is told, its worker is taken, each after a grace |
+//! | [`watchdog::strict`] | asked, and its worker is taken at once |
+//!
 //! ```
 //! use millpond::{Limits, ThreadPool};
 //! use millpond_supervisors::OneForOne;
@@ -36,6 +43,7 @@
 mod autoscale;
 mod group;
 mod restart;
+pub mod watchdog;
 
 pub use autoscale::{Fixed, SojournTarget};
 pub use group::{Group, GroupMessage, MemberReply, MemberReport, MemberStatus, Strategy};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use millpond::{
     Autoscaler, BuildError, ConfigError, ControlError, Fate, JobError, JobOptions, JoinError, Ladder, Lane, LimitKind,
-    Limits, PoolBuilder, PoolExecutor, RejectReason, Select, Snapshot, ThreadPool, Threads, TimeLimit,
+    Limits, PoolBuilder, PoolExecutor, Recycle, RejectReason, Select, Snapshot, ThreadPool, Threads, TimeLimit,
+    Watchdog,
 };
 
 use crate::{LIMIT, builder, goes_on, pool, until};
@@ -69,6 +70,7 @@ fn zero_time_limits() {
     for (lane, what) in [
         (lane().queue_limit(Duration::ZERO), "queue limit"),
         (lane().run_limit(Duration::ZERO), "run limit"),
+        (lane().overdue_after(Duration::ZERO), "overdue limit"),
         (lane().admission_limit(Duration::ZERO), "admission limit"),
     ] {
         assert_eq!(refused_config(builder("bad-lane").lane(lane), &[what, "zero"]), ConfigError::ZeroLimit(what));
@@ -79,6 +81,7 @@ fn zero_time_limits() {
     for (options, limit) in [
         (JobOptions::new().queue_limit(Duration::ZERO), "queue limit"),
         (JobOptions::new().run_limit(Duration::ZERO), "run limit"),
+        (JobOptions::new().overdue_after(Duration::ZERO), "overdue limit"),
     ] {
         let refused = pool.with(options).try_submit(|| 3).expect_err("it has passed already");
         assert!(matches!(refused.reason(), RejectReason::AlreadyExpired { what, .. } if *what == limit), "{refused}");
@@ -88,18 +91,32 @@ fn zero_time_limits() {
 }
 
 #[test]
+fn recycling_at_nothing() {
+    let (zero, none) = (Duration::ZERO, Recycle::new());
+    let rules = [(none.after_jobs(0), "jobs"), (none.after_age(zero), "age"), (none.after_idle(zero), "idle time")];
+    for (rule, what) in rules {
+        let conflict = refused_config(builder("bad-recycling").recycle(rule), &["recycling at zero", what]);
+        assert_eq!(conflict, ConfigError::ZeroRecycle(what));
+    }
+}
+
+#[test]
 fn absurdly_long_time_limits_never_pass() {
     let lane = Lane::new("default").queue_limit(Duration::MAX).run_limit(Duration::MAX).admission_limit(Duration::MAX);
+    let lane = lane.overdue_after(Duration::MAX);
     let limits = Limits::fixed(1).idle_timeout(Duration::MAX);
     let pool = ThreadPool::builder("for-ever")
         .limits(limits)
         .default_lane(lane)
+        .watchdog(Watchdog::new(Duration::MAX, Ladder::graceful(Duration::MAX)))
         .start_limit(Duration::MAX)
         .kill_grace(Duration::MAX)
+        .recycle(Recycle::new().after_jobs(u64::MAX).after_age(Duration::MAX).after_idle(Duration::MAX))
         .shutdown_limit(Duration::MAX)
         .build()
         .expect("long is not wrong");
     let options = JobOptions::new().deadline_in(Duration::MAX).queue_limit(Duration::MAX).run_limit(Duration::MAX);
+    let options = options.overdue_after(Duration::MAX);
     assert_eq!(pool.with(options).submit_blocking(|| 4).expect("a place").join().expect("it runs"), 4);
     assert!(pool.blocking().inventory(TimeLimit(Duration::MAX)).is_ok());
     assert!(pool.blocking().shutdown(TimeLimit(Duration::MAX)).is_ok());

@@ -42,6 +42,7 @@ mod lifecycle;
 mod lineage;
 mod outcomes;
 mod ownership;
+mod recycling_under_load;
 mod resize;
 mod selectors;
 mod visibility;
@@ -66,13 +67,19 @@ mod hooks_told;
 #[cfg(feature = "testing")]
 mod leaving;
 #[cfg(feature = "testing")]
+mod overdue;
+#[cfg(feature = "testing")]
 mod policies;
+#[cfg(feature = "testing")]
+mod recycling;
 #[cfg(feature = "testing")]
 mod scenes;
 #[cfg(feature = "testing")]
 mod scripted;
 #[cfg(feature = "testing")]
 mod scripted_escalation;
+#[cfg(feature = "testing")]
+mod scripted_recycling;
 #[cfg(feature = "testing")]
 mod swap;
 #[cfg(feature = "testing")]

@@ -130,6 +130,16 @@ impl Task {
         Self { wait: Wait::ForGate(gate.0.clone()), ..self }
     }
 
+    /// Waits for `gate` after that, and ends early when asked to.
+    pub(crate) fn then_polite(self, gate: &Gate) -> Self {
+        Self { wait: Wait::ForGateOrAsked(gate.0.clone()), ..self }
+    }
+
+    /// Never yields after that, until `gate` opens.
+    pub(crate) fn then_blocking(self, gate: &Gate) -> Self {
+        Self { wait: Wait::Blocking(gate.0.clone()), ..self }
+    }
+
     /// As a thread runs it.
     pub(crate) fn run(self) -> u64 {
         let value = (self.first)();

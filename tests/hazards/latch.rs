@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
@@ -33,6 +34,15 @@ impl Latch {
         while !*open {
             self.0.opened.wait(&mut open);
         }
+    }
+
+    /// The same for at most `span`. True if it is open.
+    pub fn block_for(&self, span: Duration) -> bool {
+        let mut open = self.0.open.lock();
+        if !*open {
+            self.0.opened.wait_for(&mut open, span);
+        }
+        *open
     }
 
     /// Blocks the task alone.

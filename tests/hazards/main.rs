@@ -27,6 +27,7 @@ mod hazard_01_drops_of_a_pools_parts;
 mod hazard_01_floods;
 mod hazard_01_hooks;
 mod hazard_01_start_and_drop;
+mod hazard_02_false_stuck_kill;
 mod hazard_03_nested_self_deadlock;
 mod hazard_03_waits_that_can_end;
 mod hazard_04_head_of_line;

@@ -11,6 +11,9 @@ use crate::latch::{Latch, Meter};
 /// Something that is dropped with what holds it.
 pub type Cargo = Box<dyn Any + Send>;
 
+/// How often a job that beats does.
+const BEAT: Duration = Duration::from_millis(5);
+
 /// What a job gives.
 pub struct Output {
     pub value: u64,
@@ -24,6 +27,8 @@ enum Hold {
     Until(Latch),
     /// Blocks its thread on every kind: no kill reaches it.
     Block(Latch),
+    /// The same, with a beat every so often.
+    Beating(Latch),
     /// Until it is asked to stop.
     Cancelled,
 }
@@ -73,6 +78,12 @@ impl Work {
         self
     }
 
+    /// Says all the while that it progresses.
+    pub fn beating_until(mut self, latch: &Latch) -> Self {
+        self.hold = Hold::Beating(latch.clone());
+        self
+    }
+
     pub fn until_cancelled(mut self) -> Self {
         self.hold = Hold::Cancelled;
         self
@@ -107,6 +118,12 @@ impl Work {
         match hold {
             Hold::No => {}
             Hold::Until(latch) | Hold::Block(latch) => latch.block(),
+            Hold::Beating(latch) => {
+                let me = JobContext::current().expect("inside a job");
+                while !latch.block_for(BEAT) {
+                    me.beat();
+                }
+            }
             Hold::Cancelled => {
                 let me = JobContext::current().expect("inside a job");
                 while !me.is_cancelled() {
@@ -128,6 +145,12 @@ impl Work {
             Hold::No => {}
             Hold::Until(latch) => latch.wait().await,
             Hold::Block(latch) => latch.block(),
+            Hold::Beating(latch) => {
+                let me = JobContext::current().expect("inside a job");
+                while tokio::time::timeout(BEAT, latch.wait()).await.is_err() {
+                    me.beat();
+                }
+            }
             Hold::Cancelled => {
                 let me = JobContext::current().expect("inside a job").cancellation();
                 me.cancelled().await;

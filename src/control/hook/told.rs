@@ -26,6 +26,15 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::Overrun { worker, claim } => Notice::Overrun { worker: *worker, claim: *claim },
         PoolEvent::Gate(word) => Notice::Gate(word),
         PoolEvent::Health(health) => Notice::Health(health.clone()),
+        PoolEvent::RecycleDue { worker, reason } => Notice::RecycleDue { worker: *worker, reason: *reason },
+        PoolEvent::Overdue { worker, claim, job, silent_for } => {
+            Notice::Overdue { worker: *worker, claim: *claim, job: *job, silent_for: *silent_for }
+        }
+        PoolEvent::LetOff { worker, claim, job, silent_for } => {
+            Notice::LetOff { worker: *worker, claim: *claim, job: *job, silent_for: *silent_for }
+        }
+        // Its first rung follows the warning, and its last is the worker's end.
+        PoolEvent::OverdueRung { .. } => return None,
         PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
         PoolEvent::Vetoed { question, veto } => Notice::Vetoed { question, veto: veto.clone() },
         // What a hook itself did, and what a reader of events missed.

@@ -9,8 +9,8 @@ use crate::id::ClaimNo;
 use crate::policy::Exit;
 use crate::sync::Arc;
 
-fn by() -> Arc<str> {
-    Arc::from("the model")
+fn by() -> Exit {
+    Exit::Killed(Arc::from("the model"))
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! Recycling: workers are replaced although nothing is wrong with them, one at a time. States and the argument: DESIGN.md, section 10.
+
+use std::time::Duration;
+
+use super::event::PoolEvent;
+use super::staff::{Employed, Slot, SlotState};
+use super::supervisor::Supervision;
+use crate::backend::Backend;
+use crate::id::WorkerId;
+use crate::policy::RecycleReason;
+use crate::slot::Cell;
+use crate::sync::{Arc, Timestamp};
+
+/// Ages are looked at no more often than this.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Who is to be recycled.
+#[derive(Default)]
+pub(super) struct Recycling {
+    due: Vec<Arc<Cell>>,
+    /// When to look for workers that are too old, or have idled for too long.
+    look_at: Timestamp,
+}
+
+impl<B: Backend> Supervision<B> {
+    /// A worker has run as many jobs as it is to run.
+    pub(super) fn on_worn(&mut self, worker: WorkerId) {
+        if let (Some(cell), Some(jobs)) = (self.plane().cell(worker), self.plane().config.recycle.after_jobs) {
+            self.have_recycled(cell, RecycleReason::Jobs(jobs));
+        }
+    }
+
+    /// A worker is to be recycled: the one place where that is decided. It is due from here on, and goes when its turn comes.
+    fn have_recycled(&mut self, cell: Arc<Cell>, reason: RecycleReason) {
+        if self.plane().make_due(&cell, reason) {
+            self.tell(PoolEvent::RecycleDue { worker: cell.id, reason });
+            if !self.recycling.due.iter().any(|due| Arc::ptr_eq(due, &cell)) {
+                self.recycling.due.push(cell);
+            }
+        }
+    }
+
+    /// Sees who is due, and lets one of them go if that leaves no worker too few. Says when to look again; all else that matters here
+    /// comes by a message.
+    pub(super) fn recycle(&mut self, now: Timestamp) -> Timestamp {
+        if self.plane().config.recycle.is_never() || self.ending.is_some() || self.escalated.is_some() {
+            return Timestamp::NEVER;
+        }
+        self.look_at_ages(now);
+        let plane = self.shared.plane.clone();
+        self.recycling.due.retain(|cell| plane.is_due(cell, now));
+        if self.recycling.due.is_empty() || self.is_short() {
+            plane.keep_all();
+            if plane.counts.leaving() > 0 {
+                // One that does not get through its leaving is abandoned then, and of that nobody is told.
+                return self.recycling.look_at.min(now.after(plane.config.kill_grace.max(LOOK)));
+            }
+        } else if plane.has_one_to_spare() {
+            plane.let_one_go(now);
+        } else if plane.startable_workers() > 0
+            && let Some(slot) = self.vacant_slot()
+        {
+            // The one that is due stays until this one is up.
+            self.start(slot);
+        }
+        self.recycling.look_at
+    }
+
+    fn look_at_ages(&mut self, now: Timestamp) {
+        let rule = self.plane().config.recycle;
+        let Some(shortest) = rule.after_age.into_iter().chain(rule.after_idle).min() else {
+            self.recycling.look_at = Timestamp::NEVER;
+            return;
+        };
+        if now < self.recycling.look_at {
+            return;
+        }
+        let (found, next) = self.plane().overaged(now);
+        for (cell, reason) in found {
+            self.have_recycled(cell, reason);
+        }
+        // Workers that come up or become idle meanwhile tell nobody: look often enough to be late by a quarter at most.
+        self.recycling.look_at = next.min(now.after(shortest / 4)).max(now.after(LOOK));
+    }
+
+    /// True while a worker comes, goes, or is missed: then no other goes. A slot that is to stay empty for good is not waited for.
+    fn is_short(&self) -> bool {
+        let counts = &self.plane().counts;
+        // Not by the count: one that says that it is ready is counted among those that start for a moment yet.
+        let comes = self.employed.values().any(Employed::is_coming_up);
+        let awaited = |slot: &Slot| match slot.state {
+            SlotState::Deciding | SlotState::Asked => true,
+            SlotState::Waiting(until) | SlotState::Vetoed(until) => until != Timestamp::NEVER,
+            SlotState::Vacant | SlotState::Filled => false,
+        };
+        comes || counts.leaving() > 0 || counts.live() < self.plane().limits().min || self.slots.iter().any(awaited)
+    }
+}

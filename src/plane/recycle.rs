@@ -1,0 +1,131 @@
+//! Recycling: who is due, and who may go. A worker that is due works on until it is let go: DESIGN.md, section 10.
+
+use super::{After, Plane, Ready};
+use crate::job::Envelope;
+use crate::policy::{Exit, RecycleReason, jitter};
+use crate::slot::{Cell, CellState};
+use crate::snapshot::WorkerState;
+use crate::sync::{Arc, Timestamp};
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    /// Ready workers that are too old, or have idled for too long, and are not due yet; and when the next one that is there now will be.
+    pub(crate) fn overaged(&self, now: Timestamp) -> (Vec<(Arc<Cell>, RecycleReason)>, Timestamp) {
+        let (mut found, mut next) = (Vec::new(), Timestamp::NEVER);
+        for cell in self.cells() {
+            let state = cell.lock();
+            let is_free = matches!(state.state, WorkerState::Idle | WorkerState::Busy) && state.leave.is_none();
+            if !is_free || state.due.is_some() {
+                continue;
+            }
+            let (age, idle) = (self.age_limit(&cell), self.idle_limit(&state));
+            drop(state);
+            next = next.min(age.max(now)).min(idle.max(now));
+            let Some(reason) = self.reason(&cell, age, idle, now) else { continue };
+            found.push((cell, reason));
+        }
+        (found, next)
+    }
+
+    fn reason(&self, cell: &Cell, age: Timestamp, idle: Timestamp, now: Timestamp) -> Option<RecycleReason> {
+        if age <= now {
+            return Some(RecycleReason::Age(now.since(cell.started_at)));
+        }
+        let span = self.config.recycle.after_idle.filter(|_| idle <= now)?;
+        Some(RecycleReason::Idle(span.saturating_add(now.since(idle))))
+    }
+
+    /// Each at a moment of its own, but the same for the same worker.
+    fn age_limit(&self, cell: &Cell) -> Timestamp {
+        let Some(age) = self.config.recycle.after_age else { return Timestamp::NEVER };
+        cell.started_at.after(age.div_f64(2.0).saturating_add(age.mul_f64(jitter(cell.id, 1) / 2.0)))
+    }
+
+    fn idle_limit(&self, state: &CellState) -> Timestamp {
+        let span = self.config.recycle.after_idle.filter(|_| state.state == WorkerState::Idle);
+        span.map_or(Timestamp::NEVER, |span| state.since.after(span))
+    }
+
+    /// From now on the worker is due. False if it leaves in any case.
+    pub(crate) fn make_due(&self, cell: &Cell, reason: RecycleReason) -> bool {
+        let mut state = cell.lock();
+        let stays = state.seated() && state.leave.is_none();
+        if stays {
+            state.due = Some(reason);
+        }
+        stays
+    }
+
+    /// True if the worker is due still. One that was due because it idled is not once it has had a job.
+    pub(crate) fn is_due(&self, cell: &Cell, now: Timestamp) -> bool {
+        let mut state = cell.lock();
+        let idles = self.idle_limit(&state) <= now;
+        state.due.take_if(|reason| matches!(reason, RecycleReason::Idle(_)) && !idles);
+        state.seated() && state.leave.is_none() && state.due.is_some()
+    }
+
+    /// True if one worker less is no worker too few: more than `min` are up, or there is no room for another one before one has gone.
+    /// Under the ready lock, under which nobody else gives up a seat.
+    fn can_spare_one(&self) -> bool {
+        let min = self.limits.lock().min;
+        self.counts.live() > min || self.counts.live() >= self.max()
+    }
+
+    /// The same, for control, which is told when it changes.
+    pub(crate) fn has_one_to_spare(&self) -> bool {
+        let _ready = self.ready.lock();
+        self.can_spare_one()
+    }
+
+    /// A worker that asks for work, and is due, goes if one may: it takes the turn along. Under the ready lock.
+    pub(super) fn takes_its_turn(
+        &self,
+        ready: &mut Ready<J>,
+        cell: &Cell,
+        state: &mut CellState,
+        now: Timestamp,
+    ) -> bool {
+        let due = state.due.filter(|reason| !matches!(reason, RecycleReason::Idle(_)));
+        let Some(reason) = due.filter(|_| self.can_spare_one()) else { return false };
+        ready.lets_one_go = false;
+        state.leave = Some(Exit::Recycled(as_of(now, reason, cell, state)));
+        true
+    }
+
+    /// One worker that is due may go: one that idles goes now, else whichever next asks for work. Not while another one goes.
+    pub(crate) fn let_one_go(&self, now: Timestamp) {
+        let mut after = After::default();
+        {
+            let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
+            if self.counts.leaving() > 0 {
+                return;
+            }
+            let idle = inbox.idle.iter().position(|cell| self.is_due(cell, now)).filter(|_| self.can_spare_one());
+            ready.lets_one_go = idle.is_none();
+            if let Some(position) = idle {
+                let cell = inbox.idle.remove(position);
+                let exit = {
+                    let state = cell.lock();
+                    state.due.map_or(Exit::Retired, |reason| Exit::Recycled(as_of(now, reason, &cell, &state)))
+                };
+                self.retire(&cell, exit, &mut after);
+                self.rouse(&mut ready, &mut inbox, &mut after);
+            }
+        }
+        self.after(after);
+    }
+
+    /// Nobody goes for now.
+    pub(crate) fn keep_all(&self) {
+        self.ready.lock().lets_one_go = false;
+    }
+}
+
+/// What a reason has come to since it made its worker due.
+fn as_of(now: Timestamp, reason: RecycleReason, cell: &Cell, state: &CellState) -> RecycleReason {
+    match reason {
+        RecycleReason::Jobs(_) => RecycleReason::Jobs(cell.jobs_done()),
+        RecycleReason::Age(_) => RecycleReason::Age(now.since(cell.started_at)),
+        RecycleReason::Idle(_) => RecycleReason::Idle(now.since(state.since)),
+    }
+}
