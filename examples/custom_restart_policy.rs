@@ -1,5 +1,5 @@
-//! A restart policy of one's own: workers whose parser crashes are restarted three times, then their slot rests, longer each time. It decides and
-//! touches nothing: what it knows is handed to it. Then another policy is set while the pool runs.
+//! A restart policy of one's own: workers whose parser crashes are restarted three times, then their slot rests, longer each time. It
+//! decides and touches nothing: what it knows is handed to it. Then another policy is set while the pool runs.
 //!
 //! `cargo run --example custom_restart_policy`
 #![allow(clippy::print_stdout, reason = "a program's output")]
