@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
+use super::host::Hosted;
 use super::{
     Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, StartContext, Started,
     WorkerControl, host,
@@ -17,10 +18,9 @@ use super::{
 use crate::error::{BuildError, StartError};
 use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch, outside_spans};
 use crate::plane::{Claim, Polling, WorkerContext};
-use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::Facts;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, Mutex};
 
 type Routine = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -99,37 +99,12 @@ impl Host {
     }
 
     fn hosted(&self, cell: &Arc<Cell>) -> Hosted {
-        Hosted { runtime: self.runtime.clone(), cell: cell.clone() }
+        Hosted::new(self.runtime.clone(), cell.clone())
     }
 
     fn blocks(&self) -> bool {
         self.runtime.as_ref().map_or_else(host::on_current_thread_runtime, host::blocks)
     }
-}
-
-/// Stands beside a worker's context: if both are dropped because the runtime goes, the exit says so.
-struct Hosted {
-    runtime: Option<Handle>,
-    cell: Arc<Cell>,
-}
-
-impl Drop for Hosted {
-    fn drop(&mut self) {
-        let asked = self.cell.lock().leave.is_some();
-        if !asked && self.runtime.as_ref().is_some_and(is_gone) {
-            self.cell.lock().leave.get_or_insert(Exit::RuntimeGone);
-        }
-    }
-}
-
-/// A runtime that shuts down takes no task, and drops what it is given on the spot.
-#[expect(clippy::disallowed_methods, reason = "the home of tokio::spawn: the runtime was given for this")]
-fn is_gone(runtime: &Handle) -> bool {
-    let ran = Arc::new(AtomicBool::new(false));
-    let runs = ran.clone();
-    let task = runtime.spawn(async move { runs.store(true, Ordering::Release) });
-    // Finished, and has not run. In this order: it may run meanwhile.
-    task.is_finished() && !ran.load(Ordering::Acquire)
 }
 
 fn spawn(routine: Routine, supervisor: &ActorCell) -> Result<ActorRef<Live>, StartError> {

@@ -50,7 +50,7 @@ pub(super) enum SlotState {
     Filled,
     /// Its worker ended by a fault, and the policy is being asked. Exits: `Vacant`, `Waiting`.
     Deciding,
-    /// Backs off or cools down until then, or stays empty for good. Exit: `Vacant`.
+    /// Backs off or cools down until then, or stays empty for good. Exits: `Vacant`; `Deciding`, when another policy is set.
     Waiting(Timestamp),
 }
 

@@ -103,6 +103,13 @@ pub struct Hand {
     block: bool,
 }
 
+impl Hand {
+    /// One that is ready at once.
+    pub fn ready() -> Self {
+        Self { start: None, block: false }
+    }
+}
+
 impl Worker for Hand {
     type Job = Work;
     type Output = Output;
@@ -128,8 +135,7 @@ impl Kind for OnActors {
     const KILLABLE: bool = true;
 
     fn builder(name: &str, ground: &Ground) -> PoolBuilder<Actors<Hand>> {
-        let hand = Hand { start: None, block: false };
-        ActorPool::builder(format!("{name}-actors"), hand).runtime(ground.handle())
+        ActorPool::builder(format!("{name}-actors"), Hand::ready()).runtime(ground.handle())
     }
 
     fn job(work: Work) -> Work {

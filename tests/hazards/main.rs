@@ -18,6 +18,8 @@
 mod ground;
 mod kinds;
 mod latch;
+#[cfg(feature = "testing")]
+mod mortal;
 mod patience;
 mod work;
 
@@ -37,6 +39,10 @@ mod hazard_06_leak_on_a_cancelled_caller;
 mod hazard_07_permit_freed_thread_still_running;
 mod hazard_08_the_kill_hits_the_successor;
 mod hazard_10_mailbox_overflow;
+#[cfg(feature = "testing")]
+mod hazard_11_a_failed_start_takes_the_pool;
+#[cfg(feature = "testing")]
+mod hazard_12_thundering_restart;
 mod hazard_15_abort_while_the_runtime_is_blocked;
 mod hazard_15_drain_hang_or_silent_loss;
 mod hazard_15_killed_by_a_busy_parent;
