@@ -311,6 +311,8 @@ impl Default for HookOptions {
 /// panic, or call the pool: nobody waits for it for longer than its limit, and then its default verdict counts. It is not asked about
 /// what nobody can refuse: a crash and the restart that follows, a kill, a shutdown.
 ///
+/// It finds its pool by the name in its context, say among [`pools`](crate::pools): one that keeps an owning handle keeps its pool from ending.
+///
 /// The futures may be dropped at any `await`, when the hook has been removed or its pool has ended and they take longer than a second.
 pub trait Hook: Send + Sync + 'static {
     /// Is `worker` to be started? See [`Question::Start`].

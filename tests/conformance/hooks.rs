@@ -22,6 +22,7 @@ conform! {
     hooks_are_added_replaced_and_removed_live,
     a_hook_that_panics_counts_as_its_default,
     a_hook_that_is_removed_has_no_say_any_more,
+    a_hook_that_hangs_gives_way_to_another,
     one_that_is_told_only_is_not_waited_for,
     a_hook_outlives_no_pool,
 }
@@ -190,6 +191,25 @@ fn a_hook_that_is_removed_has_no_say_any_more<S: Subject>() {
     });
     gate.open();
     at_rest(&pool);
+}
+
+/// Its thread is left behind, and the one that has its name has a thread of its own.
+fn a_hook_that_hangs_gives_way_to_another<S: Subject>() {
+    let gate = Gate::new();
+    let (hangs, seen) = Answers::new(|_| Verdict::Allow);
+    let pool = build::<S>("gives-way", |builder| builder.limits(Limits::new(0, 1)));
+    soon(pool.set_hook(spec("one", hangs.behind(gate.other())), LIMIT)).expect("there is room");
+    std::thread::scope(|scope| {
+        let resize = scope.spawn(|| pool.blocking().resize(Limits::new(0, 2), LIMIT));
+        until("it is asked", || seen.asked() == ["resize"]);
+        let (denies, _) = Answers::denying("resize");
+        assert_eq!(pool.blocking().set_hook(spec("one", denies), LIMIT), Ok(HookChange::Replaced));
+        resize.join().expect("no panic").expect("who was asked has no say any more, and nobody else was");
+    });
+    let error = soon(pool.resize(Limits::new(0, 3), LIMIT)).expect_err("the other one denies it");
+    assert!(matches!(error, ControlError::Vetoed { .. }), "{error}");
+    soon(pool.shutdown(LIMIT)).expect("an end waits for no hook");
+    assert_eq!(seen.asked(), ["resize"], "all that while it hangs");
 }
 
 fn one_that_is_told_only_is_not_waited_for<S: Subject>() {

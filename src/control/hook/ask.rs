@@ -105,7 +105,7 @@ impl Drop for Waiter {
 }
 
 impl<B: Backend> Supervision<B> {
-    /// Puts `question` to all hooks. `then` is called with what they say: at once if there is none to be asked, or else when the last one
+    /// Puts `question` to all hooks. `then` is called with what they say: at once if there is none to be asked, or the pool is being shut down, or else when the last one
     /// has answered, one has denied, or limits have passed; after the longest delay that was asked for. It looks again at what it is
     /// about to do: the world has moved on.
     ///
@@ -115,7 +115,7 @@ impl<B: Backend> Supervision<B> {
         question: Question,
         then: impl FnOnce(&mut Self, Ruling) + Send + 'static,
     ) -> Option<u64> {
-        if !self.hooks.are_asked() {
+        if self.ending.is_some() || !self.hooks.are_asked() {
             then(self, Ruling::Allowed);
             return None;
         }

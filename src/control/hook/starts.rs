@@ -39,8 +39,9 @@ impl<B: Backend> Supervision<B> {
             Ruling::Denied(veto) => self.veto_start(index, veto),
             Ruling::Allowed => {
                 self.slots[index].state = SlotState::Vacant;
-                // Wanted still, and in a slot that a shrink has left.
-                if self.may_start() && index < self.plane().max() && self.workers_wanted() > 0 {
+                // Wanted still, and in a slot that a shrink has left. Those that are asked about do not count: the first one that is
+                // allowed is started.
+                if self.may_start() && index < self.plane().max() && self.plane().workers_wanted() > 0 {
                     self.start(index);
                 }
             }
