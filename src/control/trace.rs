@@ -34,11 +34,12 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
     match event {
         PoolEvent::WorkerReady { worker, start_delay } => debug!(pool, %worker, ?start_delay, "a worker is ready"),
         PoolEvent::WorkerGone { worker, exit } => {
-            let (fault, (exit, by)) = (exit.is_fault(), exit_words(exit));
-            if fault {
-                warn!(pool, %worker, exit, by, "a worker ended by a fault");
-            } else {
-                debug!(pool, %worker, exit, by, "a worker is gone");
+            let (exit_is, by) = exit_words(exit);
+            match exit {
+                // With its cause it is a warning of the policies' thread.
+                Exit::FailedToStart(_) => debug!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
+                _ if exit.is_fault() => warn!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
+                _ => debug!(pool, %worker, exit = exit_is, by, "a worker is gone"),
             }
         }
         PoolEvent::WorkerAbandoned { worker } => {

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use millpond::{Executor, JobHandle, JoinError, Ladder, Limits, PoolExecutor, Select, TimeLimit};
+use millpond::{Executor, JobError, JobHandle, JobOptions, JoinError, Ladder, Limits, PoolExecutor, Select, TimeLimit};
 
 use crate::hazard_03_nested_self_deadlock::{Failures, There, parent, pool, submits};
-use crate::kinds::{Ground, Kind, Output, Work, on_every_kind, put, value};
+use crate::kinds::{Ground, Kind, Output, Work, failure, on_every_kind, put, put_labelled, value};
 use crate::latch::{Latch, Meter};
-use crate::patience::{FOREVER, Noise, at_rest, eventually};
+use crate::patience::{FOREVER, Noise, at_rest, eventually, scaled};
 use crate::work::Then;
 
 on_every_kind!(
     what_waits_for_something_else_too_is_left_alone,
     a_wait_that_was_given_up_is_none,
     a_job_whose_worker_was_taken_holds_nobody_up,
+    a_worker_that_can_be_started_is_no_deadlock,
+    a_wait_that_is_not_seen_ends_by_its_limit,
     layers_never_wait_in_vain,
     whatever_jobs_wait_for_they_all_end,
 );
@@ -103,6 +105,52 @@ fn a_job_whose_worker_was_taken_holds_nobody_up<K: Kind>() {
     stuck.open();
     assert_eq!(value(second), 8);
     drop(first);
+    failures.none();
+    at_rest(&there);
+}
+
+fn a_worker_that_can_be_started_is_no_deadlock<K: Kind>() {
+    let (ground, failures, running) = (Ground::new(), Failures::default(), Meter::default());
+    let go = ground.latch();
+    let there = K::builder("h03-startable", &ground).limits(Limits::new(0, 3)).build();
+    let there: There<K> = Arc::new(there.expect("the configuration is sound"));
+    let outer = || put::<K>(&there, parent::<K>(&running, &go, &there, Work::value(7), &failures));
+    let handles = [outer(), outer()];
+    eventually("both run", || running.inside() == 2);
+    assert_eq!(there.saturation().workers, 2);
+    go.open();
+    assert_eq!(handles.map(value), [7, 7]);
+    failures.none();
+    at_rest(&there);
+}
+
+/// Somebody else waits in the job's place: the limit of what it waits for ends that, and says who held the worker.
+fn a_wait_that_is_not_seen_ends_by_its_limit<K: Kind>() {
+    let (ground, failures) = (Ground::new(), Failures::default());
+    let there = pool::<K>("h03-unseen", &ground, 1);
+    let submit = |pool: There<K>| {
+        let options = JobOptions::new().queue_limit(scaled(Duration::from_secs(1)));
+        pool.with(options).try_submit(K::job(Work::value(7))).expect("there is a place")
+    };
+    let names_the_parent = |error: JobError| {
+        let JobError::TimedOut(error) = error else { panic!("{error}") };
+        let longest = error.scene.longest.as_ref().expect("somebody had the worker");
+        assert_eq!(longest.label.as_deref(), Some("outer"), "{error}");
+        1
+    };
+    let pool = there.clone();
+    let block = move || {
+        let handle = submit(pool);
+        let joined = std::thread::spawn(move || failure(handle)).join();
+        names_the_parent(joined.expect("it fails as it should"))
+    };
+    let (pool, runtime) = (there.clone(), ground.handle());
+    let wait = async move {
+        let outcome = runtime.spawn(submit(pool)).await.expect("nobody aborts it");
+        names_the_parent(outcome.map(|output| output.value).expect_err("there is no worker for it"))
+    };
+    let then = Then { block: Box::new(block), wait: Box::pin(wait) };
+    assert_eq!(value(put_labelled::<K>(&there, "outer", Work::value(0).then(then))), 1);
     failures.none();
     at_rest(&there);
 }
