@@ -11,8 +11,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use millpond::{
-    EventStream, Exit, Limits, PoolEvent, PoolExecutor, Restart, RestartPolicy, SlotHistory, ThreadPool, TimeLimit,
-    Timestamp,
+    EventStream, Exit, Limits, PoolEvent, PoolExecutor, Restart, RestartPolicy, SlotHistory, StartError, ThreadPool,
+    TimeLimit, Timestamp,
 };
 use parking_lot::{Mutex, const_mutex};
 
@@ -148,5 +148,43 @@ fn a_policy_that_hangs_is_asked_once() {
         assert!(matches!(event, PoolEvent::RestartDecided { .. }), "the default decides: {event:?}");
     }
     assert_eq!(asked.load(Ordering::Acquire), 1);
+    drop(release);
+}
+
+/// An error that hangs whoever reads it, until the other end of its channel is dropped.
+struct Unreadable(Mutex<Receiver<()>>);
+
+impl std::fmt::Debug for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        assert!(self.0.lock().recv().is_err(), "nothing is sent");
+        f.write_str("at last")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// It is read where the policy is asked, and within the policy's limit: after that the default decides, and the slot gets another worker.
+#[test]
+fn an_error_that_hangs_when_it_is_read_stops_no_restart() {
+    let _alone = ALONE.lock();
+    let (release, hangs) = sync_channel(1);
+    let fault = Mutex::new(Some(Unreadable(Mutex::new(hangs))));
+    let builder = ThreadPool::builder("unreadable").limits(Limits::fixed(1)).initializer(move |_| {
+        let fault = fault.lock().take();
+        fault.map_or(Ok(()), |fault| Err(StartError::failed(fault)))
+    });
+    let pool = builder.build().expect("the configuration is sound");
+    let since = Instant::now();
+    while pool.saturation().idle == 0 {
+        assert!(since.elapsed() < PATIENCE, "it never comes up: {:?}", pool.saturation());
+        sleep(Duration::from_millis(1));
+    }
+    assert_eq!(pool.try_submit(|| 4).expect("there is a place").join().expect("a replacement runs it"), 4);
     drop(release);
 }

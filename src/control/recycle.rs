@@ -1,4 +1,4 @@
-//! Recycling: workers are replaced although nothing is wrong with them, one at a time. States and the argument: DESIGN.md, section 10.
+//! Recycling: workers are replaced although nothing is wrong with them, one at a time. States and the argument: DESIGN.md, section 13.
 
 use std::time::Duration;
 

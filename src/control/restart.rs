@@ -108,13 +108,14 @@ impl<B: Backend> Supervision<B> {
         let (policy, myself, clock) = (self.policy.clone(), self.myself.clone(), self.plane().clock.clone());
         let plane = Arc::downgrade(&self.shared.plane);
         side::ask_policy(move || {
-            if !known {
-                // A pool that has ended meanwhile explains nothing any more. An error of the user's may panic as it is read.
-                let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
-            }
             // A pool that has ended meanwhile needs no decision: here and below.
             let now = clock.now();
             let _ = myself.cast(Command::Asked { question: number, since: now }.into());
+            if !known {
+                // A pool that has ended meanwhile explains nothing any more. An error of the user's may panic as it is
+                // read, or hang: then the policy is late, and the default decides.
+                let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
+            }
             let decision = catch(|| {
                 if !known {
                     history.fault(at, policy.healthy_after());

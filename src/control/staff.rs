@@ -162,15 +162,17 @@ impl<B: Backend> Supervision<B> {
         let Some(cell) = self.plane().cell(worker) else { return };
         let Some(ready_at) = cell.ready_at() else { return };
         self.tell(PoolEvent::WorkerReady { worker, start_delay: ready_at.since(cell.started_at) });
-        if let Some(slot) = self.slots.get_mut(worker.slot as usize) {
+        // One that was abandoned as it came up has lost its slot: its history is another's by now.
+        if let Some(slot) = self.slots.get_mut(worker.slot as usize).filter(|slot| slot.generation == worker.generation)
+        {
             let mut history = slot.history.take().unwrap_or_else(|| SlotHistory::new(worker, cell.started_at));
             (history.worker, history.started_at, history.ready_at) = (worker, cell.started_at, Some(ready_at));
             slot.history = Some(history);
         }
     }
 
-    /// Workers whose start overran its limit are taken down as a job is. Says when the next one does.
-    pub(super) fn check_starts(&mut self, now: Timestamp) -> Timestamp {
+    /// Workers whose start overran its limit are taken down as a job is.
+    pub(super) fn check_starts(&mut self, now: Timestamp) {
         let late: Vec<_> = self
             .employed
             .iter()
@@ -188,6 +190,10 @@ impl<B: Backend> Supervision<B> {
                 employed.start_by = Timestamp::NEVER;
             }
         }
+    }
+
+    /// When the next start is over its limit.
+    pub(super) fn starts_due(&self) -> Timestamp {
         self.employed.values().filter(|e| !e.abandoned).map(|e| e.start_by).min().unwrap_or(Timestamp::NEVER)
     }
 

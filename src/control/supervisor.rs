@@ -336,9 +336,8 @@ impl<B: Backend> Supervision<B> {
         let now = self.now();
         // First, as what follows a question is looked at below.
         self.mind_hooks(now);
-        // First: it may start a worker, whose start has a limit.
         let mut next = self.recycle(now);
-        next = next.min(self.check_starts(now));
+        self.check_starts(now);
         next = next.min(self.look_at_warned(now));
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));
@@ -349,8 +348,13 @@ impl<B: Backend> Supervision<B> {
         self.settle_drains();
         next = next.min(self.wind_down(now));
         self.note_health();
-        // Any of the above may have put a question.
-        self.remind(next.min(self.hooks_due()));
+        // Any of the above may have put a question, or started a worker.
+        next = next.min(self.hooks_due()).min(self.starts_due());
+        self.remind(next);
+        // A clock that was moved before the reminder was set has ticked without it, and may not be moved again.
+        if now < next && next <= self.now() {
+            let _ = self.myself.cast(Command::Signal(Signal::Tick).into());
+        }
     }
 
     /// A tick has come. One that was set before the earliest was leaves that one set, or each would set another for ever.

@@ -1,4 +1,4 @@
-//! Overdue jobs: a warning, a grace, then the ladder. Who finds them: `plane/watch.rs`. States and the argument: DESIGN.md, section 9.
+//! Overdue jobs: a warning, a grace, then the ladder. Who finds them: `plane/watch.rs`. States and the argument: DESIGN.md, section 12.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ impl<B: Backend> Supervision<B> {
         let Some(held) = cell.lock().held.clone().filter(|held| held.claim == claim) else { return };
         let known = |silence: &Silence| silence.is_of(&cell, claim);
         if self.vigil.warned.iter().any(|warned| known(&warned.silence)) || self.is_climbed_for(known) {
-            // The plane may tell it twice: DESIGN.md, section 9.
+            // The plane may tell it twice: DESIGN.md, section 12.
             return;
         }
         let (job, silent_for) = (held.job, now.since(since));

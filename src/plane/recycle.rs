@@ -1,4 +1,4 @@
-//! Recycling: who is due, and who may go. A worker that is due works on until it is let go: DESIGN.md, section 10.
+//! Recycling: who is due, and who may go. A worker that is due works on until it is let go: DESIGN.md, section 13.
 
 use super::{After, Plane, Ready};
 use crate::job::Envelope;

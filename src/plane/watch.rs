@@ -1,5 +1,5 @@
 //! Progress: a worker whose job may become overdue has one entry in the calendar, however many jobs it runs meanwhile, and a beat
-//! touches no timer. States and the argument: DESIGN.md, section 9.
+//! touches no timer. States and the argument: DESIGN.md, section 12.
 
 use std::time::Duration;
 
