@@ -61,6 +61,7 @@ mod gate_order;
 mod health;
 #[cfg(feature = "testing")]
 mod histories;
+#[cfg(feature = "testing")]
 mod hooks_clocked;
 #[cfg(feature = "testing")]
 mod hooks_told;

@@ -131,11 +131,13 @@ impl Task {
     }
 
     /// Waits for `gate` after that, and ends early when asked to.
+    #[cfg(feature = "testing")]
     pub(crate) fn then_polite(self, gate: &Gate) -> Self {
         Self { wait: Wait::ForGateOrAsked(gate.0.clone()), ..self }
     }
 
     /// Never yields after that, until `gate` opens.
+    #[cfg(feature = "testing")]
     pub(crate) fn then_blocking(self, gate: &Gate) -> Self {
         Self { wait: Wait::Blocking(gate.0.clone()), ..self }
     }
