@@ -22,7 +22,7 @@ fn a_kill_aimed_at_a_claim_never_hits_the_next() {
         let cell = worker.facts_cell();
         let handles = [pond.submit(0), pond.submit(0)];
         let worker = pond.spawn(|_| work(worker));
-        let hit = pond.plane.condemn(&cell, Some(ClaimNo(1)), Exit::Killed(by())).is_some();
+        let hit = pond.plane.condemn(&cell, Some(ClaimNo(1)), &by()).is_some();
         let [first, second] = handles;
         assert!(block_on(first).is_ok());
         if hit {
@@ -48,7 +48,7 @@ fn a_kill_aimed_at_a_worker_hits_whatever_it_holds() {
         let cell = worker.facts_cell();
         let handles = [pond.submit(0), pond.submit(0)];
         let worker = pond.spawn(|_| work(worker));
-        let condemned = pond.plane.condemn(&cell, None, Exit::Killed(by()));
+        let condemned = pond.plane.condemn(&cell, None, &by());
         assert!(condemned.is_some(), "it was there all the time");
         drop(condemned);
         // It leaves after at most the job that it held.
@@ -117,7 +117,7 @@ fn a_job_that_a_kill_found_in_hand_is_not_put_back() {
         let handle = pond.submit(0);
         look(&mut dies);
         let dies = pond.spawn(|_| drop(dies));
-        let hit = pond.plane.condemn(&cell, Some(ClaimNo(1)), Exit::Killed(by())).is_some();
+        let hit = pond.plane.condemn(&cell, Some(ClaimNo(1)), &by()).is_some();
         join(dies);
         pond.fail_queued(&CloseReason::Shutdown);
         match block_on(handle) {
