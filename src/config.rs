@@ -349,7 +349,7 @@ pub(crate) fn check_limits(limits: &Limits, lanes: &[Lane]) -> Result<(), Config
     if min > max {
         return Err(ConfigError::MinAboveMax { min, max });
     }
-    let reserved = lanes.iter().fold(0usize, |sum, lane| sum.saturating_add(lane.reserve));
+    let reserved = reserved(lanes);
     if reserved > min {
         return Err(ConfigError::ReservesAboveMin { reserved, lanes: reserving(lanes), min });
     }
@@ -363,9 +363,13 @@ pub(crate) fn check_limits(limits: &Limits, lanes: &[Lane]) -> Result<(), Config
 
 /// The smallest `max` that goes with these limits' `min` and the reserves.
 pub(crate) fn least_max(limits: &Limits, lanes: &[Lane]) -> usize {
-    let reserved = lanes.iter().fold(0usize, |sum, lane| sum.saturating_add(lane.reserve));
+    let reserved = reserved(lanes);
     let starves = lanes.iter().any(|lane| lane.reserve == 0);
     limits.min.max(reserved + usize::from(starves)).clamp(1, limits.max)
+}
+
+fn reserved(lanes: &[Lane]) -> usize {
+    lanes.iter().fold(0usize, |sum, lane| sum.saturating_add(lane.reserve))
 }
 
 fn reserving(lanes: &[Lane]) -> String {

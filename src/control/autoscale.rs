@@ -159,7 +159,6 @@ impl<B: Backend> Supervision<B> {
 
     /// The default takes its place: a limit that stays what it is.
     fn drop_autoscaler(&mut self, reason: String) {
-        tracing::error!(pool = &*self.plane().config.name, "the autoscaler is let go, and the limit stays: {reason}");
         self.scaling = None;
         self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}") });
     }

@@ -72,7 +72,7 @@ impl<J: ?Sized + Envelope> Timed for Plane<J> {
 /// under the same parent and runs it on millpond's control thread.
 pub struct PoolSupervisor<B: Backend> {
     pub(crate) shared: Aside<Shared<B>>,
-    /// Until it starts: another may take its place then.
+    /// Until it starts, unless it is the default: another may take its place then.
     policy: Mutex<Option<Aside<dyn RestartPolicy>>>,
     /// Until it is at work.
     scaling: Mutex<Option<Scaling>>,
@@ -112,8 +112,7 @@ impl<B: Backend> PoolSupervisor<B> {
             Shared { plane, backend, events: Events::default(), actor: OnceLock::new(), port }
         });
         let _guard = AbortGuard(Aside::new(shared.clone()));
-        let policy = Aside::new(policy.unwrap_or_else(|| Arc::new(SlotBackoff::default())));
-        let policy = Mutex::new(Some(policy));
+        let policy = Mutex::new(policy.map(Aside::new));
         Self {
             shared: Aside::new(shared),
             policy,

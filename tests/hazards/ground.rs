@@ -3,7 +3,8 @@
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::latch::Latch;
+use crate::latch::{Latch, Meter};
+use crate::patience::eventually;
 
 /// An application's runtime, and latches that open when the test ends, so that nothing outlives it for long.
 pub struct Ground {
@@ -34,6 +35,20 @@ impl Ground {
         let latch = Latch::new();
         self.latches.lock().push(latch.clone());
         latch
+    }
+
+    /// Blocks all `threads` of the runtime until the latch is opened.
+    pub fn block(&self, threads: usize) -> Latch {
+        let (stuck, blocked) = (self.latch(), Meter::default());
+        for _ in 0..threads {
+            let (stuck, blocked) = (stuck.clone(), blocked.clone());
+            self.handle().spawn(async move {
+                let _inside = blocked.enter();
+                stuck.block();
+            });
+        }
+        eventually("every thread of the runtime is blocked", || blocked.inside() == threads);
+        stuck
     }
 }
 

@@ -7,27 +7,12 @@ use std::time::Duration;
 use millpond::{Fate, Ladder, Lane, Limits, PoolExecutor, Rung, Select, TimeLimit};
 
 use crate::kinds::{Ground, Kind, OnThreads, Work, on_every_kind, put, value};
-use crate::latch::{Latch, Meter};
 use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled, within};
 
 const BLOCKED_FOR: Duration = Duration::from_secs(25);
 const THREADS: usize = 2;
 
 on_every_kind!(control_answers_while_the_runtime_is_blocked, a_shutdown_returns_while_the_runtime_is_blocked);
-
-/// Blocks every thread of the runtime.
-fn block(ground: &Ground) -> Latch {
-    let (stuck, blocked) = (ground.latch(), Meter::default());
-    for _ in 0..THREADS {
-        let (stuck, blocked) = (stuck.clone(), blocked.clone());
-        ground.handle().spawn(async move {
-            let _inside = blocked.enter();
-            stuck.block();
-        });
-    }
-    eventually("every thread of the runtime is blocked", || blocked.inside() == THREADS);
-    stuck
-}
 
 fn control_answers_while_the_runtime_is_blocked<K: Kind>() {
     let ground = Ground::with_threads(THREADS);
@@ -38,7 +23,7 @@ fn control_answers_while_the_runtime_is_blocked<K: Kind>() {
         .build()
         .expect("the configuration is sound");
     eventually("the pool is up", || pool.saturation().idle == 2);
-    let stuck = block(&ground);
+    let stuck = ground.block(THREADS);
 
     control_answers(&pool, scaled(BLOCKED_FOR), || drop(put::<K>(&pool, Work::value(1))));
     let limit = TimeLimit::default();
@@ -67,7 +52,7 @@ fn a_shutdown_returns_while_the_runtime_is_blocked<K: Kind>() {
     let ground = Ground::with_threads(THREADS);
     let pool = K::pool("h01-runtime-shutdown", &ground, 2);
     eventually("the pool is up", || pool.saturation().idle == 2);
-    let _stuck = block(&ground);
+    let _stuck = ground.block(THREADS);
     let jobs: Vec<_> = (0..10).map(|n| put::<K>(&pool, Work::value(n))).collect();
     let limit = TimeLimit::millis(200);
     within(limit.0 + CONTROL_LIMIT, "a shutdown", || pool.blocking().shutdown(limit)).expect("it answers");

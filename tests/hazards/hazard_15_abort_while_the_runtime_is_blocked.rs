@@ -11,25 +11,12 @@ use millpond::{
 };
 
 use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put};
-use crate::latch::{Latch, Meter};
+use crate::latch::Meter;
 use crate::patience::{CONTROL_LIMIT, Flag, eventually, within};
 
 const THREADS: usize = 2;
 
 on_every_kind!(an_abort_writes_every_outcome_while_the_runtime_is_blocked);
-
-fn block(ground: &Ground) -> Latch {
-    let (stuck, blocked) = (ground.latch(), Meter::default());
-    for _ in 0..THREADS {
-        let (stuck, blocked) = (stuck.clone(), blocked.clone());
-        ground.handle().spawn(async move {
-            let _inside = blocked.enter();
-            stuck.block();
-        });
-    }
-    eventually("every thread of the runtime is blocked", || blocked.inside() == THREADS);
-    stuck
-}
 
 fn an_abort_writes_every_outcome_while_the_runtime_is_blocked<K: Kind>() {
     let ground = Ground::with_threads(THREADS);
@@ -41,7 +28,7 @@ fn an_abort_writes_every_outcome_while_the_runtime_is_blocked<K: Kind>() {
     let (held, bodies) = (ground.latch(), Meter::default());
     let running: Vec<_> = (0..2).map(|_| put::<K>(&pool, Work::value(0).counted(&bodies).until(&held))).collect();
     eventually("both run", || bodies.inside() == 2);
-    let stuck = block(&ground);
+    let stuck = ground.block(THREADS);
     let queued: Vec<_> = (0..3).map(|n| put::<K>(&pool, Work::value(n))).collect();
     let (mut submit, woken) = (pin!(pool.submit(K::job(Work::value(0)))), Flag::new());
     assert!(woken.poll(submit.as_mut()).is_pending());

@@ -10,48 +10,14 @@ use millpond::{
     BuildError, CloseReason, ControlError, Executor, JobError, Limits, Pool, PoolExecutor, RejectReason, TimeLimit,
     orphans,
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorRef};
 
+use crate::busy_parent::{Order, Parent};
 use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put};
-use crate::latch::{Latch, Meter};
+use crate::latch::Meter;
 use crate::patience::{CONTROL_LIMIT, Flag, eventually, within};
 
 on_every_kind!(killed_by_its_parent, killed_with_its_parent, stopped_by_its_parent);
-
-/// Does as it is told and is then busy, its mailbox with all supervision events unread.
-struct Parent;
-
-struct Order {
-    act: Box<dyn FnOnce() + Send>,
-    done: Latch,
-    busy: Latch,
-}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for Order {}
-
-#[ractor::actor(message = Order, state = (), arguments = ())]
-impl Parent {
-    async fn pre_start(&self, _myself: ActorRef<Order>, _args: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle(&self, _myself: ActorRef<Order>, order: Order, _state: &mut ()) -> Result<(), ActorProcessingErr> {
-        (order.act)();
-        order.done.open();
-        order.busy.wait().await;
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Order>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
 
 fn killed_by_its_parent<K: Kind>() {
     dies::<K>("h15-by-parent", |pool, _parent| {

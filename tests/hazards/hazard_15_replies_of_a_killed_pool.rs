@@ -6,10 +6,11 @@
 use std::pin::Pin;
 
 use millpond::{ControlError, Ladder, Limits, Pool, PoolExecutor, Rung, Select, TimeLimit};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorRef};
 
+use crate::busy_parent::{Order, Parent};
 use crate::kinds::{Ground, Kind, Work, on_every_kind, put};
-use crate::latch::{Latch, Meter};
+use crate::latch::Meter;
 use crate::patience::{CONTROL_LIMIT, FOREVER, Flag, eventually};
 
 on_every_kind!(
@@ -19,41 +20,6 @@ on_every_kind!(
     the_debt_of_a_killed_pool_is_settled,
     a_drain_of_an_aborted_pool_is_answered
 );
-
-/// Does as it is told and is then busy, its mailbox with all supervision events unread.
-struct Parent;
-
-struct Order {
-    act: Box<dyn FnOnce() + Send>,
-    done: Latch,
-    busy: Latch,
-}
-
-#[cfg(feature = "cluster")]
-impl ractor::Message for Order {}
-
-#[ractor::actor(message = Order, state = (), arguments = ())]
-impl Parent {
-    async fn pre_start(&self, _myself: ActorRef<Order>, _args: ()) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-
-    async fn handle(&self, _myself: ActorRef<Order>, order: Order, _state: &mut ()) -> Result<(), ActorProcessingErr> {
-        (order.act)();
-        order.done.open();
-        order.busy.wait().await;
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        _myself: ActorRef<Order>,
-        _event: SupervisionEvent,
-        _state: &mut (),
-    ) -> Result<(), ActorProcessingErr> {
-        Ok(())
-    }
-}
 
 type Waits<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Answer = Result<(), ControlError>;

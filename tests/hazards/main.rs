@@ -15,6 +15,7 @@
 #![allow(missing_debug_implementations, reason = "nobody prints what a test is made of")]
 #![allow(clippy::disallowed_methods, reason = "tests measure, spawn and pause between two looks at a condition")]
 
+mod busy_parent;
 mod ground;
 mod kinds;
 mod latch;
