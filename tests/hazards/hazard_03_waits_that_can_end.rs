@@ -195,6 +195,15 @@ fn run_nests<K: Kind>(pools: &[There<K>], jobs: Vec<(usize, Work)>) {
     }
     done.store(true, Ordering::Release);
     resizer.join().expect("it ends");
+    // Nobody holds the detached ones, and they may submit from one pool to another while these are looked at in turn.
+    let left = || {
+        let ledgers = pools.iter().map(|pool| pool.snapshot().ledger);
+        ledgers.fold((0, 0), |(offered, left), it| (offered + it.offered, left + it.pending + it.waiting))
+    };
+    eventually("the detached ones end too", || {
+        let (offered, pending) = left();
+        pending == 0 && left() == (offered, 0)
+    });
     pools.iter().for_each(|pool| at_rest(pool));
 }
 
