@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::config::Limits;
+use crate::config::{Limits, Retuned};
 use crate::error::Deadlock;
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
@@ -155,6 +155,8 @@ pub enum Notice {
         /// Now.
         to: Limits,
     },
+    /// What is in force was changed by a retune.
+    Retuned(Arc<Retuned>),
     /// A worker is due to be replaced although nothing is wrong with it.
     RecycleDue {
         /// Which.
@@ -173,7 +175,7 @@ pub enum Notice {
         /// Since it began, or last beat.
         silent_for: Duration,
     },
-    /// An overdue job makes progress again, and is let off.
+    /// An overdue job makes progress again, or is not overdue any more by what a retune has put in force, and is let off.
     LetOff {
         /// The worker.
         worker: WorkerId,
