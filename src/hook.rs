@@ -62,7 +62,8 @@ pub enum Question {
         /// Those wanted.
         to: Limits,
     },
-    /// Are other limits to be put in force, none of which lowers `max`?
+    /// Are other limits to be put in force, none of which lowers `max`? Whether by a resize or, with other things, by a retune, makes no
+    /// difference, here and for [`Shrink`](Self::Shrink): what a retune changes beside them is not asked about.
     Resize {
         /// The limits in force.
         from: Limits,

@@ -186,7 +186,7 @@ pub trait PoolExecutor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they contradict themselves or a reserve, a hook denies it, another resize takes its place while hooks are asked, no reply comes
+    /// If they contradict themselves or a reserve, a hook denies it, another resize or retune takes its place while hooks are asked, no reply comes
     /// within `limit`, or the pool is going or gone.
     async fn resize(&self, limits: Limits, limit: TimeLimit) -> Result<ResizeReport, ControlError> {
         ask(self, "resize", limit, |reply| PoolMessage::Resize(limits, reply)).await?

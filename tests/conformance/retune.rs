@@ -394,7 +394,7 @@ fn a_pool_that_drains_or_ends_is_not_retuned<S: Subject>() {
 
 /// Of limits and a bound that belong together, no snapshot shows one without the other.
 fn nobody_sees_a_mix_and_the_last_one_stands<S: Subject>() {
-    const ROUNDS: usize = 200;
+    const ROUNDS: usize = 30;
     let pool = build::<S>("no-mix", |builder| {
         builder.limits(Limits::new(0, 1)).default_lane(Lane::new("default").capacity(100))
     });

@@ -397,24 +397,30 @@ fn an_autoscaler_that_is_removed_is_not_heard_any_more<S: Subject>() {
 }
 
 fn a_reserve_that_is_raised_raises_the_limit_that_an_autoscaler_has_chosen<S: Subject>() {
-    let clock = SettableClock::new();
+    let (clock, wants) = (SettableClock::new(), Wants::new(5));
     let pool = build::<S>("scaler-reserve", |builder| {
         let builder = builder.limits(Limits::new(3, 6)).lane(Lane::new("dns")).clock(clock.clock());
-        builder.autoscaler(Wants::new(1), PERIOD)
+        builder.autoscaler(wants.clone(), PERIOD)
     });
-    limit_becomes::<S>(&pool, 3);
-    after_control(&pool);
+    limit_becomes::<S>(&pool, 5);
+    // Each answer shows, so that no time passes while it is on its way.
+    let next = |wanted, limit| {
+        wants.0.0.store(wanted, Ordering::Release);
+        after_control(&pool);
+        clock.advance(PERIOD);
+        limit_becomes::<S>(&pool, limit);
+    };
     let change = |seats| Retune::new().lane(LaneChange::new("dns").reserve(seats));
+    next(1, 3);
     let retuned = soon(pool.retune(change(3), LIMIT)).expect("it goes with what was set").retuned;
     assert_eq!((retuned.to.limits, retuned.to.bounds), (Limits::new(3, 4), Limits::new(3, 6)));
     let error = soon(pool.retune(change(4), LIMIT)).expect_err("three are kept up");
     assert!(matches!(error, ControlError::Config(_)), "{error}");
-    clock.advance(PERIOD);
-    after_control(&pool);
-    assert_eq!(pool.saturation().limit, 4);
+    next(6, 6);
+    next(1, 4);
     soon(pool.retune(change(1), LIMIT)).expect("it can be done");
-    clock.advance(PERIOD);
-    limit_becomes::<S>(&pool, 3);
+    assert_eq!(pool.saturation().limit, 4, "it is the autoscaler's to lower it");
+    next(1, 3);
     at_rest(&pool);
 }
 
