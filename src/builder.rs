@@ -92,7 +92,7 @@ impl<B: Backend> PoolBuilder<B> {
 
     /// Sizes the pool within its limits: asked once in each `period`, at least a millisecond; default: none, the limit in force is `max`.
     pub fn autoscaler(mut self, policy: impl Autoscaler, period: Duration) -> Self {
-        self.scaler = Some(Scaler { policy: Arc::new(policy), period });
+        self.scaler = Some(Scaler::new(policy, period));
         self
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::config::Limits;
+use crate::config::{Limits, Retuned};
 use crate::error::Deadlock;
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
@@ -62,7 +62,8 @@ pub enum Question {
         /// Those wanted.
         to: Limits,
     },
-    /// Are other limits to be put in force, none of which lowers `max`?
+    /// Are other limits to be put in force, none of which lowers `max`? Whether by a resize or, with other things, by a retune, makes no
+    /// difference, here and for [`Shrink`](Self::Shrink): what a retune changes beside them is not asked about.
     Resize {
         /// The limits in force.
         from: Limits,
@@ -155,6 +156,8 @@ pub enum Notice {
         /// Now.
         to: Limits,
     },
+    /// What is in force was changed by a retune.
+    Retuned(Arc<Retuned>),
     /// A worker is due to be replaced although nothing is wrong with it.
     RecycleDue {
         /// Which.
@@ -173,7 +176,7 @@ pub enum Notice {
         /// Since it began, or last beat.
         silent_for: Duration,
     },
-    /// An overdue job makes progress again, and is let off.
+    /// An overdue job makes progress again, or is not overdue any more by what a retune has put in force, and is let off.
     LetOff {
         /// The worker.
         worker: WorkerId,

@@ -54,13 +54,14 @@ pub use {
     backend::Worker,
     builder::PoolBuilder,
     control::{
-        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets, Watchdog,
+        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Retune, Rung, Select, Target, Targets,
+        Watchdog,
     },
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
-    config::{ConfigError, Lane, Limits, Recycle, WhenFull},
+    config::{ConfigError, InForce, Lane, LaneChange, Limits, Recycle, Retuned, WhenFull},
     error::{
         AttachError, BuildError, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
         NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
@@ -95,8 +96,8 @@ pub use snapshot::{
 #[cfg(not(millpond_loom))]
 pub use {
     control::{
-        EventStream, Fate, HookChange, HookFault, HookRow, Orphan, PoolEvent, ResizeReport, Settled, ShutdownReport,
-        TargetReport, TerminationReport, orphans,
+        EventStream, Fate, HookChange, HookFault, HookRow, Orphan, PoolEvent, ResizeReport, RetuneReport, Settled,
+        ShutdownReport, TargetReport, TerminationReport, orphans,
     },
     pool::pools,
 };

@@ -6,7 +6,7 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::hook::{HookChange, HookFault};
 use super::report::Rung;
-use crate::config::Limits;
+use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
 use crate::hook::Verdict;
 use crate::id::{ClaimNo, JobId, WorkerId};
@@ -69,6 +69,9 @@ pub enum PoolEvent {
         /// Now.
         to: Limits,
     },
+    /// What is in force was changed by a retune. The events of its parts, [`Resized`](Self::Resized) and
+    /// [`RestartPolicySet`](Self::RestartPolicySet), come before this.
+    Retuned(Arc<Retuned>),
     /// The autoscaler has changed the limit in force.
     Scaled {
         /// Workers that the pool could have before.
@@ -111,7 +114,7 @@ pub enum PoolEvent {
         /// Since it began, or last beat.
         silent_for: Duration,
     },
-    /// An overdue job makes progress again, and is let off.
+    /// An overdue job makes progress again, or is not overdue any more by what a retune has put in force, and is let off.
     LetOff {
         /// The worker.
         worker: WorkerId,

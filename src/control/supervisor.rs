@@ -13,6 +13,7 @@ use super::port::Port;
 use super::recycle::Recycling;
 use super::resize::Settling;
 use super::restart::Questions;
+use super::retune::{Asker, Retune};
 use super::shutdown::{AbortGuard, Answer, Ending};
 use super::side::{self, Aside};
 use super::staff::{Employed, Slot};
@@ -141,6 +142,8 @@ pub(super) struct Supervision<B: Backend> {
     /// When a worker that leaves may have taken too long.
     pub(super) leaving_until: Timestamp,
     pub(super) scaling: Option<Scaling>,
+    /// How many questions autoscalers that are gone have been asked, or more.
+    pub(super) scale_rounds: u64,
     pub(super) settling: Option<Settling>,
     pub(super) drains: Vec<RpcReplyPort<Result<(), ControlError>>>,
     pub(super) ending: Option<Ending>,
@@ -183,7 +186,7 @@ impl<B: Backend> PoolSupervisor<B> {
         let mut supervision = Supervision::new(self.shared.clone(), myself, policy, hooks);
         supervision.scaling = self.scaling.lock().take();
         supervision.mind_pressure();
-        supervision.vigil.watchdog = self.watchdog.clone();
+        supervision.vigil.watchdog = Some(self.watchdog.clone());
         *self.supervision.lock() = Some(supervision);
         Ok(())
     }
@@ -260,6 +263,7 @@ impl<B: Backend> Supervision<B> {
             terminations: Vec::new(),
             leaving_until: Timestamp::NEVER,
             scaling: None,
+            scale_rounds: 0,
             settling: None,
             drains: Vec::new(),
             ending: None,
@@ -285,12 +289,15 @@ impl<B: Backend> Supervision<B> {
             // Whoever asked may have gone: that is their affair, here and below.
             PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),
             PoolMessage::Snapshot(reply) => drop(reply.send(self.plane().snapshot())),
-            PoolMessage::Resize(limits, reply) => self.ask_resize(limits, reply),
+            PoolMessage::Resize(limits, reply) => self.ask_retune(Retune::new().limits(limits), Asker::Resize(reply)),
+            PoolMessage::Retune(change, reply) => self.ask_retune(change, Asker::Retune(reply)),
             PoolMessage::Quiesce(reply) => drop(reply.send(self.move_gate(Gate::Quiesced, "quiesce"))),
             PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
             PoolMessage::Drain(reply) => self.drain(reply),
             PoolMessage::Terminate(targets, ladder, reply) => self.ask_terminate(targets, ladder, reply),
-            PoolMessage::SetRestartPolicy(policy, reply) => drop(reply.send(self.set_restart_policy(policy))),
+            PoolMessage::SetRestartPolicy(policy, reply) => {
+                self.retune(Retune::new().restart_policy(policy), Asker::Policy(reply));
+            }
             PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
             PoolMessage::SetHook(hook, reply) => drop(reply.send(self.set_hook(hook))),
             PoolMessage::RemoveHook(name, reply) => drop(reply.send(self.remove_hook(&name))),

@@ -51,6 +51,10 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
             info!(pool, min, max, min_before, max_before, idle_timeout = ?to.idle_timeout, "new limits are in force");
         }
+        PoolEvent::Retuned(retuned) => {
+            let by = retuned.by.as_deref();
+            info!(pool, by, changes = %retuned, "the pool was retuned");
+        }
         PoolEvent::Overrun { worker, claim } => {
             warn!(pool, %worker, %claim, "a running job passed its limit: its worker goes down the ladder");
         }
@@ -66,7 +70,7 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             warn!(pool, %worker, %claim, job = job.get(), ?rung, ?silent_for, "a rung of the ladder for an overdue job");
         }
         PoolEvent::LetOff { worker, claim, job, silent_for } => {
-            info!(pool, %worker, %claim, job = job.get(), ?silent_for, "an overdue job makes progress again: it is let off");
+            info!(pool, %worker, %claim, job = job.get(), ?silent_for, "an overdue job is let off");
         }
         PoolEvent::Scaled { from, to } => {
             info!(pool, max = to, max_before = from, "the autoscaler has changed the limit")

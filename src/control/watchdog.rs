@@ -87,16 +87,17 @@ impl Silence {
     }
 }
 
-/// A job that was warned about, and until when it has to make progress.
+/// A job that was warned about, and when: it has the grace of the watchdog in force to make progress.
 struct Warned {
     silence: Silence,
-    until: Timestamp,
+    at: Timestamp,
 }
 
 /// The watchdog at work.
 #[derive(Default)]
 pub(super) struct Vigil {
-    pub(super) watchdog: Watchdog,
+    /// `None`: nothing follows.
+    pub(super) watchdog: Option<Watchdog>,
     warned: Vec<Warned>,
 }
 
@@ -112,14 +113,17 @@ impl<B: Backend> Supervision<B> {
             return;
         }
         let (job, silent_for) = (held.job, now.since(since));
+        if self.vigil.watchdog.is_none() {
+            // Looked at again after another span, by which there may be one.
+            return self.watch_again(&Silence { cell, job, claim, since }, now);
+        }
         let header = job.header();
         tracing::warn!(
             pool = &*self.plane().config.name, %worker, job = %header.id(), label = ?header.label(), from = %header.submitted_from(),
             "a job is overdue: no progress for {}", Seconds(silent_for),
         );
         self.tell(PoolEvent::Overdue { worker, claim, job: header.id(), silent_for });
-        let until = now.after(self.vigil.watchdog.grace);
-        self.vigil.warned.push(Warned { silence: Silence { cell, job, claim, since }, until });
+        self.vigil.warned.push(Warned { silence: Silence { cell, job, claim, since }, at: now });
     }
 
     /// Looks after those who were warned about; says when to look again.
@@ -128,17 +132,20 @@ impl<B: Backend> Supervision<B> {
             return Timestamp::NEVER;
         }
         let mut warned = std::mem::take(&mut self.vigil.warned);
+        // Where there is none any more, each of them is let off.
+        let Watchdog { grace, ladder } = self.vigil.watchdog.clone().unwrap_or_default();
         let mut next = Timestamp::NEVER;
-        warned.retain(|Warned { silence, until }| {
+        warned.retain(|Warned { silence, at }| {
             if self.is_over(silence) {
                 return false;
             }
-            if *until <= now {
-                self.start_ladder(silence.clone(), now);
+            let until = at.after(grace);
+            if until <= now {
+                self.start_ladder(silence.clone(), &ladder, now);
                 return false;
             }
             // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
-            next = next.min(*until).min(now.after((self.vigil.watchdog.grace / 4).max(LOOK)));
+            next = next.min(until).min(now.after((grace / 4).max(LOOK)));
             true
         });
         self.vigil.warned = warned;
@@ -146,15 +153,21 @@ impl<B: Backend> Supervision<B> {
     }
 
     /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins.
-    fn start_ladder(&mut self, silence: Silence, now: Timestamp) {
-        let ladder = self.vigil.watchdog.ladder.clone();
+    fn start_ladder(&mut self, silence: Silence, ladder: &Ladder, now: Timestamp) {
         let (worker, claim, job) = (silence.cell.id, silence.claim, silence.job.header().id());
-        self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
+        self.climb_for_silence(silence, Target::Claim { worker, claim, job }, ladder, now);
     }
 
     /// True if there is nothing to be done about a silence any more: the job has ended, or it is let off and watched again.
     pub(super) fn is_over(&self, silence: &Silence) -> bool {
         match silence.heard() {
+            Heard::Nothing if self.is_spared(silence) => {
+                let Silence { cell, job, claim, since } = silence;
+                let silent_for = self.now().since(*since);
+                self.tell(PoolEvent::LetOff { worker: cell.id, claim: *claim, job: job.header().id(), silent_for });
+                self.watch_again(silence, *since);
+                true
+            }
             Heard::Nothing => false,
             Heard::End => true,
             Heard::Beat(at) => {
@@ -169,6 +182,12 @@ impl<B: Backend> Supervision<B> {
                 true
             }
         }
+    }
+
+    /// True if by what is in force now, the job would not be overdue, or nothing would follow.
+    fn is_spared(&self, silence: &Silence) -> bool {
+        let due = self.plane().overdue_after(&*silence.job).map_or(Timestamp::NEVER, |span| silence.since.after(span));
+        self.vigil.watchdog.is_none() || due > self.now()
     }
 
     /// The ladder is over, and the job is not.

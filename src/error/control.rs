@@ -111,7 +111,7 @@ pub enum ControlError {
         /// What it said.
         reason: Arc<str>,
     },
-    /// While hooks were asked about it, or had it delayed, another of its kind was asked for and has taken its place. Nothing was changed.
+    /// While hooks were asked about it, or had it delayed, another resize or retune was asked for and has taken its place. Nothing was changed.
     #[error("pool `{pool}`: {operation} was superseded by a later one while hooks were asked about it")]
     Superseded {
         /// The pool.

@@ -2,9 +2,11 @@
 
 mod discipline;
 mod line;
+mod spec;
 
 pub(crate) use discipline::{Seats, room, startable};
 pub(crate) use line::Line;
+pub(crate) use spec::Spec;
 
 use smallvec::SmallVec;
 
@@ -14,7 +16,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 /// One lane, with what is counted of it apart from the jobs that pass the plane's locks; see [`Counted`].
 #[derive(Debug)]
 pub(crate) struct LaneState {
-    pub(crate) spec: Lane,
+    pub(crate) spec: Spec,
     /// Jobs that left the queue without a worker. Written by whoever wins them.
     withdrawn: AtomicU64,
     /// Submitters that wait at the gate.
@@ -23,7 +25,7 @@ pub(crate) struct LaneState {
 
 impl LaneState {
     pub(crate) fn new(spec: Lane) -> Self {
-        Self { spec, withdrawn: AtomicU64::new(0), waiting: AtomicUsize::new(0) }
+        Self { spec: Spec::new(spec), withdrawn: AtomicU64::new(0), waiting: AtomicUsize::new(0) }
     }
 
     pub(crate) fn withdraw(&self) {

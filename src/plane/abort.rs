@@ -74,7 +74,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.move_in(&mut ready, &mut inbox);
             for (index, lane) in self.lanes.iter().enumerate() {
                 let Ok(id) = u16::try_from(index).map(LaneId) else { continue };
-                if lane.spec.capacity > 0 {
+                if lane.spec.capacity() > 0 {
+                    continue;
+                }
+                let line = &mut ready.lanes[index];
+                while line.front().is_some_and(|job| !job.header().is_queued()) {
+                    failed.extend(line.pop());
+                }
+                // Behind one that was let into a queue, which has been taken away since, all wait as in one.
+                if !line.front().is_some_and(|job| lane.spec.was_handed_over(job.header().id())) {
                     continue;
                 }
                 let mut excess = self.queued(index).saturating_sub(self.startable(id, None));

@@ -14,6 +14,7 @@ mod nested;
 mod port;
 mod read;
 mod recycle;
+mod retune;
 mod seats;
 mod steer;
 mod tick;
@@ -43,7 +44,9 @@ use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts, Held};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp, Weak};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Flag, Mutex, Ordering, Padded, RwLock, Timestamp, Weak,
+};
 
 /// What workers take from.
 pub(crate) struct Ready<J: ?Sized> {
@@ -106,8 +109,8 @@ pub(crate) struct Plane<J: ?Sized> {
     pub(crate) counts: Padded<Counts>,
     ready: Padded<Counted<Ready<J>>>,
     inbox: Padded<Counted<Inbox<J>>>,
-    /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job.
-    reserves: bool,
+    /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job. Written under both locks.
+    reserves: Flag,
     /// The `max` in force; written under both locks.
     max: AtomicUsize,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
@@ -203,8 +206,9 @@ impl<J: ?Sized> After<J> {
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
-    pub(crate) fn new(config: PoolConfig, port: Box<dyn ControlPort>) -> Arc<Self> {
-        let lanes: Box<[_]> = config.lanes.iter().cloned().map(LaneState::new).collect();
+    pub(crate) fn new(mut config: PoolConfig, port: Box<dyn ControlPort>) -> Arc<Self> {
+        // What is in force is what they can be changed to.
+        let lanes: Box<[_]> = std::mem::take(&mut config.lanes).into_iter().map(LaneState::new).collect();
         let count = lanes.len();
         let shards = config.limits.max.next_power_of_two().min(SHARDS);
         let inbox_lanes = (0..count)
@@ -238,7 +242,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     demanded: false,
                 },
             )),
-            reserves: config.lanes.iter().any(|lane| lane.reserve > 0),
+            reserves: Flag::new(lanes.iter().any(|lane| lane.spec.reserve() > 0)),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
             limits: Mutex::new(config.limits),
@@ -270,6 +274,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(crate) fn lane(&self, lane: LaneId) -> &LaneState {
         &self.lanes[lane.index()]
+    }
+
+    pub(crate) fn lane_named(&self, name: &str) -> Option<LaneId> {
+        let index = self.lanes.iter().position(|lane| &*lane.spec.name == name)?;
+        u16::try_from(index).ok().map(LaneId)
+    }
+
+    fn has_reserves(&self) -> bool {
+        self.reserves.load(Ordering::Relaxed)
     }
 
     /// Jobs ever admitted to a lane.

@@ -19,21 +19,20 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
     }
 
     fn is_plain(&self) -> bool {
-        !self.reserves
+        !self.has_reserves()
     }
 
     fn could_start(&self, lane: LaneId, held: &[usize]) -> bool {
         // Each seat up to the limit may have a worker some time, but for an operator. Beyond it, those that are there may still take a job
         // before they leave; without the lock, one that goes from one state to the next would count twice.
-        let seats = {
-            let _ready = self.ready.lock();
-            self.max().max(self.counts.live())
-        };
+        let ready = self.ready.lock();
+        let seats = self.max().max(self.counts.live());
         let busy = |index: usize| held.get(index).copied().unwrap_or(0);
         let lanes = self.lanes.iter().enumerate();
         let lanes: SmallVec<[Seats; 4]> = lanes
-            .map(|(index, lane)| Seats { busy: busy(index), reserve: lane.spec.reserve, ..Seats::default() })
+            .map(|(index, lane)| Seats { busy: busy(index), reserve: lane.spec.reserve(), ..Seats::default() })
             .collect();
+        drop(ready);
         lane::startable(&lanes, lane.index(), seats) > 0
     }
 

@@ -54,9 +54,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn lane_seats(&self, inbox: Option<&Inbox<J>>, released: Option<LaneId>) -> Vec<Seats> {
         let numbers = |(index, lane): (usize, &crate::lane::LaneState)| Seats {
             busy: self.counts.busy_in(index) - usize::from(released.is_some_and(|lane| lane.index() == index)),
-            reserve: lane.spec.reserve,
+            reserve: lane.spec.reserve(),
             queued: self.queued(index),
-            capacity: lane.spec.capacity,
+            capacity: lane.spec.capacity(),
             granted: inbox.map_or(0, |inbox| inbox.lanes[index].granted),
         };
         self.lanes.iter().enumerate().map(numbers).collect()
@@ -182,6 +182,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Until when a promise made now is kept.
     pub(super) fn admission_deadline(&self, lane: LaneId, now: Timestamp, deadline: Timestamp) -> Timestamp {
-        self.lane(lane).spec.admission_limit.map_or(Timestamp::NEVER, |limit| now.after(limit)).min(deadline)
+        self.lane(lane).spec.admission_limit().map_or(Timestamp::NEVER, |limit| now.after(limit)).min(deadline)
     }
 }

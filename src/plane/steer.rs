@@ -1,7 +1,7 @@
 //! What control does to the plane: starts, resizes, gates, condemns, abandons, aborts. All of it under both locks, none of it slow.
 
 use super::{After, Plane};
-use crate::config::{ConfigError, Limits, check_limits};
+use crate::config::{ConfigError, Lane, Limits, check_limits};
 use crate::error::{CloseReason, JobError, KilledJob};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
@@ -71,13 +71,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         for_jobs.max(for_min).min(self.startable_workers())
     }
 
-    /// Puts new limits in force. Growth cancels debt and lets waiters in at once; a shrink takes idle workers first.
-    pub(crate) fn resize(&self, limits: Limits) -> Result<usize, ConfigError> {
-        check_limits(&limits, &self.config.lanes)?;
+    /// Puts limits and lanes in force. Growth cancels debt and lets waiters in at once; a shrink takes idle workers first.
+    pub(crate) fn retune(&self, limits: Limits, lanes: &[Lane]) -> Result<usize, ConfigError> {
+        check_limits(&limits, lanes)?;
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
+            self.set_lanes(&inbox, lanes);
             *self.limits.lock() = limits;
             self.max.store(limits.max, Ordering::Release);
             ready.in_debt = true;

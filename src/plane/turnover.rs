@@ -196,7 +196,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     ) -> Option<Arc<J>> {
         let line = &mut ready.lanes[lane.index()];
         // A worker that asks holds a seat; only another lane's reserve can keep it from this lane's jobs.
-        if line.is_empty() || self.reserves && self.startable(lane, released) == 0 {
+        if line.is_empty() || self.has_reserves() && self.startable(lane, released) == 0 {
             return None;
         }
         let state = self.lane(lane);
@@ -212,7 +212,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let pressed = line.front().is_some_and(is_pressed) && overtakes();
             let Some(job) = (if pressed { line.pop_back() } else { line.pop() }) else { break };
             let header = job.header();
-            if header.expires_at(state.spec.queue_limit) <= now {
+            if header.expires_at(state.spec.queue_limit_of(header.id())) <= now {
                 after.rare().expired.push(job);
             } else if header.claim() {
                 self.ready.passed(lane.index());

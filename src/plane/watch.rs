@@ -12,7 +12,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// How long a job may make no progress.
     pub(crate) fn overdue_after(&self, job: &dyn Envelope) -> Option<Duration> {
         let header = job.header();
-        header.overdue_after(self.lane(header.lane()).spec.overdue_after)
+        header.overdue_after(self.lane(header.lane()).spec.overdue_after())
     }
 
     /// Has the job in hand of this worker, whichever it is then, looked at by `at`.

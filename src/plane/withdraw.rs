@@ -4,7 +4,7 @@ use super::claim::Taken;
 use super::{After, Plane, Signal, Unstarted};
 use crate::error::{JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, Owner, Settlement};
+use crate::job::{Envelope, Header, Owner, Settlement};
 use crate::policy::Exit;
 use crate::slot::{Cell, transition};
 use crate::snapshot::WorkerState;
@@ -21,12 +21,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// A worker has a job; its run limit counts from now, and so does its progress.
     pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Arc<J>, claim: ClaimNo, now: Timestamp) {
         let header = job.header();
-        let (until, deadline) = header.run_until(now, self.lane(header.lane()).spec.run_limit);
+        let (until, deadline) = header.run_until(now, self.lane(header.lane()).spec.run_limit());
         if until != Timestamp::NEVER {
             let kind = if deadline { LimitKind::Deadline } else { LimitKind::Run };
             self.due.running(until, job.clone().erase(), cell.clone(), claim, kind, &*self.port);
         }
-        if let Some(span) = header.overdue_after(self.lane(header.lane()).spec.overdue_after) {
+        if let Some(span) = header.overdue_after(self.lane(header.lane()).spec.overdue_after()) {
             self.watch_progress(cell, now.after(span));
         }
     }
@@ -76,9 +76,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         true
     }
 
+    /// From when on an admitted job must not begin.
+    fn expires_at(&self, header: &Header) -> Timestamp {
+        header.expires_at(self.lane(header.lane()).spec.queue_limit_of(header.id()))
+    }
+
     /// The entry of a job's queue limit may be gone by now: it did not matter while a worker had the job.
     fn limit_again(&self, job: &Arc<J>) {
-        let expires = job.header().expires_at(self.lane(job.header().lane()).spec.queue_limit);
+        let expires = self.expires_at(job.header());
         if expires <= self.clock.now() {
             self.expire_found(vec![job.clone()]);
         } else if expires != Timestamp::NEVER {
@@ -227,7 +232,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(super) fn timed_out_in_queue(&self, job: &Arc<dyn Envelope>, now: Timestamp) -> JobError {
         let header = job.header();
-        let expires = header.expires_at(self.lane(header.lane()).spec.queue_limit);
+        let expires = self.expires_at(header);
         let limit = if expires == header.deadline() { LimitKind::Deadline } else { LimitKind::Queue };
         let after = expires.since(header.accepted_at());
         self.timed_out(job, limit, after, None, now)

@@ -43,7 +43,7 @@ impl<B: Backend> Pool<B> {
         let pool = || plane.config.name.clone();
         let lane = match &options.lane {
             None => LaneId::DEFAULT,
-            Some(name) => plane.config.lane_named(name).ok_or_else(|| {
+            Some(name) => plane.lane_named(name).ok_or_else(|| {
                 let known: Vec<_> = plane.lanes.iter().map(|lane| format!("`{}`", lane.spec.name)).collect();
                 RejectReason::UnknownLane { pool: pool(), lane: name.clone(), known: known.join(", ") }
             })?,

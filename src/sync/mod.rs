@@ -19,6 +19,9 @@ pub(crate) use std::sync::atomic::AtomicU64 as Tally;
 /// A flag that no worker or submitter waits for, so that loom need not permute it either.
 pub(crate) use std::sync::atomic::AtomicBool as Flag;
 
+/// What control sets under the locks of all who have to agree about it. loom permutes the locks, and need not permute this as well.
+pub(crate) use std::sync::atomic::AtomicU64 as Setting;
+
 #[cfg(not(millpond_loom))]
 mod imp {
     pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};

@@ -44,6 +44,7 @@ mod outcomes;
 mod ownership;
 mod recycling_under_load;
 mod resize;
+mod retune;
 mod selectors;
 mod visibility;
 
@@ -74,6 +75,8 @@ mod policies;
 #[cfg(feature = "testing")]
 mod recycling;
 #[cfg(feature = "testing")]
+mod retune_clocked;
+#[cfg(feature = "testing")]
 mod scenes;
 #[cfg(feature = "testing")]
 mod scripted;
@@ -81,6 +84,8 @@ mod scripted;
 mod scripted_escalation;
 #[cfg(feature = "testing")]
 mod scripted_recycling;
+#[cfg(feature = "testing")]
+mod scripted_retune;
 #[cfg(feature = "testing")]
 mod swap;
 #[cfg(feature = "testing")]

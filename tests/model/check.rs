@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use millpond::{Fate as Reported, JobError, Ladder, PoolExecutor, Select, Target, TimeLimit, WorkerState};
+use millpond::{
+    Fate as Reported, JobError, Ladder, LaneChange, PoolExecutor, Retune, Select, Target, TimeLimit, WorkerState,
+};
 
 use crate::command::{Command, LANES, No};
 use crate::pond::{PATIENCE, Pond, limits, poll};
@@ -27,6 +29,11 @@ pub(crate) fn fate(no: No, outcome: Result<u64, JobError>) -> Fate {
         Err(JobError::Abandoned(_)) => Fate::Abandoned,
         Err(other) => panic!("job {no}: {other}"),
     }
+}
+
+fn bounds(capacity: [usize; LANES.len()], reserve: usize) -> Retune {
+    let change = |lane: usize| LaneChange::new(LANES[lane]).capacity(capacity[lane]);
+    Retune::new().lane(change(0)).lane(change(1).reserve(reserve))
 }
 
 impl Pond {
@@ -63,6 +70,14 @@ impl Pond {
             Command::Resize { min, max } => {
                 let report = self.pool.blocking().resize(limits(min, max), PATIENCE).expect("the reserve fits");
                 assert_eq!((report.to.min, report.to.max), (min, max));
+            }
+            Command::Retune { min, max, capacity, reserve } => {
+                let change = bounds(capacity, reserve).limits(limits(min, max));
+                self.pool.blocking().retune(change, PATIENCE).expect("the reserve fits");
+            }
+            Command::RetuneInVain { capacity } => {
+                let refused = self.pool.blocking().retune(bounds(capacity, 100), PATIENCE);
+                refused.expect_err("nobody has so many seats");
             }
             Command::FailNextStart => self.script.refuse_next_start(),
             Command::Quiesce => self.pool.blocking().quiesce(PATIENCE).expect("it is open"),
@@ -168,6 +183,12 @@ impl Pond {
             let seen = &snapshot.lanes[lane];
             let expected = (model.queues[lane].len(), model.busy(lane), model.gate[lane].len());
             assert_eq!((seen.queued, seen.active, seen.waiting), expected, "lane {}", seen.name);
+            assert_eq!(
+                (seen.capacity, seen.reserve),
+                (model.setup.capacity[lane], model.reserve(lane)),
+                "lane {}",
+                seen.name
+            );
         }
         self.check_ledger(model);
     }

@@ -44,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) expires: u64,
     /// Asked to stop while a worker had it.
     pub(crate) asked: bool,
+    /// It came to a lane without a queue, and was not let into one that was taken away.
+    pub(crate) handed_over: bool,
 }
 
 /// A job in a worker's hands.
@@ -155,7 +157,7 @@ impl Model {
         self.runs.iter().filter(|run| run.job.lane == lane).count()
     }
 
-    fn reserve(&self, lane: usize) -> usize {
+    pub(crate) fn reserve(&self, lane: usize) -> usize {
         if lane + 1 == LANES.len() { self.setup.reserve } else { 0 }
     }
 
@@ -217,7 +219,10 @@ impl Model {
     /// Jobs of lanes without a queue for which no seat is left share the fate of the start that failed.
     fn fail_handed_over(&mut self) {
         for lane in 0..LANES.len() {
-            while self.setup.capacity[lane] == 0 && self.queues[lane].len() > self.free(lane) {
+            while self.setup.capacity[lane] == 0
+                && self.queues[lane].front().is_some_and(|job| job.handed_over)
+                && self.queues[lane].len() > self.free(lane)
+            {
                 let job = self.queues[lane].pop_front().expect("it is longer than something");
                 self.fates.insert(job.no, Fate::StartFailed);
             }
@@ -281,7 +286,7 @@ impl Model {
     pub(crate) fn enter(&mut self, no: No, lane: usize, terms: Terms) {
         let deadline = terms.deadline.map_or(u64::MAX, |span| self.now + span);
         let expires = terms.queue.map_or(u64::MAX, |limit| self.now + limit).min(deadline);
-        self.queues[lane].push_back(Job { no, lane, terms, deadline, expires, asked: false });
+        self.queues[lane].push_back(Job { no, lane, terms, deadline, expires, asked: false, handed_over: true });
         self.fates.insert(no, Fate::Open);
     }
 }

@@ -32,6 +32,8 @@ impl Model {
             Command::Stop(no) => self.run_mut(no).condemned = true,
             Command::Return(no) => self.abandoned.retain(|other| *other != no),
             Command::Resize { min, max } => self.resize(min, max),
+            Command::Retune { min, max, capacity, reserve } => self.retune(min, max, capacity, reserve),
+            Command::RetuneInVain { .. } => {}
             Command::FailNextStart => self.refusals += 1,
             Command::Quiesce => self.quiesced = true,
             Command::Resume => self.quiesced = false,
@@ -145,6 +147,16 @@ impl Model {
         while self.live() > self.max && self.idle > 0 {
             self.idle -= 1;
         }
+    }
+
+    fn retune(&mut self, min: usize, max: usize, capacity: [usize; LANES.len()], reserve: usize) {
+        // One that is not begun yet may come back.
+        let running = self.runs.iter_mut().map(|run| &mut run.job);
+        for job in self.queues.iter_mut().flatten().chain(running) {
+            job.handed_over &= capacity[job.lane] > 0 || self.setup.capacity[job.lane] == 0;
+        }
+        (self.setup.capacity, self.setup.reserve) = (capacity, reserve);
+        self.resize(min, max);
     }
 
     fn advance(&mut self, span: u64) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millpond::{
-    Exit, JobOptions, Ladder, Limits, PoolExecutor, Restart, RestartPolicy, Select, SlotHistory, StartContext,
-    StartError, ThreadPool, TimeLimit, Timestamp,
+    Exit, JobOptions, Ladder, LaneChange, Limits, PoolExecutor, Restart, RestartPolicy, Retune, Select, SlotHistory,
+    StartContext, StartError, ThreadPool, TimeLimit, Timestamp,
 };
 use parking_lot::Mutex;
 use tracing::Level;
@@ -41,6 +41,11 @@ fn each_decision_is_an_event_with_its_facts() {
 
     pool.blocking().resize(Limits::fixed(3), LIMIT).expect("it answers");
     assert_fields(&event(&pool, "new limits are in force"), &[("max_before", "1"), ("max", "3"), ("min", "3")]);
+
+    let change = Retune::new().by("night shift").lane(LaneChange::new("default").capacity(7));
+    pool.blocking().retune(change, LIMIT).expect("it can be done");
+    let changes = "lane `default`: capacity 1024 to 7";
+    assert_fields(&event(&pool, "the pool was retuned"), &[("by", "night shift"), ("changes", changes)]);
 
     let (begin, begun) = std::sync::mpsc::sync_channel(1);
     let stop = Arc::new(std::sync::Barrier::new(2));

@@ -21,6 +21,7 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         }
         PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
         PoolEvent::Resized { from, to } => Notice::Resized { from: *from, to: *to },
+        PoolEvent::Retuned(retuned) => Notice::Retuned(retuned.clone()),
         PoolEvent::Scaled { from, to } => Notice::Scaled { from: *from, to: *to },
         PoolEvent::RestartPolicySet => Notice::RestartPolicySet,
         PoolEvent::Overrun { worker, claim } => Notice::Overrun { worker: *worker, claim: *claim },
