@@ -308,7 +308,7 @@ fn lane_id(lane: usize) -> LaneId {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever the graph, however it came about.
     #[test]
