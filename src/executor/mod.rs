@@ -296,9 +296,9 @@ pub trait PoolExecutor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the pool is gone already, or its actor does not answer a second after `limit`.
+    /// If the pool is gone already, or its actor does not answer within five seconds after `limit`, as any control reply has.
     async fn shutdown(&self, limit: TimeLimit) -> Result<ShutdownReport, ControlError> {
-        let patience = TimeLimit(limit.0.saturating_add(Duration::from_secs(1)));
+        let patience = TimeLimit(limit.0.saturating_add(TimeLimit::default().0));
         ask(self, "shutdown", patience, |reply| PoolMessage::Shutdown(limit.0, reply)).await
     }
 }

@@ -109,14 +109,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let released = state.held.as_ref().map(|held| held.lane);
         let searches = cell.searching.load(Ordering::Relaxed);
         let mut inbox = None;
-        let mut job = self.pick(ready, released, now, after);
+        let mut job = self.pick(ready, None, released, now, after);
         if job.is_none() && ready.dispatches {
             let mut locked = self.inbox.lock();
             let moved = self.move_in(ready, &mut locked);
             // A worker that goes from one job to the next keeps submitters out for no longer than that took.
             inbox = (!moved || released.is_none() || searches || ready.waiters).then_some(locked);
             if moved {
-                job = self.pick(ready, released, now, after);
+                job = self.pick(ready, inbox.as_deref_mut(), released, now, after);
             }
         }
         // The worker is to idle, a search ends, a place came free, or, with other counts, other jobs than before could start.
@@ -153,10 +153,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         Turn::Run(job, claim)
     }
 
-    /// Takes the next job that may start, lanes in turn. What expired on the way is put aside.
+    /// Takes the next job that may start, lanes in turn. What expired on the way is put aside. Whoever holds the inbox hands it in.
     fn pick(
         &self,
         ready: &mut Ready<J>,
+        mut inbox: Option<&mut Inbox<J>>,
         released: Option<LaneId>,
         now: Timestamp,
         after: &mut After<J>,
@@ -167,13 +168,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if self.lanes.len() == 1 {
             return self.pick_from(ready, LaneId::DEFAULT, released, now, after);
         }
-        self.move_in_fresh(ready);
+        self.move_in_fresh(ready, inbox.as_deref_mut());
         let lanes = self.lanes.len();
         for step in 1..=lanes {
             let index = (ready.cursor + step) % lanes;
             let lane = LaneId(u16::try_from(index).ok()?);
             let mut job = self.pick_from(ready, lane, released, now, after);
-            if job.is_none() && self.move_in_fresh(ready) {
+            if job.is_none() && self.move_in_fresh(ready, inbox.as_deref_mut()) {
                 // Nothing but dead ones stood there, and hid what had come after them.
                 job = self.pick_from(ready, lane, released, now, after);
             }
@@ -225,12 +226,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// With several lanes, one lane's long ready queue must not hide what came for another: those are moved in early.
     /// True if anything came.
-    fn move_in_fresh(&self, ready: &mut Ready<J>) -> bool {
+    fn move_in_fresh(&self, ready: &mut Ready<J>, inbox: Option<&mut Inbox<J>>) -> bool {
         let fresh = |lane: usize| ready.lanes[lane].is_empty() && self.pushed(lane) != ready.moved[lane];
-        (0..self.lanes.len()).any(fresh) && {
-            let mut inbox = self.inbox.lock();
-            self.move_in(ready, &mut inbox)
-        }
+        (0..self.lanes.len()).any(fresh)
+            && match inbox {
+                Some(held) => self.move_in(ready, held),
+                None => self.move_in(ready, &mut self.inbox.lock()),
+            }
     }
 
     /// Swaps in the inbox of every lane whose ready queue is empty. True if anything came.
@@ -238,11 +240,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut moved = false;
         for (index, line) in ready.lanes.iter_mut().enumerate() {
             let jobs = &mut inbox.lanes[index].jobs;
-            if line.is_empty() && !jobs.is_empty() {
-                std::mem::swap(line, jobs);
-                // All that was pushed is here now.
+            if line.is_empty() {
+                // All that was pushed is here now, or died in the inbox and was swept out of it.
                 ready.moved[index] = self.pushed(index);
-                moved = true;
+                if !jobs.is_empty() {
+                    std::mem::swap(line, jobs);
+                    moved = true;
+                }
             }
         }
         moved

@@ -2,6 +2,9 @@
 //!
 //! Its lock is taken before any pool's. Nothing is woken, dropped or told while it is held.
 
+#[cfg(all(test, not(millpond_loom)))]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;

@@ -10,7 +10,7 @@ use crate::job::PoolNo;
 /// worker for others, until no more turn up.
 pub(super) struct Stuck<'a> {
     graph: &'a Graph,
-    waits: BTreeSet<u64>,
+    pub(super) waits: BTreeSet<u64>,
     /// Of a pool, by lane, how many workers they hold.
     held: BTreeMap<PoolNo, Vec<usize>>,
 }
