@@ -362,6 +362,11 @@ impl InHand for Cell {
         state.state == WorkerState::Busy && state.held.as_ref().is_some_and(|held| held.claim == claim)
     }
 
+    fn is_abandoned_with(&self, claim: ClaimNo) -> bool {
+        let state = self.lock();
+        state.state == WorkerState::Abandoned && state.held.as_ref().is_some_and(|held| held.claim == claim)
+    }
+
     fn beat(&self, claim: ClaimNo) {
         // A context that outlives its job beats for nobody: the next claim's beats are not to be hidden by it.
         if self.beat_claim.load(Ordering::Acquire) > claim.0 {

@@ -239,6 +239,8 @@ impl<B: Backend> Supervision<B> {
         let exit = exit.unwrap_or_else(|| Exit::Killed(Arc::from("abandoned")));
         self.vacate_slot(worker, exit);
         self.staff();
+        // Beyond the cap, a seat is gone with it.
+        look_again();
     }
 
     /// The slot is free for another worker, or waits for what its policy says.

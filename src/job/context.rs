@@ -17,6 +17,8 @@ pub(crate) trait InHand: Send + Sync {
     fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)>;
     /// True if this claim is in hand, and is to stay there until it ends by itself.
     fn is_busy_with(&self, claim: ClaimNo) -> bool;
+    /// True if this claim is in hand still, although its worker was told to end: it cannot be made to, and its job has its outcome.
+    fn is_abandoned_with(&self, claim: ClaimNo) -> bool;
     fn beat(&self, claim: ClaimNo);
 }
 

@@ -82,7 +82,7 @@ impl Recalls for Ends {
         true
     }
 
-    fn could_start(&self, _lane: LaneId, _held: &[usize]) -> bool {
+    fn could_start(&self, _lane: LaneId, _held: &[usize], _abandoned: usize) -> bool {
         true
     }
 

@@ -22,11 +22,13 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
         !self.has_reserves()
     }
 
-    fn could_start(&self, lane: LaneId, held: &[usize]) -> bool {
-        // Each seat up to the limit may have a worker some time, but for an operator. Beyond it, those that are there may still take a job
-        // before they leave; without the lock, one that goes from one state to the next would count twice.
+    fn could_start(&self, lane: LaneId, held: &[usize], abandoned: usize) -> bool {
+        // Each seat up to the limit may have a worker some time, but for an operator, and for abandoned workers beyond the cap that never
+        // return. Those that are there may still take a job before they leave; without the lock, one that goes from one state to the next
+        // would count twice.
+        let blocked = abandoned.saturating_sub(self.abandoned_cap());
         let ready = self.ready.lock();
-        let seats = self.max().max(self.counts.live());
+        let seats = self.max().saturating_sub(blocked).max(self.counts.live());
         let busy = |index: usize| held.get(index).copied().unwrap_or(0);
         let lanes = self.lanes.iter().enumerate();
         let lanes: SmallVec<[Seats; 4]> = lanes

@@ -21,6 +21,8 @@ enum Lot {
     Runs,
     /// The same, and that worker is about to be taken from it.
     Condemned,
+    /// Its outcome is written, but the code runs on: its worker could not be made to end.
+    Abandoned,
     Queued,
     Settled,
 }
@@ -33,8 +35,8 @@ enum Aim {
     Place(usize, usize, bool),
 }
 
-/// A pool: its seats, and how many of them its second lane has for itself.
-type PoolDraw = (usize, usize);
+/// A pool: its seats, how many of them its second lane has for itself, and how many abandoned workers are replaced.
+type PoolDraw = (usize, usize, usize);
 
 #[derive(Clone, Debug)]
 struct Draw {
@@ -46,8 +48,13 @@ struct Draw {
 }
 
 fn draws() -> impl Strategy<Value = Draw> {
-    let pool = (1..=3usize, 0..=1usize).prop_map(|(seats, reserve)| (seats, reserve.min(seats - 1)));
-    let lot = select(vec![Lot::Runs, Lot::Runs, Lot::Runs, Lot::Condemned, Lot::Queued, Lot::Queued, Lot::Settled]);
+    let pool = (1..=3usize, 0..=1usize, 0..=1usize);
+    let pool = pool.prop_map(|(seats, reserve, cap)| (seats, reserve.min(seats - 1), cap));
+    let lot = prop_oneof![
+        4 => Just(Lot::Runs),
+        2 => Just(Lot::Queued),
+        3 => select(vec![Lot::Condemned, Lot::Abandoned, Lot::Settled]),
+    ];
     let aim = || {
         prop_oneof![
             5 => (0..9usize).prop_map(Aim::Job),
@@ -87,7 +94,8 @@ impl World {
         let mut world = Self { pools, jobs: Vec::new(), waits: BTreeMap::new() };
         for &(pool, lane, lot) in &draw.jobs {
             let pool = pool % world.pools.len();
-            let seated = lot == Lot::Settled || world.could_start(pool, lane, world.settled());
+            let needs_none = matches!(lot, Lot::Settled | Lot::Abandoned);
+            let seated = needs_none || world.could_start(pool, lane, world.settled());
             world.jobs.push((pool, lane, if seated { lot } else { Lot::Queued }));
         }
         world
@@ -105,13 +113,19 @@ impl World {
             Aim::Job(other) => Aim::Job(other % self.jobs.len()),
             Aim::Place(pool, lane, stands) => Aim::Place(pool % self.pools.len(), lane, stands),
         });
-        let runs = matches!(self.jobs[job].2, Lot::Runs | Lot::Condemned);
+        let runs = !matches!(self.jobs[job].2, Lot::Queued | Lot::Settled);
         (runs && !self.waits.contains_key(&job)).then(|| (job, aims.collect()))
     }
 
     /// The arithmetic of DESIGN.md, section 2, with those that run and have not ended.
     fn could_start(&self, pool: usize, lane: usize, ended: u32) -> bool {
-        let (seats, reserve) = self.pools[pool];
+        let (max, reserve, cap) = self.pools[pool];
+        let of_it = |lot: &[Lot]| self.jobs.iter().filter(|job| job.0 == pool && lot.contains(&job.2)).count();
+        // Who has a worker keeps it when its job has ended.
+        let live = of_it(&[Lot::Runs, Lot::Condemned]);
+        let lost = self.jobs.iter().enumerate().filter(|(_, job)| job.0 == pool && job.2 == Lot::Abandoned);
+        let lost = lost.filter(|(job, _)| !has(ended, *job)).count();
+        let seats = live.max(max.saturating_sub(lost.saturating_sub(cap)));
         let runs = |job: &(usize, &(usize, usize, Lot))| {
             job.1.0 == pool && !has(ended, job.0) && matches!(job.1.2, Lot::Runs | Lot::Condemned)
         };
@@ -125,7 +139,7 @@ impl World {
         let mut next = Vec::new();
         for (job, &(pool, lane, lot)) in self.jobs.iter().enumerate().filter(|(job, _)| !has(ended, *job)) {
             let may_end = match lot {
-                Lot::Runs => !self.waits.contains_key(&job) || has(over, job),
+                Lot::Runs | Lot::Abandoned => !self.waits.contains_key(&job) || has(over, job),
                 Lot::Condemned | Lot::Settled => true,
                 Lot::Queued => self.could_start(pool, lane, ended),
             };
@@ -135,7 +149,7 @@ impl World {
         }
         for (&job, aims) in self.waits.iter().filter(|(job, _)| !has(over, **job)) {
             let comes = |aim: &Aim| match *aim {
-                Aim::Job(other) => has(ended, other),
+                Aim::Job(other) => has(ended, other) || self.jobs[other].2 == Lot::Abandoned,
                 Aim::Place(pool, lane, stands) => !stands || self.could_start(pool, lane, ended),
             };
             if has(ended, job) || aims.iter().any(comes) {
@@ -159,7 +173,8 @@ impl World {
 
 // ---- the same for the graph --------------------------------------------------------------------------------------------
 
-struct FakePool(PoolDraw);
+/// With so many workers.
+struct FakePool(PoolDraw, usize);
 
 impl Recalls for FakePool {
     fn name(&self) -> Arc<str> {
@@ -174,13 +189,18 @@ impl Recalls for FakePool {
         self.0.1 == 0
     }
 
-    fn could_start(&self, lane: LaneId, held: &[usize]) -> bool {
+    fn could_start(&self, lane: LaneId, held: &[usize], abandoned: usize) -> bool {
+        let (max, reserve, cap) = self.0;
         let seats = |index: usize| crate::lane::Seats {
             busy: held.get(index).copied().unwrap_or(0),
-            reserve: if index == 1 { self.0.1 } else { 0 },
+            reserve: if index == 1 { reserve } else { 0 },
             ..Default::default()
         };
-        crate::lane::startable(&[seats(0), seats(1)], lane.index(), self.0.0) > 0
+        crate::lane::startable(
+            &[seats(0), seats(1)],
+            lane.index(),
+            self.1.max(max.saturating_sub(abandoned.saturating_sub(cap))),
+        ) > 0
     }
 
     fn report(&self, _deadlock: &Arc<Deadlock>) {}
@@ -195,7 +215,7 @@ impl Recalls for FakePool {
 struct FakeWorker {
     id: WorkerId,
     pool: PoolNo,
-    condemned: bool,
+    lot: Lot,
 }
 
 impl InHand for FakeWorker {
@@ -212,7 +232,11 @@ impl InHand for FakeWorker {
     }
 
     fn is_busy_with(&self, _claim: ClaimNo) -> bool {
-        !self.condemned
+        self.lot == Lot::Runs
+    }
+
+    fn is_abandoned_with(&self, _claim: ClaimNo) -> bool {
+        self.lot == Lot::Abandoned
     }
 
     fn beat(&self, _claim: ClaimNo) {}
@@ -237,8 +261,9 @@ struct Scene {
 
 impl Scene {
     fn new(world: &World) -> Self {
-        let pools = world.pools.iter().map(|draw| {
-            let pool = Arc::new(FakePool(*draw));
+        let pools = world.pools.iter().enumerate().map(|(no, draw)| {
+            let live = world.jobs.iter().filter(|job| job.0 == no && matches!(job.2, Lot::Runs | Lot::Condemned));
+            let pool = Arc::new(FakePool(*draw, live.count()));
             let weak: Weak<dyn Recalls> = Arc::downgrade(&pool) as Weak<dyn Recalls>;
             (pool as Arc<dyn Recalls>, Registered::new(weak))
         });
@@ -250,6 +275,7 @@ impl Scene {
             match lot {
                 Lot::Runs | Lot::Condemned => assert!(header.claim()),
                 Lot::Settled => assert!(header.word.settle_queued()),
+                Lot::Abandoned => assert!(header.claim() && header.word.settle_claimed()),
                 Lot::Queued => {}
             }
             job
@@ -272,8 +298,7 @@ impl Scene {
         let (pool, registered) = &self.pools[world.jobs[job].0];
         let number = registered.number();
         let slot = u32::try_from(job).expect("a few jobs");
-        let condemned = world.jobs[job].2 == Lot::Condemned;
-        let worker = FakeWorker { id: WorkerId { slot, generation: 1 }, pool: number, condemned };
+        let worker = FakeWorker { id: WorkerId { slot, generation: 1 }, pool: number, lot: world.jobs[job].2 };
         let id = self.graph.next;
         self.graph.next += 1;
         let wait = Wait {
