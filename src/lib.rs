@@ -62,7 +62,7 @@ pub use {
 pub use {
     config::{ConfigError, Lane, Limits, Recycle, WhenFull},
     error::{
-        AttachError, BuildError, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
+        AttachError, BuildError, Cause, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
         NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
         WaitsFor,
     },

@@ -309,11 +309,12 @@ impl Cell {
 
     /// Notes why it did not come up.
     pub(crate) fn fail(&self, error: StartError) {
+        let error = error.sheltered();
         let late = {
             let mut failure = self.failure.lock();
             if failure.is_some() { Some(error) } else { failure.replace(error) }
         };
-        // What it carries is the user's: dropped with nothing held.
+        // Dropped with nothing held.
         drop(late);
     }
 

@@ -146,7 +146,7 @@ impl<B: Backend> Supervision<B> {
             // The context was dropped, and its exit is on the way without a reason: it is added there.
             Err(error) => {
                 let slot = &mut self.slots[index];
-                slot.refusal = Some(error);
+                slot.refusal = Some(error.sheltered());
                 slot.refused = true;
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
                 slot.state = SlotState::Deciding;

@@ -104,6 +104,7 @@ impl<B: Backend> PoolSupervisor<B> {
         scaler: Option<Scaler>,
         hooks: Vec<HookSpec>,
     ) -> Self {
+        side::shelter_causes();
         let scaling = Mutex::new(scaler.map(|scaler| Scaling::begin(scaler, &mut config)));
         let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared<B>>| {
             let weak = weak.clone();

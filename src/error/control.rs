@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::CloseReason;
+use super::{Cause, CloseReason};
 use crate::config::ConfigError;
 use crate::snapshot::Veto;
 use crate::sync::Arc;
@@ -11,12 +11,13 @@ use crate::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The system refused a thread, process or the like.
+    /// The system refused a thread, process or the like. An I/O error that carries an error of your own comes out as
+    /// [`Failed`](Self::Failed).
     #[error("the system refused the worker")]
     Refused(#[source] std::io::Error),
     /// The initializer, or the worker's own start, failed.
     #[error("the worker's start failed")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Failed(#[source] Cause),
     /// The initializer, or the worker's own start, panicked.
     #[error("the worker's start panicked: {0}")]
     Panicked(String),
@@ -34,7 +35,15 @@ pub enum StartError {
 impl StartError {
     /// A start that failed for a reason of its own.
     pub fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Failed(reason.into())
+        Self::Failed(reason.into().into())
+    }
+
+    /// The same, with whatever of it is a user's in a [`Cause`]: an I/O error that carries another was not made by the system.
+    pub(crate) fn sheltered(self) -> Self {
+        match self {
+            Self::Refused(error) if error.get_ref().is_some() => Self::failed(error),
+            other => other,
+        }
     }
 }
 
