@@ -33,6 +33,7 @@ mod exits;
 mod extension;
 mod hook_actors;
 mod hooks;
+mod hooks_left;
 mod ladder;
 mod lane_room;
 mod lanes;
