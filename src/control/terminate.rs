@@ -268,6 +268,9 @@ impl<B: Backend> Supervision<B> {
             Some(condemned) => {
                 if let Some((job, _)) = &condemned.job {
                     job.header().cancel();
+                } else if cell.is_seized() {
+                    // The job was not begun, and is not hit.
+                    climb.job = None;
                 }
                 climb.condemned = Some(condemned);
             }

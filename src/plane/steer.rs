@@ -227,6 +227,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             None => {
                 // In one look: between two, the worker could go on to its next job and be missed.
                 let job = cell.condemn_any(exit.clone())?;
+                // One that it has not begun is not meant: it goes back into its lane when the worker ends.
+                let job = job.filter(|(_, claim)| !cell.take_back(*claim));
                 if job.is_none() {
                     self.stop_worker(cell, exit);
                 }
@@ -252,7 +254,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
             state.held.as_ref().and_then(|held| {
-                let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, exit, now, held.since)));
+                let killed = Box::new(self.killed_job(&held.job, cell, exit, now, held.since));
+                // What was not begun, and will not be, runs no more.
+                let error = if cell.is_seized() { JobError::Killed(killed) } else { JobError::Abandoned(killed) };
                 Some((held.job.settle_error(error, Some(Owner::Worker))?, held.job.clone()))
             })
         };

@@ -48,8 +48,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut ready = self.ready.lock();
         let mut state = cell.lock();
         let held = state.held.as_ref().is_some_and(|held| held.claim == claim);
-        // Condemned, it was hit by a kill together with its worker.
-        if !held || state.state == WorkerState::Condemned || !job.header().put_back() {
+        // Condemned, it was hit by a kill together with its worker, unless it was taken back before that.
+        let hit = state.state == WorkerState::Condemned && !cell.is_seized();
+        if !held || hit || !job.header().put_back() {
             return false;
         }
         let lane = job.header().lane();

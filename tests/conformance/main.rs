@@ -41,6 +41,7 @@ mod ledger;
 mod ledger_at_the_gate;
 mod lifecycle;
 mod lineage;
+mod not_begun;
 mod outcomes;
 mod ownership;
 mod recycling_under_load;
