@@ -3,7 +3,7 @@
 use super::Plane;
 use crate::job::Envelope;
 use crate::snapshot::{Health, Shortage};
-use crate::sync::Timestamp;
+use crate::sync::{Arc, Ordering, Timestamp};
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,24 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Whether the pool can do its work. Takes no lock while nothing is missing.
     pub(crate) fn health(&self, now: Timestamp) -> Health {
+        self.closed().unwrap_or_else(|| self.staffed(now))
+    }
+
+    /// A pool whose gate takes no more jobs, and since when.
+    fn closed(&self) -> Option<Health> {
+        if !self.refuses.load(Ordering::Acquire) {
+            return None;
+        }
+        let (reason, since) = {
+            let inbox = self.inbox.lock();
+            (inbox.gate.refusal()?, inbox.gate_since)
+        };
+        let why = Shortage { closed: Some(Arc::from(reason.to_string())), ..Shortage::default() };
+        Some(Health::Unavailable { since, why })
+    }
+
+    /// Whether it has the workers that it is to have.
+    fn staffed(&self, now: Timestamp) -> Health {
         match self.level() {
             None => Health::Healthy,
             Some((level, missing)) => {
@@ -48,7 +66,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// The same for control, which remembers since when. For control alone.
+    /// Whether it has the workers that it is to have, for control, which remembers since when. For control alone. What the gate does is told as such.
     pub(crate) fn note_health(&self, now: Timestamp) -> Health {
         let level = self.level().map(|(level, _)| level);
         {
@@ -57,7 +75,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let all = level.filter(|level| *level == Level::Unavailable);
             ailment.all = all.and(ailment.all.or(Some(now)));
         }
-        self.health(now)
+        self.staffed(now)
     }
 
     /// How many slots have no worker for which reason. What is lost to abandoned workers, and the last fault, is known here.

@@ -117,6 +117,8 @@ pub(crate) struct Plane<J: ?Sized> {
     shards: Box<[Padded<Shard>]>,
     /// Written by everybody else, and by workers that end.
     aside: Shard,
+    /// The gate takes no more jobs. Written under both locks.
+    refuses: AtomicBool,
     rejected: AtomicU64,
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
@@ -244,6 +246,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             limits: Mutex::new(config.limits),
             shards: (0..shards).map(|_| Padded(Shard::new(count))).collect(),
             aside: Shard::new(count),
+            refuses: AtomicBool::new(false),
             rejected: AtomicU64::new(0),
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),

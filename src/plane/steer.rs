@@ -169,6 +169,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             inbox.gate = gate;
             self.rouse(&mut ready, &mut inbox, &mut after);
             if inbox.gate.refusal().is_some() {
+                self.refuses.store(true, Ordering::Release);
                 self.send_away(&mut ready, &mut inbox, &mut after);
             }
             self.note_quiet(&inbox, &mut after);
