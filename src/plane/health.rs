@@ -24,9 +24,11 @@ pub(super) struct Ailment {
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
-    /// Seats that no worker can be started for, when so many workers hold one: `max - S` of DESIGN.md, section 2.
+    /// Seats that no worker can be started for, when so many workers hold one: `max - S` of DESIGN.md, section 2, less those about which a
+    /// restart policy has just been asked.
     pub(super) fn missing(&self, live: usize) -> usize {
-        self.max().saturating_sub(live).min(self.blocked())
+        let empty = self.empty.load(Ordering::Acquire) + self.beyond_cap();
+        self.max().saturating_sub(live).min(empty)
     }
 
     /// Whether the pool can do its work. Takes no lock while nothing is missing.
@@ -55,7 +57,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 let ailment = self.ailment.lock();
                 let (mut why, missing_since, all_since) = (ailment.why.clone(), ailment.missing, ailment.all);
                 drop(ailment);
-                why.abandoned = self.counts.abandoned().saturating_sub(self.abandoned_cap());
+                why.abandoned = self.beyond_cap();
                 why.last_fault = self.last_fault.lock().clone();
                 match level {
                     // If control has not come round to it, it is new.

@@ -112,6 +112,10 @@ pub(crate) struct Plane<J: ?Sized> {
     max: AtomicUsize,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
     cooling: AtomicUsize,
+    /// How many of those count as missing; written under both locks.
+    empty: AtomicUsize,
+    /// How many of those stay empty for good; written under both locks.
+    given_up: AtomicUsize,
     limits: Mutex<Limits>,
     /// Written by workers at their turnover, under the ready lock; several, so that a worker mostly finds its own in its cache.
     shards: Box<[Padded<Shard>]>,
@@ -243,6 +247,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             reserves: config.lanes.iter().any(|lane| lane.reserve > 0),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
+            empty: AtomicUsize::new(0),
+            given_up: AtomicUsize::new(0),
             limits: Mutex::new(config.limits),
             shards: (0..shards).map(|_| Padded(Shard::new(count))).collect(),
             aside: Shard::new(count),

@@ -32,7 +32,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Seats that cannot be filled: DESIGN.md, section 2. What is abandoned beyond the cap is counted in the same breath as it
     /// gives up its seat, so that nobody is promised that seat in between.
     pub(super) fn blocked(&self) -> usize {
-        self.cooling.load(Ordering::Acquire) + self.counts.abandoned().saturating_sub(self.abandoned_cap())
+        self.cooling.load(Ordering::Acquire) + self.beyond_cap()
+    }
+
+    /// Abandoned workers each of which takes a seat.
+    pub(super) fn beyond_cap(&self) -> usize {
+        self.counts.abandoned().saturating_sub(self.abandoned_cap())
     }
 
     /// Seats that exist: DESIGN.md, section 2.

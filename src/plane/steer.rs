@@ -126,12 +126,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         next
     }
 
-    /// Slots that cannot be filled for now.
-    pub(crate) fn set_cooling(&self, slots: usize) {
+    /// Slots that cannot be filled for now. How many of them count as missing: those about which a policy has just been asked do not. How many
+    /// stay empty for good.
+    pub(crate) fn set_cooling(&self, slots: usize, missing: usize, given_up: usize) {
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
+            self.empty.store(missing, Ordering::Release);
+            self.given_up.store(given_up, Ordering::Release);
             if self.cooling.swap(slots, Ordering::AcqRel) != slots {
                 self.change_scene();
             }

@@ -115,7 +115,7 @@ impl fmt::Display for HealthAt<'_> {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Shortage {
-    /// Slots that back off or cool down after a fault of their worker, or whose policy is being asked.
+    /// Slots that back off or cool down after a fault of their worker, or whose policy has been asked for longer than 100 ms.
     pub cooling: usize,
     /// The same after a start that failed, for instance because the system refused a thread.
     pub refused: usize,
