@@ -245,7 +245,10 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn step(&mut self, climb: &mut Climb, rung: Rung) {
-        trace_rung(&self.plane().config.name, &climb.target, rung, &climb.exit.blame());
+        if climb.silence.is_none() {
+            // That of an overdue job has been told already, as an event of its own.
+            trace_rung(&self.plane().config.name, &climb.target, rung, &climb.exit.blame());
+        }
         if let Target::Queued(job) = climb.target {
             return self.withdraw(climb, job);
         }
