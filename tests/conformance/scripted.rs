@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond::testing::{Script, Scripted, SettableClock};
 use millpond::{
     CloseReason, Ended, Exit, Fate, Health, JobError, JobStatus, Ladder, Lane, Limits, Pool, PoolBuilder, PoolEvent,
-    PoolExecutor, RejectReason, Restart, Rung, Select, StartError, ThreadPool, WorkerId,
+    PoolExecutor, RejectReason, Restart, Rung, Select, StartError, ThreadPool, WorkerId, WorkerState,
 };
 use std::sync::atomic::Ordering;
 
@@ -81,6 +81,39 @@ fn a_job_that_was_not_begun_goes_back_to_the_front_of_its_lane() {
     assert_eq!((soon(one).unwrap(), soon(two).unwrap()), (2, 3));
     at_rest(&stage.pool);
     assert_eq!(stage.pool.snapshot().ledger.completed, 3);
+}
+
+/// A worker that was called in vain has idled all the time, and is not taken for one that has just begun to.
+#[test]
+fn who_has_idled_for_longest_leaves_first_though_it_was_called_in_vain() {
+    let stage = plain("longest-idle", true, Limits::new(0, 2).idle_timeout(SECOND * 8));
+    let jobs = [stage.submit(10), stage.submit(11)];
+    let (first, second) = (stage.worker(0, 1), stage.worker(1, 1));
+    let taken = [stage.take(first), stage.take(second)];
+    assert!(taken.contains(&10) && taken.contains(&11));
+    assert!(stage.script.finish(first, 1));
+    stage.clock.advance(SECOND * 5);
+    // The first one is called, and has not looked when there is nothing to be found any more.
+    stage.submit(12).cancel();
+    assert!(stage.script.finish(second, 2));
+    assert_eq!(stage.script.take(first), None);
+    for job in jobs {
+        soon(job).expect("it was run");
+    }
+    let leaves = |worker: WorkerId| {
+        let row = |row: &millpond::WorkerRow| row.worker == worker && row.state == WorkerState::Leaving;
+        stage.pool.inventory_now().workers.iter().any(row)
+    };
+    stage.clock.advance(SECOND * 3);
+    until("the first one is told to leave", || leaves(first));
+    stage.script.die(first);
+    stage.clock.advance(SECOND * 4);
+    after_control(&stage.pool);
+    assert_eq!(stage.pool.saturation().idle, 1, "the second one has a second left");
+    stage.clock.advance(SECOND);
+    until("it is told to leave as well", || leaves(second));
+    stage.script.die(second);
+    at_rest(&stage.pool);
 }
 
 /// Invariant 1: a worker that dies with a job in hand does not take its outcome along; nor is the job delivered again.
