@@ -45,9 +45,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.max().min(self.counts.live() + self.startable_workers())
     }
 
-    /// True if workers that cannot be made to die hold every seat.
+    /// True if workers that cannot be made to die hold every seat, but for those that nobody is ever to have again. Not while a slot backs off:
+    /// its seat comes back by itself.
     pub(crate) fn is_lost_to_abandoned(&self) -> bool {
-        self.counts.abandoned() > self.abandoned_cap() && self.seats() == 0
+        let beyond = self.beyond_cap();
+        beyond > 0 && self.counts.live() == 0 && beyond + self.given_up.load(Ordering::Acquire) >= self.max()
     }
 
     /// Seats owed back after a shrink.
@@ -92,6 +94,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn rouse(&self, ready: &mut Ready<J>, inbox: &mut Inbox<J>, after: &mut After<J>) {
         if ready.waiters {
             self.grant(ready, inbox, after);
+        }
+        if ready.waiters && self.is_lost_to_abandoned() {
+            // As whoever comes now is told: nothing that was admitted could run before one of those returns.
+            self.send_away(ready, inbox, after);
         }
         if ready.dispatches && inbox.searching == 0 && self.lane_to_serve(ready, inbox).is_some() {
             self.rouse_one(inbox, after);

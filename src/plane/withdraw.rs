@@ -120,10 +120,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 after.notify(cell.clone());
             }
             self.rouse(&mut ready, &mut inbox, &mut after);
-            if to == WorkerState::Abandoned && self.is_lost_to_abandoned() {
-                // As whoever comes now is told: nothing that was admitted could run before one of them returns.
-                self.send_away(&mut ready, &mut inbox, &mut after);
-            }
             if to == WorkerState::Gone && std::mem::take(&mut after.demand) {
                 // Control is about to be told of the exit, and starts workers then: knowing whether this one's slot may have one.
                 inbox.demanded = false;

@@ -282,6 +282,38 @@ fn abandoned_workers_beyond_the_cap_are_not_replaced_and_admission_says_so() {
     at_rest(&stage.pool);
 }
 
+/// Who waits at the gate learns that no seat is left however the last one went: here with a worker that crashed, and was not to be replaced.
+#[test]
+fn who_waits_is_told_when_the_last_live_worker_crashes_beyond_the_cap() {
+    let shape = |builder: PoolBuilder<Scripted>, _: &Script| {
+        builder.abandoned_cap(0).default_lane(Lane::new("default").capacity(0).admission_limit(SECOND * 3600))
+    };
+    let stage = stage("cap-crash", false, Limits::fixed(2), shape);
+    let workers = [stage.worker(0, 1), stage.worker(1, 1)];
+    let jobs = [stage.submit(10), stage.submit(11)];
+    // The one that is called first calls the other.
+    let mut taken = [None, None];
+    until("both have a job", || {
+        for (worker, job) in workers.iter().zip(&mut taken) {
+            *job = job.or_else(|| stage.script.take(*worker));
+        }
+        taken.iter().all(Option::is_some)
+    });
+    let stuck = if taken[0] == Some(10) { 0 } else { 1 };
+    soon(stage.pool.terminate(Select::job(jobs[0].id()), Ladder::kill(), LIMIT)).expect("it answers");
+    // The seat that is left is the other's, and is the only one: a shrink takes none that is used.
+    soon(stage.pool.resize(Limits::fixed(1), LIMIT)).expect("it answers");
+    let pool = stage.pool.clone();
+    let waits = std::thread::spawn(move || soon(millpond::Executor::submit(&pool, 12)));
+    until("it waits at the gate", || stage.pool.saturation().waiting == 1);
+    stage.script.die(workers[1 - stuck]);
+    let refused = waits.join().expect("it returns").expect_err("no seat is left");
+    assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 0, .. }), "{refused}");
+    stage.script.die(workers[stuck]);
+    until("its seat came back", || stage.pool.saturation().idle == 1);
+    at_rest(&stage.pool);
+}
+
 /// Each failure in a row makes that slot wait longer for its next start.
 #[test]
 fn a_slot_that_keeps_failing_backs_off() {
