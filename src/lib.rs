@@ -62,9 +62,9 @@ pub use {
 pub use {
     config::{ConfigError, Lane, Limits, Recycle, WhenFull},
     error::{
-        AttachError, BuildError, Cause, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
-        NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
-        WaitsFor,
+        AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, Deadlock, JobError, JoinError,
+        KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError,
+        StartFailed, TimedOut, WaitsFor,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Cause, CloseReason};
 use crate::config::ConfigError;
-use crate::snapshot::Veto;
+use crate::snapshot::{Seconds, Veto};
 use crate::sync::Arc;
 
 /// Why a worker did not come up.
@@ -22,7 +22,7 @@ pub enum StartError {
     #[error("the worker's start panicked: {0}")]
     Panicked(String),
     /// It took longer than the start limit.
-    #[error("the worker was not ready within {0:?}")]
+    #[error("the worker was not ready within its start limit of {}", Seconds(*.0))]
     TimedOut(Duration),
     /// A hook denied the start.
     #[error("the worker's start was {0}")]
@@ -58,10 +58,12 @@ pub enum BuildError {
     #[error("pool `{0}`: async workers need a tokio runtime: build the pool inside one, or give the builder a handle")]
     NoRuntime(Arc<str>),
     /// Another actor has that name in ractor's registry.
-    #[error("the name `{0}` is taken in the actor registry")]
+    #[error(
+        "pool `{0}`: another actor of this process has that name in ractor's registry; take another, or end that one first"
+    )]
     NameTaken(Arc<str>),
     /// The control thread could not be started.
-    #[error("the control thread could not be started")]
+    #[error("millpond's control thread could not be started")]
     ControlThread(#[source] std::io::Error),
     /// The pool actor did not come up, for instance because its parent was stopping.
     #[error("pool `{pool}`: its actor did not come up: {reason}")]
@@ -78,7 +80,7 @@ pub enum BuildError {
 #[non_exhaustive]
 pub enum ControlError {
     /// No reply within the control limit. What was asked for may still happen.
-    #[error("pool `{pool}`: no reply to {operation} within {limit:?}; it may still happen")]
+    #[error("pool `{pool}`: no reply to {operation} within {}; it may still happen", Seconds(*limit))]
     TimedOut {
         /// The pool.
         pool: Arc<str>,

@@ -312,7 +312,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
             in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number))).cloned()
         };
-        found.is_some_and(|found| self.withdraw(&found.erase(), JobError::Cancelled(job)))
+        found.is_some_and(|found| self.cancel(&found.erase(), "an operator"))
     }
 
     /// True if there has been a job of this number.

@@ -2,7 +2,7 @@
 
 use super::claim::Taken;
 use super::{After, Plane, Signal, Unstarted};
-use crate::error::{JobError, LimitKind, StartError, TimedOut};
+use crate::error::{CancelledJob, JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
 use crate::job::{Envelope, Owner, Settlement};
 use crate::policy::Exit;
@@ -70,7 +70,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.after(after);
         if job.header().is_cancelled() {
             // Asked while the worker had it, it would have been told when it ran: now it need not run.
-            self.cancel(&job.clone().erase());
+            self.cancel(&job.clone().erase(), "request");
         } else {
             self.limit_again(job);
         }
@@ -147,9 +147,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.port.signal(Signal::Exited { worker: cell.id, exit });
     }
 
-    /// Ends a queued job as cancelled, if no worker has it.
-    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>) {
-        self.withdraw(job, JobError::Cancelled(job.header().id()));
+    /// Ends a queued job as cancelled by this one, if no worker has it. True if it did.
+    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>, by: &'static str) -> bool {
+        let (pool, header) = (self.config.name.clone(), job.header());
+        let after = self.clock.now().since(header.accepted_at());
+        let (job_id, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        let cancelled = CancelledJob { pool, job: job_id, label, submitted_from, by, after };
+        self.withdraw(job, JobError::Cancelled(Box::new(cancelled)))
     }
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.
