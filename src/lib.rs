@@ -63,9 +63,9 @@ pub use {
 pub use {
     config::{ConfigError, InForce, Lane, LaneChange, Limits, Recycle, Retuned, WhenFull},
     error::{
-        AttachError, BuildError, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
-        NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
-        WaitsFor,
+        AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, Deadlock, JobError, JoinError,
+        KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError,
+        StartFailed, TimedOut, WaitsFor,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},

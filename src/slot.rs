@@ -165,6 +165,8 @@ pub(crate) fn transition(
 
 /// No claim has this number.
 const SEIZED: u64 = u64::MAX;
+/// Beside a claim's number: it has not begun.
+const NOT_BEGUN: u64 = 1 << 63;
 
 /// One incarnation, as everybody sees it.
 pub(crate) struct Cell {
@@ -182,7 +184,8 @@ pub(crate) struct Cell {
     beat_claim: AtomicU64,
     /// When the calendar has the job in hand looked at; `u64::MAX`: never.
     watched_until: AtomicU64,
-    /// The claim whose future stands between two polls; 0: none does; [`SEIZED`]: it will not be polled again.
+    /// The claim whose future stands between two polls, or before the first with [`NOT_BEGUN`]; 0: none does; [`SEIZED`]: it will not be
+    /// polled again, or at all.
     paused: AtomicU64,
     facts: OnceLock<Facts>,
     failure: Mutex<Option<StartError>>,
@@ -281,6 +284,30 @@ impl Cell {
         self.paused.store(claim.0, Ordering::Release);
     }
 
+    /// The worker has claimed a job and lets others go first before it begins it. Called by the worker alone.
+    pub(crate) fn stand(&self, claim: ClaimNo) {
+        // Release pairs with `take_back`: whoever takes it back sees a job that was claimed.
+        self.paused.store(claim.0 | NOT_BEGUN, Ordering::Release);
+    }
+
+    /// The worker that stood goes on to begin its job. False: it was taken back. Called by the worker alone.
+    pub(crate) fn go_on(&self, claim: ClaimNo) -> bool {
+        // The swap decides between this and `take_back`.
+        self.paused.compare_exchange(claim.0 | NOT_BEGUN, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sees to it that the job of this claim is not begun. False: it was begun, or may be at any moment.
+    pub(crate) fn take_back(&self, claim: ClaimNo) -> bool {
+        let stands = claim.0 | NOT_BEGUN;
+        let taken = self.paused.compare_exchange(stands, SEIZED, Ordering::AcqRel, Ordering::Acquire);
+        taken == Ok(stands) || taken == Err(SEIZED)
+    }
+
+    /// Nothing of what is in hand will run any more.
+    pub(crate) fn is_seized(&self) -> bool {
+        self.paused.load(Ordering::Acquire) == SEIZED
+    }
+
     /// A poll of this claim's future begins, unless it was seized: then it is not to be polled any more. Called by the worker alone.
     pub(crate) fn resume(&self, claim: ClaimNo) -> bool {
         match self.paused.load(Ordering::Relaxed) {
@@ -309,11 +336,12 @@ impl Cell {
 
     /// Notes why it did not come up.
     pub(crate) fn fail(&self, error: StartError) {
+        let error = error.sheltered();
         let late = {
             let mut failure = self.failure.lock();
             if failure.is_some() { Some(error) } else { failure.replace(error) }
         };
-        // What it carries is the user's: dropped with nothing held.
+        // Dropped with nothing held.
         drop(late);
     }
 

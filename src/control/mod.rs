@@ -4,6 +4,7 @@
 
 mod autoscale;
 mod event;
+mod gate;
 mod hook;
 mod keeper;
 mod message;

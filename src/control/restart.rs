@@ -82,7 +82,8 @@ impl<B: Backend> Supervision<B> {
             if let SlotState::Waiting(_) = slot.state
                 && let Some(fault) = slot.fault.take()
             {
-                slot.state = SlotState::Deciding;
+                // It is missing already, and stays so until the new policy says otherwise.
+                (slot.state, slot.ruling_by) = (SlotState::Deciding, None);
                 if let Some(history) = slot.history.as_mut().filter(|_| fault.cooled) {
                     history.cool_downs = history.cool_downs.saturating_sub(1);
                 }
@@ -216,11 +217,10 @@ impl<B: Backend> Supervision<B> {
                     over = true;
                 }
                 SlotState::Waiting(until) => next = next.min(until),
-                SlotState::Vacant
-                | SlotState::Asked
-                | SlotState::Filled
-                | SlotState::Deciding
-                | SlotState::Vetoed(_) => {}
+                // From now on it counts as missing.
+                SlotState::Deciding if slot.ruling_by.take_if(|by| *by <= now).is_some() => over = true,
+                SlotState::Deciding => next = next.min(slot.ruling_by.unwrap_or(Timestamp::NEVER)),
+                SlotState::Vacant | SlotState::Asked | SlotState::Filled | SlotState::Vetoed(_) => {}
             }
         }
         if over {

@@ -35,7 +35,12 @@ pub(super) struct Slot {
     /// Its latest fault, about which was decided.
     pub(super) fault: Option<Fault>,
     pub(super) state: SlotState,
+    /// Until when the question to its policy, of a moment ago, makes no difference to the pool's health.
+    pub(super) ruling_by: Option<Timestamp>,
 }
+
+/// A question takes microseconds, as a rule. One that is out for longer than this makes its slot count as missing.
+const RULING: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum SlotState {
@@ -58,6 +63,11 @@ impl Slot {
     /// It has no worker after a fault, for now or for good.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.state, SlotState::Waiting(_) | SlotState::Deciding)
+    }
+
+    /// Its worker has ended by a fault at `now`.
+    fn await_ruling(&mut self, now: Timestamp) {
+        (self.state, self.ruling_by) = (SlotState::Deciding, Some(now.after(RULING)));
     }
 
     /// Of the incarnation that it gets next.
@@ -145,11 +155,12 @@ impl<B: Backend> Supervision<B> {
             }
             // The context was dropped, and its exit is on the way without a reason: it is added there.
             Err(error) => {
+                let now = self.now();
                 let slot = &mut self.slots[index];
-                slot.refusal = Some(error);
+                slot.refusal = Some(error.sheltered());
                 slot.refused = true;
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
-                slot.state = SlotState::Deciding;
+                slot.await_ruling(now);
                 self.update_cooling();
             }
         }
@@ -275,16 +286,17 @@ impl<B: Backend> Supervision<B> {
         slot.history = Some(history);
         slot.refused = matches!(exit, Exit::FailedToStart(_));
         slot.after_fault = true;
-        slot.state = SlotState::Deciding;
+        slot.await_ruling(now);
         self.ask(worker, exit, now);
     }
 
     /// Tells the plane how many seats cannot be filled, and why.
     pub(super) fn update_cooling(&self) {
-        let (mut why, mut next_try) = (Shortage::default(), Timestamp::NEVER);
+        let (mut why, mut next_try, mut asked) = (Shortage::default(), Timestamp::NEVER, 0);
         for slot in self.slots.iter().take(self.plane().max()) {
             match slot.state {
                 SlotState::Vacant | SlotState::Filled | SlotState::Asked => continue,
+                SlotState::Deciding if slot.ruling_by.is_some() => asked += 1,
                 SlotState::Vetoed(_) => why.vetoed += 1,
                 SlotState::Waiting(Timestamp::NEVER) => why.given_up += 1,
                 SlotState::Waiting(_) | SlotState::Deciding if slot.refused => why.refused += 1,
@@ -295,9 +307,10 @@ impl<B: Backend> Supervision<B> {
             }
         }
         why.next_try = (next_try < Timestamp::NEVER).then_some(next_try);
-        let empty = why.cooling + why.refused + why.given_up + why.vetoed;
+        let missing = why.cooling + why.refused + why.given_up + why.vetoed;
+        let given_up = why.given_up;
         self.plane().note_shortage(why);
-        self.plane().set_cooling(empty);
+        self.plane().set_cooling(missing + asked, missing, given_up);
     }
 
     /// Workers above `min` that idled for too long leave. Says when to look again.

@@ -7,7 +7,6 @@ use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use super::autoscale::{Scaler, Scaling};
 use super::event::{Events, PoolEvent};
 use super::hook::{HookSpec, Hooks};
-use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
 use super::recycle::Recycling;
@@ -28,8 +27,8 @@ use crate::gate::Gate;
 use crate::id::WorkerId;
 use crate::job::{Envelope, look_again};
 use crate::plane::{Plane, Signal};
-use crate::policy::{Exit, RestartPolicy, SlotBackoff};
-use crate::snapshot::{Health, WorkerState};
+use crate::policy::{RestartPolicy, SlotBackoff};
+use crate::snapshot::Health;
 use crate::sync::{Arc, Mutex, OnceLock, Ticks, Timestamp};
 
 /// What a pool's handles and its actor share.
@@ -105,6 +104,7 @@ impl<B: Backend> PoolSupervisor<B> {
         scaler: Option<Scaler>,
         hooks: Vec<HookSpec>,
     ) -> Self {
+        side::shelter_causes();
         let scaling = Mutex::new(scaler.map(|scaler| Scaling::begin(scaler, &mut config)));
         let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared<B>>| {
             let weak = weak.clone();
@@ -382,66 +382,6 @@ impl<B: Backend> Supervision<B> {
         self.tell_hooks_of(&event);
         trace(&self.plane().config.name, &event);
         self.shared.events.tell(event);
-    }
-
-    fn move_gate(&mut self, gate: Gate, operation: &'static str) -> Result<(), ControlError> {
-        let word = gate.word();
-        let pool = self.plane().config.name.clone();
-        self.plane().set_gate(gate).map_err(|reason| ControlError::TooLate { pool, operation, reason })?;
-        self.tell(PoolEvent::Gate(word));
-        self.staff();
-        Ok(())
-    }
-
-    fn drain(&mut self, reply: RpcReplyPort<Result<(), ControlError>>) {
-        match self.move_gate(Gate::Draining, "drain") {
-            Ok(()) => self.drains.push(reply),
-            Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
-    pub(super) fn settle_drains(&mut self) {
-        if self.drains.is_empty() {
-            return;
-        }
-        match self.plane().has_drained() {
-            Some(true) => self.drains.drain(..).for_each(|reply| drop(reply.send(Ok(())))),
-            Some(false) => {}
-            // Jobs were ended that had not run: nobody is left to answer, as whoever waits learns from the port's end.
-            None => self.drains.clear(),
-        }
-    }
-
-    /// Whoever finds that out first: the watch, or a worker that went with it. No worker is started from here on.
-    pub(super) fn on_host_gone(&mut self) {
-        if std::mem::replace(&mut self.host_gone, true) {
-            return;
-        }
-        tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
-        let by = Arc::from("the runtime of its worker is gone");
-        self.shared.abort(CloseReason::RuntimeGone, &by, || ());
-        for worker in self.employed.keys() {
-            self.tell(PoolEvent::WorkerGone { worker: *worker, exit: Exit::RuntimeGone });
-        }
-        self.tell(PoolEvent::Gate("closed"));
-        self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
-    }
-
-    /// A child ended: a worker's own actor, after its context has said so; or a keeper that somebody killed.
-    fn on_actor_end(&mut self, actor: ractor::ActorId) {
-        let found = self.employed.iter().find(|(_, employed)| employed.is(actor)).map(|(worker, _)| *worker);
-        if let Some(worker) = found
-            && self.plane().cell(worker).is_some_and(|cell| cell.lock().state != WorkerState::Gone)
-        {
-            self.kill_worker(worker, &Arc::from("its actor was killed"));
-        }
-    }
-
-    /// Gives a worker that is no actor one.
-    pub(super) fn keep(&self, control: Arc<dyn crate::backend::WorkerControl>) -> Option<ractor::ActorCell> {
-        keeper::keep(control, self.myself.get_cell())
-            .map_err(|error| tracing::error!(pool = &*self.plane().config.name, "a worker has no keeper: {error}"))
-            .ok()
     }
 
     fn note_health(&mut self) {

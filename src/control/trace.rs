@@ -3,12 +3,15 @@
 //! Nothing of a user's is formatted here, an error's text least of all: this runs on the control thread. What a failed start said is logged
 //! by the policies' thread.
 
+use std::time::Duration;
+
 use tracing::{debug, error, info, warn};
 
 use super::event::PoolEvent;
 use super::report::{Rung, ShutdownReport};
 use super::target::Target;
-use crate::id::WorkerId;
+use crate::id::{ClaimNo, WorkerId};
+use crate::job::Header;
 use crate::policy::{Exit, Restart};
 use crate::snapshot::Health;
 
@@ -63,9 +66,8 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Gate(state) => info!(pool, state, "the gate moved"),
         PoolEvent::Health(health) => trace_health(pool, health),
         PoolEvent::RecycleDue { worker, reason } => debug!(pool, %worker, %reason, "a worker is due to be recycled"),
-        PoolEvent::Overdue { worker, claim, job, silent_for } => {
-            warn!(pool, %worker, %claim, job = job.get(), ?silent_for, "a job is overdue: it makes no progress");
-        }
+        // `trace_overdue` says it, and which job that is.
+        PoolEvent::Overdue { .. } => {}
         PoolEvent::OverdueRung { worker, claim, job, rung, silent_for } => {
             warn!(pool, %worker, %claim, job = job.get(), ?rung, ?silent_for, "a rung of the ladder for an overdue job");
         }
@@ -107,6 +109,12 @@ fn trace_health(pool: &str, health: &Health) {
         }
         Health::Unavailable { why, .. } => error!(pool, health = "unavailable", %why, "the pool's health changed"),
     }
+}
+
+/// A job makes no progress.
+pub(super) fn trace_overdue(pool: &str, worker: WorkerId, claim: ClaimNo, header: &Header, silent_for: Duration) {
+    let (job, label, from) = (header.id().get(), header.label().map(|label| &**label), header.submitted_from());
+    warn!(pool, %worker, %claim, job, label, %from, ?silent_for, "a job is overdue: it makes no progress");
 }
 
 /// A worker's start begins.

@@ -7,13 +7,13 @@ use super::report::Rung;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
 use super::terminate::LOOK;
+use super::trace::trace_overdue;
 use crate::backend::Backend;
 use crate::id::ClaimNo;
 use crate::job::Envelope;
 use crate::plane::Overdue;
 use crate::policy::Exit;
 use crate::slot::{Cell, Held};
-use crate::snapshot::Seconds;
 use crate::sync::{Arc, Timestamp};
 
 /// What follows when a job is overdue, that is, has made no progress for as long as its [`Lane`](crate::Lane::overdue_after) or its
@@ -117,12 +117,8 @@ impl<B: Backend> Supervision<B> {
             // Looked at again after another span, by which there may be one.
             return self.watch_again(&Silence { cell, job, claim, since }, now);
         }
-        let header = job.header();
-        tracing::warn!(
-            pool = &*self.plane().config.name, %worker, job = %header.id(), label = ?header.label(), from = %header.submitted_from(),
-            "a job is overdue: no progress for {}", Seconds(silent_for),
-        );
-        self.tell(PoolEvent::Overdue { worker, claim, job: header.id(), silent_for });
+        trace_overdue(&self.plane().config.name, worker, claim, job.header(), silent_for);
+        self.tell(PoolEvent::Overdue { worker, claim, job: job.header().id(), silent_for });
         self.vigil.warned.push(Warned { silence: Silence { cell, job, claim, since }, at: now });
     }
 
@@ -173,10 +169,6 @@ impl<B: Backend> Supervision<B> {
             Heard::Beat(at) => {
                 let Silence { cell, job, claim, since } = silence;
                 let silent_for = at.since(*since);
-                tracing::info!(
-                    pool = &*self.plane().config.name, worker = %cell.id, job = %job.header().id(),
-                    "a job that was overdue makes progress again, after {}", Seconds(silent_for),
-                );
                 self.tell(PoolEvent::LetOff { worker: cell.id, claim: *claim, job: job.header().id(), silent_for });
                 self.watch_again(silence, at);
                 true
@@ -208,10 +200,6 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn note_rung(&self, silence: &Silence, rung: Rung, now: Timestamp) {
         let Silence { cell, job, claim, since } = silence;
         let (worker, job, silent_for) = (cell.id, job.header().id(), now.since(*since));
-        tracing::warn!(
-            pool = &*self.plane().config.name, %worker, %job, %rung,
-            "the ladder of an overdue job: no progress for {}", Seconds(silent_for),
-        );
         self.tell(PoolEvent::OverdueRung { worker, claim: *claim, job, rung, silent_for });
     }
 }

@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::context::place_here;
 use super::options::{Header, Submission};
 use super::outcome::{Owner, Unread};
 use super::panics::{Caught, catch, wake};
@@ -299,7 +300,8 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
     fn panicked(&self, Caught { message, location }: Caught) -> Ran {
         let header = &self.header;
         let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
-        let report = PanicReport { job, label, submitted_from, message, location };
+        let (pool, worker) = place_here().unzip();
+        let report = PanicReport { pool, worker, job, label, submitted_from, message, location };
         let error = JobError::Panicked(Box::new(report));
         Ran { panicked: true, settled: self.settle_error(error, Some(Owner::Worker)) }
     }

@@ -105,6 +105,13 @@ pub(super) fn is_inside() -> bool {
     CURRENT.try_with(|here| here.borrow().is_some()).unwrap_or(false)
 }
 
+/// The pool and the worker whose job runs here, if one does.
+pub(super) fn place_here() -> Option<(Arc<str>, WorkerId)> {
+    let here = CURRENT.try_with(|here| here.borrow().as_ref().map(|worker| (worker.pool(), worker.worker())));
+    let (pool, worker) = here.ok().flatten()?;
+    Some((pool.find()?.name(), worker))
+}
+
 /// What a job remembers of the job that submits it here, if one does.
 pub(super) fn lineage_here() -> Option<Lineage> {
     let parent = if is_inside() { JobContext::current()? } else { return None };

@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::pin::pin;
 use std::sync::atomic::AtomicUsize as Count;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use loom::future::block_on;
 use loom::thread;
@@ -11,7 +12,7 @@ use loom::thread;
 use super::cell::Inner;
 use super::outcome::Owner;
 use super::{Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
-use crate::error::{Deadlock, JobError};
+use crate::error::{CancelledJob, Deadlock, JobError};
 use crate::id::LaneId;
 use crate::sync::{Arc, Ordering};
 
@@ -58,7 +59,11 @@ impl Ends {
 
     /// What a tick, a cancel or a shutdown does: an outcome for a job that is still `owner`'s.
     fn end(&self, owner: Owner) {
-        let error = JobError::Cancelled(self.cell.header().id());
+        let label = None;
+        let (job, submitted_from) = (self.cell.header().id(), Location::caller());
+        let cancelled =
+            CancelledJob { pool: "loom".into(), job, label, submitted_from, by: "loom", after: Duration::ZERO };
+        let error = JobError::Cancelled(Box::new(cancelled));
         let Some(mut settlement) = self.cell.settle_error(error, Some(owner)) else { return };
         self.win();
         let key = settlement.key.take();

@@ -58,11 +58,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
             return false;
         }
         let ended = self.end_taken(jobs, |job| self.not_started(job, reason));
+        self.keep_or_discard(ended);
+        true
+    }
+
+    /// Jobs that never began, which have their outcomes: kept for whoever wants them back, if anybody does.
+    pub(super) fn keep_or_discard(&self, ended: Unstarted<J>) {
         match &mut *self.unstarted.lock() {
             Some(unstarted) => unstarted.extend(ended),
             None => ended.into_iter().for_each(|(job, key)| self.discard(job.erase(), Some(key))),
         }
-        true
     }
 
     /// Jobs of lanes without a queue that were handed to a worker whose start failed share its fate.
@@ -102,7 +107,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// However the pool dies, this closes the gate and writes the outcome of every job that runs; nothing is taken or put back any
     /// more, so that what is queued is left to [`fail_some`](Self::fail_some). `runs_no_more` says whether the code of a claim is
-    /// certain to run no more, or sees to it: its job was killed then, and else abandoned. What this returns has not ended.
+    /// certain to run no more, or sees to it: its job was killed then, and else abandoned. One that was not begun has not started. What
+    /// this returns has not ended.
     pub(crate) fn abort(
         &self,
         reason: CloseReason,
@@ -110,19 +116,25 @@ impl<J: ?Sized + Envelope> Plane<J> {
         runs_no_more: &dyn Fn(&Cell, ClaimNo) -> bool,
     ) -> Vec<Left> {
         // Closed already is closed: what follows ends the rest.
-        let _ = self.set_gate(Gate::Closed(reason));
+        let _ = self.set_gate(Gate::Closed(reason.clone()));
         self.stop_all();
         let (mut left, exit) = (Vec::new(), Exit::Killed(by.clone()));
         for cell in self.cells() {
-            let held = cell.lock().held.clone();
+            let mut held = cell.lock().held.clone();
             if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit))
                 && let Some((job, claim)) = &condemned.job
             {
-                job.header().cancel();
-                if runs_no_more(&cell, *claim) {
-                    self.settle_killed(&condemned, &exit);
+                if cell.take_back(*claim) {
+                    // Its worker had not begun it, and will not.
+                    self.settle_for(job, self.not_started(job, &reason));
+                    held = None;
                 } else {
-                    self.abandon(&cell, &exit);
+                    job.header().cancel();
+                    if runs_no_more(&cell, *claim) {
+                        self.settle_killed(&condemned, &exit);
+                    } else {
+                        self.abandon(&cell, &exit);
+                    }
                 }
             }
             let state = cell.lock().state;

@@ -15,7 +15,7 @@ use crate::job::{
 };
 use crate::policy::Exit;
 use crate::slot::Cell;
-use crate::snapshot::Facts;
+use crate::snapshot::{Ended, Facts};
 use crate::sync::{Arc, Timestamp};
 #[cfg(not(millpond_loom))]
 use crate::sync::{Ordering, thread_waker};
@@ -36,6 +36,8 @@ pub struct WorkerContext<J: ?Sized + Envelope> {
     place: Place,
     /// The last turnover called another worker.
     called: bool,
+    /// Others go first before the job is begun: until it is, it may be taken back.
+    stands: bool,
     company: Company,
     exit: Option<Exit>,
     /// The cell, as jobs see it; lent to the thread while one of them is polled.
@@ -69,6 +71,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             key: None,
             place: Place::Between,
             called: false,
+            stands: false,
             company: Company::default(),
             exit: None,
             current,
@@ -122,13 +125,23 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
     /// Lets go of a job that was taken and not begun.
     fn give_back(&mut self) {
-        if let Some(taken) = self.taken.take()
-            && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
-        {
-            // The payload is this worker's still, since it claimed it.
-            let key = taken.job.sealed().0.key();
+        let Some(taken) = self.taken.take() else { return };
+        if self.plane.put_back(&self.cell, &taken.job, taken.claim) {
+            return;
+        }
+        // The payload is this worker's still, since it claimed it.
+        let key = taken.job.sealed().0.key();
+        if taken.job.header().ended() == Some(Ended::NotStarted) {
+            self.plane.keep_or_discard(vec![(taken.job, key)]);
+            self.plane.release(&self.cell);
+        } else {
             self.end_killed(&taken, key);
         }
+    }
+
+    /// True if the job that was taken may be begun: a worker that stood before it may find that it was taken back.
+    fn begins(&mut self) -> bool {
+        !std::mem::take(&mut self.stands) || self.taken.as_ref().is_some_and(|taken| self.cell.go_on(taken.claim))
     }
 
     /// The next job; `None`: the worker has to end, by dropping this.
@@ -152,20 +165,24 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
                 // it goes first, and this one stands where another thread can take it.
                 let called = std::mem::take(&mut self.called);
                 if self.company.others_go_first() || called {
+                    if let Some(taken) = &self.taken {
+                        self.cell.stand(taken.claim);
+                        self.stands = true;
+                    }
                     return yield_now(cx);
                 }
             }
             Poll::Ready(has_job)
         })
         .await;
-        has_job.then(|| Claim::new(self))
+        (has_job && self.begins()).then(|| Claim::new(self))
     }
 
     /// The same for a worker that is a thread: parks it until there is a job.
     #[cfg(not(millpond_loom))]
     pub fn next_blocking(&mut self) -> Option<Claim<'_, J>> {
         if self.taken.is_some() {
-            return Some(Claim::new(self));
+            return self.begins().then(|| Claim::new(self));
         }
         let waker = thread_waker();
         let mut cx = Context::from_waker(&waker);

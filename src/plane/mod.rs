@@ -115,11 +115,17 @@ pub(crate) struct Plane<J: ?Sized> {
     max: AtomicUsize,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
     cooling: AtomicUsize,
+    /// How many of those count as missing; written under both locks.
+    empty: AtomicUsize,
+    /// How many of those stay empty for good; written under both locks.
+    given_up: AtomicUsize,
     limits: Mutex<Limits>,
     /// Written by workers at their turnover, under the ready lock; several, so that a worker mostly finds its own in its cache.
     shards: Box<[Padded<Shard>]>,
     /// Written by everybody else, and by workers that end.
     aside: Shard,
+    /// The gate takes no more jobs. Written under both locks.
+    refuses: AtomicBool,
     rejected: AtomicU64,
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
@@ -245,9 +251,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
             reserves: Flag::new(lanes.iter().any(|lane| lane.spec.reserve() > 0)),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
+            empty: AtomicUsize::new(0),
+            given_up: AtomicUsize::new(0),
             limits: Mutex::new(config.limits),
             shards: (0..shards).map(|_| Padded(Shard::new(count))).collect(),
             aside: Shard::new(count),
+            refuses: AtomicBool::new(false),
             rejected: AtomicU64::new(0),
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),

@@ -43,7 +43,8 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
     }
 
     fn recall(&self, job: &Arc<dyn Envelope>) {
-        self.cancel(job);
+        // Whether a worker was quicker makes no difference to whoever asked.
+        let _ = self.cancel(job, "its handle");
     }
 
     fn would_block(&self) -> bool {

@@ -127,12 +127,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         next
     }
 
-    /// Slots that cannot be filled for now.
-    pub(crate) fn set_cooling(&self, slots: usize) {
+    /// Slots that cannot be filled for now. How many of them count as missing: those about which a policy has just been asked do not. How many
+    /// stay empty for good.
+    pub(crate) fn set_cooling(&self, slots: usize, missing: usize, given_up: usize) {
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
+            self.empty.store(missing, Ordering::Release);
+            self.given_up.store(given_up, Ordering::Release);
             if self.cooling.swap(slots, Ordering::AcqRel) != slots {
                 self.change_scene();
             }
@@ -170,6 +173,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             inbox.gate = gate;
             self.rouse(&mut ready, &mut inbox, &mut after);
             if inbox.gate.refusal().is_some() {
+                self.refuses.store(true, Ordering::Release);
                 self.send_away(&mut ready, &mut inbox, &mut after);
             }
             self.note_quiet(&inbox, &mut after);
@@ -228,6 +232,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             None => {
                 // In one look: between two, the worker could go on to its next job and be missed.
                 let job = cell.condemn_any(exit.clone())?;
+                // One that it has not begun is not meant: it goes back into its lane when the worker ends.
+                let job = job.filter(|(_, claim)| !cell.take_back(*claim));
                 if job.is_none() {
                     self.stop_worker(cell, exit);
                 }
@@ -253,7 +259,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
             state.held.as_ref().and_then(|held| {
-                let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, exit, now, held.since)));
+                let killed = Box::new(self.killed_job(&held.job, cell, exit, now, held.since));
+                // What was not begun, and will not be, runs no more.
+                let error = if cell.is_seized() { JobError::Killed(killed) } else { JobError::Abandoned(killed) };
                 Some((held.job.settle_error(error, Some(Owner::Worker))?, held.job.clone()))
             })
         };
@@ -305,7 +313,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
             in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number))).cloned()
         };
-        found.is_some_and(|found| self.withdraw(&found.erase(), JobError::Cancelled(job)))
+        found.is_some_and(|found| self.cancel(&found.erase(), "an operator"))
     }
 
     /// True if there has been a job of this number.

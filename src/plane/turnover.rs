@@ -9,8 +9,8 @@ use crate::slot::{Cell, CellState, Held, transition};
 use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, MutexGuard, Ordering, Timestamp};
 
-/// So many entries of a line are looked at in one hold of the lock, if they are dead or expired. A worker that finds no other idles, and is
-/// the first to be called, since the line is not empty.
+/// So many entries of a line are looked at in one hold of the lock, if they are dead or expired. A worker that finds no other idles, and one
+/// is called at once, since the line is not empty.
 const MOST_LOOKS: usize = 256;
 
 /// What a worker does next.
@@ -131,10 +131,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 Turn::Wait
             }
         };
+        let since = state.since;
         drop(state);
         if let Some(mut inbox) = inbox {
             if matches!(turn, Turn::Wait) {
-                inbox.idle.push(cell.clone());
+                inbox.add_idle(cell, since, now);
             }
             self.stop_searching(&mut inbox, cell);
             self.rouse(ready, &mut inbox, after);
@@ -285,5 +286,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// The same, under both locks.
     fn has_nothing_left(&self) -> bool {
         self.counts.busy() == 0 && (0..self.lanes.len()).all(|lane| self.queued(lane) == 0)
+    }
+}
+
+impl<J: ?Sized> Inbox<J> {
+    /// A worker idles, `since` when. One that was called in vain has all that time, and its place among those that idle for longer than it does
+    /// not change: whoever has idled for longest leaves first. Under both locks.
+    fn add_idle(&mut self, cell: &Arc<Cell>, since: Timestamp, now: Timestamp) {
+        let at = match since < now {
+            true => self.idle.partition_point(|other| other.lock().since <= since),
+            false => self.idle.len(),
+        };
+        self.idle.insert(at, cell.clone());
     }
 }

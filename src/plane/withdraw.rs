@@ -2,7 +2,7 @@
 
 use super::claim::Taken;
 use super::{After, Plane, Signal, Unstarted};
-use crate::error::{JobError, LimitKind, StartError, TimedOut};
+use crate::error::{CancelledJob, JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
 use crate::job::{Envelope, Header, Owner, Settlement};
 use crate::policy::Exit;
@@ -48,8 +48,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut ready = self.ready.lock();
         let mut state = cell.lock();
         let held = state.held.as_ref().is_some_and(|held| held.claim == claim);
-        // Condemned, it was hit by a kill together with its worker.
-        if !held || state.state == WorkerState::Condemned || !job.header().put_back() {
+        // Condemned, it was hit by a kill together with its worker, unless it was taken back before that.
+        let hit = state.state == WorkerState::Condemned && !cell.is_seized();
+        if !held || hit || !job.header().put_back() {
             return false;
         }
         let lane = job.header().lane();
@@ -69,7 +70,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.after(after);
         if job.header().is_cancelled() {
             // Asked while the worker had it, it would have been told when it ran: now it need not run.
-            self.cancel(&job.clone().erase());
+            self.cancel(&job.clone().erase(), "request");
         } else {
             self.limit_again(job);
         }
@@ -124,10 +125,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 after.notify(cell.clone());
             }
             self.rouse(&mut ready, &mut inbox, &mut after);
-            if to == WorkerState::Abandoned && self.is_lost_to_abandoned() {
-                // As whoever comes now is told: nothing that was admitted could run before one of them returns.
-                self.send_away(&mut ready, &mut inbox, &mut after);
-            }
             if to == WorkerState::Gone && std::mem::take(&mut after.demand) {
                 // Control is about to be told of the exit, and starts workers then: knowing whether this one's slot may have one.
                 inbox.demanded = false;
@@ -155,9 +152,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.port.signal(Signal::Exited { worker: cell.id, exit });
     }
 
-    /// Ends a queued job as cancelled, if no worker has it.
-    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>) {
-        self.withdraw(job, JobError::Cancelled(job.header().id()));
+    /// Ends a queued job as cancelled by this one, if no worker has it. True if it did.
+    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>, by: &'static str) -> bool {
+        let (pool, header) = (self.config.name.clone(), job.header());
+        let after = self.clock.now().since(header.accepted_at());
+        let (job_id, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        let cancelled = CancelledJob { pool, job: job_id, label, submitted_from, by, after };
+        self.withdraw(job, JobError::Cancelled(Box::new(cancelled)))
     }
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.

@@ -174,6 +174,10 @@ impl<'a, B: Backend> Submitter<'a, B> {
     /// # Errors
     ///
     /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit<J>(
         self,
@@ -219,6 +223,10 @@ impl<'a> Submitter<'a, Threads> {
     /// # Errors
     ///
     /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit_with<F, S, T>(
         self,

@@ -43,7 +43,7 @@ impl<K: Kind> Site<K> {
     fn whoever_runs_is_listed(&self) {
         eventually(|| {
             let listed: Vec<_> = orphans().into_iter().filter(|orphan| *orphan.pool == *self.pool.name()).collect();
-            let missing = |worker: &millpond::WorkerId| !listed.iter().any(|orphan| orphan.worker == *worker);
+            let missing = |worker: &millpond::WorkerId| !listed.iter().any(|orphan| orphan.worker == Some(*worker));
             match self.shared.workers_inside().into_iter().find(missing) {
                 None => Ok(()),
                 Some(worker) => Err(format!("{worker} runs and is not listed: {listed:?}")),

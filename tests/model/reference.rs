@@ -183,9 +183,10 @@ impl Model {
         room.saturating_sub(taken(lane))
     }
 
-    /// Workers that cannot be made to die hold every seat.
+    /// Workers that cannot be made to die hold every seat. Not while a slot backs off, whose seat comes back.
     pub(crate) fn is_lost(&self) -> bool {
-        self.seats() == 0 && self.abandoned.len() > self.setup.abandoned_cap
+        let beyond = self.abandoned.len().saturating_sub(self.setup.abandoned_cap);
+        beyond > 0 && self.live() == 0 && beyond >= self.max
     }
 
     // ---- coming to rest ------------------------------------------------------------------------------------------------
@@ -194,6 +195,9 @@ impl Model {
     /// moves: in the order in which the pond lets things happen.
     pub(crate) fn settle(&mut self) {
         while self.staff() | self.receive() | self.idle_take() {}
+        if self.is_lost() {
+            self.send_away();
+        }
     }
 
     fn wanted(&self) -> usize {

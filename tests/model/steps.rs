@@ -129,14 +129,11 @@ impl Model {
         } else {
             self.end(run.job.no, Fate::Abandoned);
             self.abandoned.push(no);
-            if self.is_lost() {
-                self.send_away();
-            }
         }
     }
 
     /// Nothing that was admitted now could run: those who wait are told what whoever comes now is told.
-    fn send_away(&mut self) {
+    pub(crate) fn send_away(&mut self) {
         for (no, _) in self.gate.iter_mut().flat_map(|line| line.drain(..)) {
             self.fates.insert(no, Fate::SaturatedByAbandoned);
         }

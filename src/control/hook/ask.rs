@@ -149,10 +149,10 @@ impl<B: Backend> Supervision<B> {
         registered.asked += 1;
         let receipt = registered.line.ask().ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();
-        let context = HookContext::new(pool, registered.name.clone(), now);
+        let context = HookContext::new(pool.clone(), registered.name.clone(), now);
         let (question, reply) = (question.clone(), sender.into());
         let message = HookMessage::Asked { context, question, reply, receipt };
-        let actor = registered.actor().ok_or(HookFault::NoAnswer)?;
+        let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
         actor.cast(message).map_err(|_| HookFault::NoAnswer)?;
         let runtime = timer::control_runtime().map_err(|_| HookFault::NoAnswer)?;
         #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]

@@ -65,13 +65,13 @@ pub(super) struct Registered {
 
 impl Registered {
     /// Its actor, started with its thread if it has none; `None`: the system gives it no thread now.
-    pub(super) fn actor(&self) -> Option<&ActorRef<HookMessage>> {
+    pub(super) fn actor(&self, pool: &Arc<str>) -> Option<&ActorRef<HookMessage>> {
         let hook = match &self.host {
             Host::Foreign(actor) => return Some(actor),
             Host::Side(hook) => hook,
         };
         if self.running.get().is_none() {
-            match (**hook).clone().launch() {
+            match (**hook).clone().launch(pool, &self.name) {
                 // Only the supervisor comes here, one message after the other.
                 Ok(running) => drop(self.running.set(running)),
                 Err(error) => tracing::error!(hook = &*self.name, "no thread for a hook: {error}"),

@@ -73,7 +73,7 @@ impl<B: Backend> Supervision<B> {
 
     fn send(&self, hook: &Registered, notice: Notice, receipt: Receipt) {
         let message = HookMessage::Told { context: self.context(&hook.name), notice, receipt };
-        if let Some(actor) = hook.actor() {
+        if let Some(actor) = hook.actor(&self.plane().config.name) {
             // One that is gone is told nothing.
             let _ = actor.cast(message);
         }
