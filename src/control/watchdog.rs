@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::event::PoolEvent;
+use super::hook::ask::Ruling;
 use super::report::Rung;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
 use super::terminate::LOOK;
 use crate::backend::Backend;
-use crate::id::ClaimNo;
+use crate::hook::Question;
+use crate::id::{ClaimNo, WorkerId};
 use crate::job::Envelope;
 use crate::plane::Overdue;
 use crate::policy::Exit;
@@ -19,6 +21,7 @@ use crate::sync::{Arc, Timestamp};
 /// What follows when a job is overdue, that is, has made no progress for as long as its [`Lane`](crate::Lane::overdue_after) or its
 /// [`JobOptions`](crate::JobOptions::overdue_after) allow: a warning, which is [`PoolEvent::Overdue`] and a line of `tracing`; after a
 /// grace the ladder, rung by rung. A job that makes progress before it is taken is let off, and [`PoolEvent::LetOff`] says so.
+/// A hook may [deny](crate::Question::Overdue) a ladder that does not begin with a kill, for a span each time.
 ///
 /// The default warns, asks the job a second later, and takes its worker two seconds after that. Who is not overdue is never touched; a
 /// worker without a job is not overdue.
@@ -75,6 +78,10 @@ impl Silence {
         Arc::ptr_eq(&self.cell, cell) && self.claim == claim
     }
 
+    fn is_by(&self, worker: WorkerId, claim: ClaimNo) -> bool {
+        self.cell.id == worker && self.claim == claim
+    }
+
     fn heard(&self) -> Heard {
         let Some(held) = self.held() else { return Heard::End };
         let progress = self.cell.progress(&held);
@@ -87,10 +94,13 @@ impl Silence {
     }
 }
 
-/// A job that was warned about, and until when it has to make progress.
+/// A job that was warned about.
 struct Warned {
     silence: Silence,
+    /// Until when it has to make progress; `NEVER`: hooks are asked whether its ladder is to begin.
     until: Timestamp,
+    /// The number of that question, while it is out.
+    question: Option<u64>,
 }
 
 /// The watchdog at work.
@@ -98,6 +108,12 @@ struct Warned {
 pub(super) struct Vigil {
     pub(super) watchdog: Watchdog,
     warned: Vec<Warned>,
+}
+
+impl Vigil {
+    fn find(&mut self, worker: WorkerId, claim: ClaimNo) -> Option<&mut Warned> {
+        self.warned.iter_mut().find(|warned| warned.silence.is_by(worker, claim))
+    }
 }
 
 impl<B: Backend> Supervision<B> {
@@ -119,7 +135,7 @@ impl<B: Backend> Supervision<B> {
         );
         self.tell(PoolEvent::Overdue { worker, claim, job: header.id(), silent_for });
         let until = now.after(self.vigil.watchdog.grace);
-        self.vigil.warned.push(Warned { silence: Silence { cell, job, claim, since }, until });
+        self.vigil.warned.push(Warned { silence: Silence { cell, job, claim, since }, until, question: None });
     }
 
     /// Looks after those who were warned about; says when to look again.
@@ -127,29 +143,54 @@ impl<B: Backend> Supervision<B> {
         if self.vigil.warned.is_empty() {
             return Timestamp::NEVER;
         }
-        let mut warned = std::mem::take(&mut self.vigil.warned);
-        let mut next = Timestamp::NEVER;
-        warned.retain(|Warned { silence, until }| {
-            if self.is_over(silence) {
-                return false;
-            }
-            if *until <= now {
-                self.start_ladder(silence.clone(), now);
-                return false;
-            }
-            // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
-            next = next.min(*until).min(now.after((self.vigil.watchdog.grace / 4).max(LOOK)));
-            true
-        });
-        self.vigil.warned = warned;
-        next
+        let (over, left) = std::mem::take(&mut self.vigil.warned).into_iter().partition(|w| self.is_over(&w.silence));
+        self.vigil.warned = left;
+        // Whether the ladder is to begin on them is no question any more.
+        let over: Vec<Warned> = over;
+        over.into_iter().filter_map(|warned| warned.question).for_each(|question| self.withdraw_question(question));
+        let due = self.vigil.warned.iter().filter(|warned| warned.until <= now);
+        let due: Vec<_> = due.map(|warned| warned.silence.clone()).collect();
+        due.into_iter().for_each(|silence| self.start_ladder(&silence, now));
+        // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
+        let look = now.after((self.vigil.watchdog.grace / 4).max(LOOK));
+        self.vigil.warned.iter().map(|warned| warned.until.min(look)).min().unwrap_or(Timestamp::NEVER)
     }
 
-    /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins.
-    fn start_ladder(&mut self, silence: Silence, now: Timestamp) {
-        let ladder = self.vigil.watchdog.ladder.clone();
+    /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins, if the hooks allow it.
+    fn start_ladder(&mut self, silence: &Silence, now: Timestamp) {
         let (worker, claim, job) = (silence.cell.id, silence.claim, silence.job.header().id());
-        self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
+        if self.vigil.watchdog.ladder.is_forced() {
+            return self.on_overdue_ruled(worker, claim, &Ruling::Allowed);
+        }
+        if let Some(warned) = self.vigil.find(worker, claim) {
+            warned.until = Timestamp::NEVER;
+        }
+        let question = Question::Overdue { worker, claim, job, silent_for: now.since(silence.since) };
+        let question = self.ask_hooks(question, move |supervision, ruling| {
+            supervision.on_overdue_ruled(worker, claim, &ruling);
+        });
+        // Unless it has been ruled upon at once, and is warned about no more.
+        if let Some(warned) = self.vigil.find(worker, claim) {
+            warned.question = question;
+        }
+    }
+
+    fn on_overdue_ruled(&mut self, worker: WorkerId, claim: ClaimNo, ruling: &Ruling) {
+        let Some(index) = self.vigil.warned.iter().position(|warned| warned.silence.is_by(worker, claim)) else {
+            return;
+        };
+        let silence = self.vigil.warned.swap_remove(index).silence;
+        if self.is_over(&silence) {
+            return;
+        }
+        let now = self.now();
+        match ruling {
+            Ruling::Denied(_) => self.watch_again(&silence, now),
+            Ruling::Allowed => {
+                let (job, ladder) = (silence.job.header().id(), self.vigil.watchdog.ladder.clone());
+                self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
+            }
+        }
     }
 
     /// True if there is nothing to be done about a silence any more: the job has ended, or it is let off and watched again.
