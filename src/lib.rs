@@ -82,7 +82,7 @@ pub use backend::{
 pub use control::{HookMessage, Receipt};
 pub use {
     autoscale::Autoscaler,
-    hook::{Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
+    hook::{Answer, Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
     policy::{Exit, PoolHistory, RecycleReason, Restart, RestartPolicy, SlotHistory, jitter},

@@ -8,7 +8,7 @@ use super::hook::{HookChange, HookFault};
 use super::report::Rung;
 use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
-use crate::hook::Verdict;
+use crate::hook::{Question, Verdict};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::{Health, Veto};
@@ -131,8 +131,8 @@ pub enum PoolEvent {
     Health(Health),
     /// A hook denied something.
     Vetoed {
-        /// What, by its [word](crate::Question::word).
-        question: &'static str,
+        /// What.
+        question: Question,
         /// Who, and why.
         veto: Veto,
     },

@@ -23,8 +23,9 @@ pub(super) struct Slot {
     /// How many incarnations it has had.
     generation: u32,
     pub(super) restarts: u32,
-    /// Its latest incarnation ended by a fault: the next one is that fault's consequence.
-    pub(super) after_fault: bool,
+    /// Its next incarnation follows from what nobody can refuse, or has been allowed already: from a fault, or from a recycling that
+    /// leaves the pool below `min`.
+    pub(super) unasked: bool,
     /// When its latest incarnation was started.
     pub(super) started_at: Timestamp,
     pub(super) history: Option<SlotHistory>,
@@ -133,7 +134,7 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn start(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         slot.generation = slot.next_generation();
-        slot.after_fault = false;
+        slot.unasked = false;
         slot.state = SlotState::Filled;
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
@@ -267,6 +268,7 @@ impl<B: Backend> Supervision<B> {
 
     fn leave_slot(&mut self, worker: WorkerId, exit: Exit) {
         let now = self.now();
+        let is_short = self.plane().counts.live() < self.plane().limits().min;
         let Some(slot) = self.slots.get_mut(worker.slot as usize) else { return };
         if slot.generation != worker.generation {
             return;
@@ -276,6 +278,7 @@ impl<B: Backend> Supervision<B> {
             return self.on_host_gone();
         }
         if !exit.is_fault() {
+            slot.unasked = matches!(exit, Exit::Recycled(_)) && is_short;
             return;
         }
         let mut history = slot.history.take().unwrap_or_else(|| SlotHistory::new(worker, slot.started_at));
@@ -285,7 +288,7 @@ impl<B: Backend> Supervision<B> {
         }
         slot.history = Some(history);
         slot.refused = matches!(exit, Exit::FailedToStart(_));
-        slot.after_fault = true;
+        slot.unasked = true;
         slot.await_ruling(now);
         self.ask(worker, exit, now);
     }

@@ -79,8 +79,9 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         }
         PoolEvent::RestartPolicySet => info!(pool, "another restart policy is in force"),
         PoolEvent::Vetoed { question, veto } => {
-            let (by, reason) = (&*veto.by, &*veto.reason);
-            info!(pool, question, by, reason, "a hook denied what the pool was about to do");
+            let (question, worker, by, reason) = (question.word(), question.worker(), &*veto.by, &*veto.reason);
+            let worker = worker.map(tracing::field::display);
+            info!(pool, question, worker, by, reason, "a hook denied what the pool was about to do");
         }
         PoolEvent::HookFault { hook, question, fault, .. } => {
             let hook = &**hook;

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::event::PoolEvent;
+use super::hook::ask::Ruling;
 use super::report::Rung;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
 use super::terminate::LOOK;
 use super::trace::trace_overdue;
 use crate::backend::Backend;
-use crate::id::ClaimNo;
+use crate::hook::Question;
+use crate::id::{ClaimNo, WorkerId};
 use crate::job::Envelope;
 use crate::plane::Overdue;
 use crate::policy::Exit;
@@ -19,6 +21,7 @@ use crate::sync::{Arc, Timestamp};
 /// What follows when a job is overdue, that is, has made no progress for as long as its [`Lane`](crate::Lane::overdue_after) or its
 /// [`JobOptions`](crate::JobOptions::overdue_after) allow: a warning, which is [`PoolEvent::Overdue`] and a line of `tracing`; after a
 /// grace the ladder, rung by rung. A job that makes progress before it is taken is let off, and [`PoolEvent::LetOff`] says so.
+/// A hook may [deny](crate::Question::Overdue) a ladder that does not begin with a kill, for a span each time.
 ///
 /// The default warns, asks the job a second later, and takes its worker two seconds after that. Who is not overdue is never touched; a
 /// worker without a job is not overdue.
@@ -75,6 +78,10 @@ impl Silence {
         Arc::ptr_eq(&self.cell, cell) && self.claim == claim
     }
 
+    fn is_by(&self, worker: WorkerId, claim: ClaimNo) -> bool {
+        self.cell.id == worker && self.claim == claim
+    }
+
     fn heard(&self) -> Heard {
         let Some(held) = self.held() else { return Heard::End };
         let progress = self.cell.progress(&held);
@@ -91,6 +98,10 @@ impl Silence {
 struct Warned {
     silence: Silence,
     at: Timestamp,
+    /// The grace has passed in vain: hooks are asked whether the ladder is to begin.
+    asked: bool,
+    /// The number of that question, while it is out.
+    question: Option<u64>,
 }
 
 /// The watchdog at work.
@@ -99,6 +110,12 @@ pub(super) struct Vigil {
     /// `None`: nothing follows.
     pub(super) watchdog: Option<Watchdog>,
     warned: Vec<Warned>,
+}
+
+impl Vigil {
+    fn find(&mut self, worker: WorkerId, claim: ClaimNo) -> Option<&mut Warned> {
+        self.warned.iter_mut().find(|warned| warned.silence.is_by(worker, claim))
+    }
 }
 
 impl<B: Backend> Supervision<B> {
@@ -119,7 +136,12 @@ impl<B: Backend> Supervision<B> {
         }
         trace_overdue(&self.plane().config.name, worker, claim, job.header(), silent_for);
         self.tell(PoolEvent::Overdue { worker, claim, job: job.header().id(), silent_for });
-        self.vigil.warned.push(Warned { silence: Silence { cell, job, claim, since }, at: now });
+        self.vigil.warned.push(Warned {
+            silence: Silence { cell, job, claim, since },
+            at: now,
+            asked: false,
+            question: None,
+        });
     }
 
     /// Looks after those who were warned about; says when to look again.
@@ -127,31 +149,58 @@ impl<B: Backend> Supervision<B> {
         if self.vigil.warned.is_empty() {
             return Timestamp::NEVER;
         }
-        let mut warned = std::mem::take(&mut self.vigil.warned);
-        // Where there is none any more, each of them is let off.
+        let (over, left) = std::mem::take(&mut self.vigil.warned).into_iter().partition(|w| self.is_over(&w.silence));
+        self.vigil.warned = left;
+        // Whether the ladder is to begin on them is no question any more.
+        let over: Vec<Warned> = over;
+        over.into_iter().filter_map(|warned| warned.question).for_each(|question| self.withdraw_question(question));
+        // Where there is no watchdog, nobody is left.
         let Watchdog { grace, ladder } = self.vigil.watchdog.clone().unwrap_or_default();
-        let mut next = Timestamp::NEVER;
-        warned.retain(|Warned { silence, at }| {
-            if self.is_over(silence) {
-                return false;
-            }
-            let until = at.after(grace);
-            if until <= now {
-                self.start_ladder(silence.clone(), &ladder, now);
-                return false;
-            }
-            // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
-            next = next.min(until).min(now.after((grace / 4).max(LOOK)));
-            true
-        });
-        self.vigil.warned = warned;
-        next
+        let due = self.vigil.warned.iter().filter(|warned| !warned.asked && warned.at.after(grace) <= now);
+        let due: Vec<_> = due.map(|warned| warned.silence.clone()).collect();
+        due.into_iter().for_each(|silence| self.start_ladder(&silence, &ladder, now));
+        // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
+        let look = now.after((grace / 4).max(LOOK));
+        let until = |warned: &Warned| if warned.asked { look } else { warned.at.after(grace).min(look) };
+        self.vigil.warned.iter().map(until).min().unwrap_or(Timestamp::NEVER)
     }
 
-    /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins.
-    fn start_ladder(&mut self, silence: Silence, ladder: &Ladder, now: Timestamp) {
+    /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins, if the hooks allow it.
+    fn start_ladder(&mut self, silence: &Silence, ladder: &Ladder, now: Timestamp) {
         let (worker, claim, job) = (silence.cell.id, silence.claim, silence.job.header().id());
-        self.climb_for_silence(silence, Target::Claim { worker, claim, job }, ladder, now);
+        if ladder.is_forced() {
+            return self.on_overdue_ruled(worker, claim, &Ruling::Allowed);
+        }
+        if let Some(warned) = self.vigil.find(worker, claim) {
+            warned.asked = true;
+        }
+        let question = Question::Overdue { worker, claim, job, silent_for: now.since(silence.since) };
+        let question = self.ask_hooks(question, move |supervision, ruling| {
+            supervision.on_overdue_ruled(worker, claim, &ruling);
+        });
+        // Unless it has been ruled upon at once, and is warned about no more.
+        if let Some(warned) = self.vigil.find(worker, claim) {
+            warned.question = question;
+        }
+    }
+
+    fn on_overdue_ruled(&mut self, worker: WorkerId, claim: ClaimNo, ruling: &Ruling) {
+        let Some(index) = self.vigil.warned.iter().position(|warned| warned.silence.is_by(worker, claim)) else {
+            return;
+        };
+        let silence = self.vigil.warned.swap_remove(index).silence;
+        // What is in force may be another watchdog, or none, since the question.
+        if self.is_over(&silence) {
+            return;
+        }
+        let now = self.now();
+        match ruling {
+            Ruling::Denied(_) => self.watch_again(&silence, now),
+            Ruling::Allowed => {
+                let (job, ladder) = (silence.job.header().id(), self.vigil.watchdog.clone().unwrap_or_default().ladder);
+                self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
+            }
+        }
     }
 
     /// True if there is nothing to be done about a silence any more: the job has ended, or it is let off and watched again.

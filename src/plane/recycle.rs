@@ -19,11 +19,26 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             let (age, idle) = (self.age_limit(&cell), self.idle_limit(&state));
             drop(state);
-            next = next.min(age.max(now)).min(idle.max(now));
-            let Some(reason) = self.reason(&cell, age, idle, now) else { continue };
-            found.push((cell, reason));
+            match self.reason(&cell, age, idle, now) {
+                Some(reason) => found.push((cell, reason)),
+                None => next = next.min(age).min(idle),
+            }
         }
         (found, next)
+    }
+
+    /// Why this worker is to be recycled, if it is by now and is not due yet.
+    pub(crate) fn worn(&self, cell: &Cell, now: Timestamp) -> Option<RecycleReason> {
+        let state = cell.lock();
+        let is_due = matches!(state.due, Some(RecycleReason::Jobs(_) | RecycleReason::Age(_)));
+        let is_free = matches!(state.state, WorkerState::Idle | WorkerState::Busy) && state.leave.is_none();
+        let (age, idle) = (self.age_limit(cell), self.idle_limit(&state));
+        drop(state);
+        match self.config.recycle.after_jobs {
+            _ if is_due || !is_free => None,
+            Some(most) if cell.jobs_done() >= most => Some(RecycleReason::Jobs(most)),
+            _ => self.reason(cell, age, idle, now),
+        }
     }
 
     fn reason(&self, cell: &Cell, age: Timestamp, idle: Timestamp, now: Timestamp) -> Option<RecycleReason> {

@@ -67,6 +67,10 @@ mod histories;
 #[cfg(feature = "testing")]
 mod hooks_clocked;
 #[cfg(feature = "testing")]
+mod hooks_overdue;
+#[cfg(feature = "testing")]
+mod hooks_recycle;
+#[cfg(feature = "testing")]
 mod hooks_told;
 #[cfg(feature = "testing")]
 mod leaving;

@@ -10,6 +10,7 @@ use super::exits::Spared;
 use super::hosted::Running;
 use super::message::{HookMessage, HookSpec, Host, check_count};
 use super::pressure::Pressure;
+use super::recycles::Kept;
 use super::requests::Wanted;
 use crate::backend::Backend;
 use crate::config::ConfigError;
@@ -30,6 +31,7 @@ pub(in crate::control) struct Hooks<B: Backend> {
     pub(super) starts: usize,
     pub(super) last_veto: Option<Veto>,
     pub(super) spared: Spared,
+    pub(super) kept: Kept,
     pub(super) wanted: Option<Wanted>,
     pub(super) pressure: Pressure,
 }
@@ -43,6 +45,7 @@ impl<B: Backend> Default for Hooks<B> {
             starts: 0,
             last_veto: None,
             spared: Spared::default(),
+            kept: Kept::default(),
             wanted: None,
             pressure: Pressure::default(),
         }

@@ -6,7 +6,7 @@ use ractor::RpcReplyPort;
 
 use super::ask::Ruling;
 use crate::backend::Backend;
-use crate::control::report::{Fate, Rung, TargetReport, TerminationReport};
+use crate::control::report::{Fate, TargetReport, TerminationReport};
 use crate::control::retune::{Asker, Retune};
 use crate::control::supervisor::Supervision;
 use crate::control::target::{Ladder, Target, Targets};
@@ -70,8 +70,7 @@ impl<B: Backend> Supervision<B> {
         reply: RpcReplyPort<TerminationReport>,
     ) {
         let began = self.now();
-        let is_forced = ladder.rungs.first().is_none_or(|(rung, _)| *rung == Rung::Kill);
-        if is_forced || targets.is_empty() || self.ending.is_some() || !self.hooks.are_asked() {
+        if ladder.is_forced() || targets.is_empty() || self.ending.is_some() || !self.hooks.are_asked() {
             return self.terminate(targets, &ladder, reply, began);
         }
         let question = Question::Terminate { targets: targets.iter().map(doomed).collect() };
