@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{EventStream, Health, Limits, PoolEvent, PoolExecutor, Restart};
+use tokio_test::{assert_pending, task::spawn};
 
 use crate::faults::{By, Faulty, with_faults};
 use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, soon, until};
@@ -106,8 +107,8 @@ fn a_pool_that_takes_no_more_jobs_says_so_and_since_when<S: Subject>() {
 
     clock.advance(SECOND);
     let draining = clock.now();
-    let drained = pool.clone();
-    let drain = std::thread::spawn(move || soon(drained.drain(LIMIT)));
+    let mut drain = spawn(pool.drain(LIMIT));
+    assert_pending!(drain.poll());
     until("it drains", || pool.snapshot().gate == "draining");
     clock.advance(SECOND * 10);
     let health = pool.snapshot().health;
@@ -116,7 +117,7 @@ fn a_pool_that_takes_no_more_jobs_says_so_and_since_when<S: Subject>() {
     let text = pool.inventory_now().to_string();
     assert!(text.contains("\nunavailable for 10.0 s: the pool takes no more jobs: it drains"), "{text}");
     gate.open();
-    drain.join().expect("it returns").expect("it has run all that it had");
+    soon(drain).expect("it has run all that it had");
     held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
 
     let closed = clock.now();

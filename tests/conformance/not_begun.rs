@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use millpond::{
-    ActorPool, Fate, JobError, JobHandle, Ladder, Limits, PoolBuilder, PoolExecutor, Rung, Select, TaskPool, TimeLimit,
-    WorkerId, WorkerState, orphans,
+    ActorPool, Fate, JobError, JobHandle, Ladder, Limits, PoolBuilder, PoolExecutor, Rung, Select, TaskPool,
+    TerminationReport, TimeLimit, WorkerId, WorkerState, orphans,
 };
 use tokio::runtime::{Builder, Runtime};
+use tokio_test::{assert_pending, task::spawn};
 
 use crate::rig::{LIMIT, PoolOf, at_rest, named, put, soon, until, worker_of};
 use crate::subject::{Doer, OnActors, OnTasks, Subject};
@@ -53,10 +54,13 @@ fn actors(what: &str) -> Stand<OnActors> {
 }
 
 impl<S: Subject> Stand<S> {
-    fn kill(&self, grace: Duration) -> std::thread::JoinHandle<millpond::TerminationReport> {
-        let (pool, worker) = (self.pool.clone(), self.worker);
+    /// Asks for the kill, and waits for the answer while `meanwhile`.
+    fn kill(&self, grace: Duration, meanwhile: impl FnOnce()) -> TerminationReport {
         let ladder = Ladder::new().then(Rung::Kill, grace);
-        std::thread::spawn(move || soon(pool.terminate(Select::worker(worker), ladder, LIMIT)).expect("it answers"))
+        let mut reply = spawn(self.pool.terminate(Select::worker(self.worker), ladder, LIMIT));
+        assert_pending!(reply.poll());
+        meanwhile();
+        soon(reply).expect("it answers")
     }
 
     fn state(&self) -> Option<WorkerState> {
@@ -66,10 +70,10 @@ impl<S: Subject> Stand<S> {
 }
 
 fn goes_back_to_its_lane<S: Subject>(stand: Stand<S>) {
-    let report = stand.kill(Duration::from_secs(60));
-    until("its worker is condemned", || stand.state() == Some(WorkerState::Condemned));
-    stand.gate.open();
-    let report = report.join().expect("it returns");
+    let report = stand.kill(Duration::from_secs(60), || {
+        until("its worker is condemned", || stand.state() == Some(WorkerState::Condemned));
+        stand.gate.open();
+    });
     assert_eq!((report.targets[0].fate, report.targets[0].job), (Fate::Killed, None), "{report}");
     assert_eq!((soon(stand.first).expect("another worker has run it"), soon(stand.second).unwrap()), (7, 0));
     at_rest(&stand.pool);
@@ -84,7 +88,7 @@ fn a_job_that_a_killed_worker_had_not_begun_is_run_by_another() {
 
 /// Its thread does not come back in time: nobody can put the job back meanwhile, but it is certain that it does not run.
 fn is_killed_and_not_abandoned<S: Subject>(stand: Stand<S>) {
-    let report = stand.kill(Duration::from_millis(5)).join().expect("it returns");
+    let report = stand.kill(Duration::from_millis(5), || ());
     assert_eq!(report.targets[0].fate, Fate::Abandoned, "{report}");
     let error = soon(stand.first).expect_err("it is ended with its worker");
     assert!(matches!(error, JobError::Killed(_)), "{error}");

@@ -8,6 +8,7 @@ use millpond::{
     PoolExecutor, RejectReason, Restart, Rung, Select, StartError, ThreadPool, WorkerId, WorkerState,
 };
 use std::sync::atomic::Ordering;
+use tokio_test::{assert_pending, task::spawn};
 
 use crate::rig::{LIMIT, after_control, at_rest, named, soon, until};
 use crate::subject::OnThreads;
@@ -303,11 +304,10 @@ fn who_waits_is_told_when_the_last_live_worker_crashes_beyond_the_cap() {
     soon(stage.pool.terminate(Select::job(jobs[0].id()), Ladder::kill(), LIMIT)).expect("it answers");
     // The seat that is left is the other's, and is the only one: a shrink takes none that is used.
     soon(stage.pool.resize(Limits::fixed(1), LIMIT)).expect("it answers");
-    let pool = stage.pool.clone();
-    let waits = std::thread::spawn(move || soon(millpond::Executor::submit(&pool, 12)));
-    until("it waits at the gate", || stage.pool.saturation().waiting == 1);
+    let mut waits = spawn(millpond::Executor::submit(&stage.pool, 12));
+    assert_pending!(waits.poll());
     stage.script.die(workers[1 - stuck]);
-    let refused = waits.join().expect("it returns").expect_err("no seat is left");
+    let refused = soon(waits).expect_err("no seat is left");
     assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 0, .. }), "{refused}");
     stage.script.die(workers[stuck]);
     until("its seat came back", || stage.pool.saturation().idle == 1);

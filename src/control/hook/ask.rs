@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tracing::Span;
 
 use super::message::HookMessage;
 use crate::backend::Backend;
@@ -120,6 +121,9 @@ impl<B: Backend> Supervision<B> {
             then(self, Ruling::Allowed);
             return None;
         }
+        // What follows belongs to whoever asked for it, although a hook's answer sets it going.
+        let span = Span::current();
+        let then = move |supervision: &mut Self, ruling| span.in_scope(|| then(supervision, ruling));
         let now = self.now();
         self.hooks.questions.last += 1;
         let number = self.hooks.questions.last;
