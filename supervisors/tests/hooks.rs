@@ -7,7 +7,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use millpond::{
-    ControlError, Hook, HookContext, HookSpec, Ladder, Limits, PoolExecutor, Select, ThreadPool, TimeLimit, Verdict,
+    ControlError, Hook, HookContext, HookSpec, Ladder, LaneChange, Limits, PoolExecutor, Retune, Select, ThreadPool,
+    TimeLimit, Verdict,
 };
 use millpond_supervisors::hook::{Alarm, AuditTrail, Tracing};
 use parking_lot::Mutex;
@@ -80,6 +81,8 @@ fn every_question_and_all_that_happens_is_a_line_of_json() -> Outcome {
     pool.blocking().set_hook(HookSpec::new("budget", Denies), LIMIT)?;
     let refused = pool.blocking().resize(Limits::fixed(4), LIMIT);
     assert!(matches!(refused, Err(ControlError::Vetoed { .. })));
+    let change = Retune::new().by("night shift").lane(LaneChange::new("default").capacity(7));
+    pool.blocking().retune(change, LIMIT)?;
     let worker = pool.inventory_now().workers[0].worker;
     pool.blocking().terminate(Select::worker(worker), Ladder::kill(), LIMIT)?;
     until("another is up", || pool.inventory_now().workers.iter().any(|row| row.worker != worker));
@@ -101,6 +104,9 @@ fn every_question_and_all_that_happens_is_a_line_of_json() -> Outcome {
         (&"start".into(), &"allow".into()),
         "{allowed}"
     );
+    let retuned = &paper.of("retuned")[0];
+    assert_eq!(retuned["by"], "night shift");
+    assert!(retuned["changed"].as_str().is_some_and(|text| text.contains("lane `default`: capacity")), "{retuned}");
     let gone = &paper.of("worker gone")[0];
     assert_eq!(
         (&gone["worker"], &gone["by"]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Saturation, Verdict, WorkerId,
+    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Verdict, WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,7 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
         Notice::Resized { from, to } => {
             ("resized", json!({ "from": of_limits(from), "to": of_limits(to), "by": "operator" }))
         }
+        Notice::Retuned(retuned) => ("retuned", of_retune(retuned)),
         Notice::Scaled { from, to } => ("scaled", json!({ "from": from, "to": to, "by": "autoscaler" })),
         Notice::RestartPolicySet => ("restart policy set", json!({ "by": "operator" })),
         Notice::RecycleDue { worker, reason } => {
@@ -125,6 +126,12 @@ fn of_health(health: &Health) -> Value {
         _ => "unknown",
     };
     json!({ "health": is, "text": health.to_string() })
+}
+
+/// What is different is in words: each of it is named in `to_string`.
+fn of_retune(retuned: &Retuned) -> Value {
+    let by = retuned.by.as_deref().unwrap_or("operator");
+    json!({ "by": by, "changed": retuned.to_string(), "from": of_limits(&retuned.from.limits), "to": of_limits(&retuned.to.limits) })
 }
 
 fn of_limits(limits: &Limits) -> Value {
