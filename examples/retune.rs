@@ -29,7 +29,7 @@ fn report(pool: &ThreadPool, begins: &SyncSender<()>) -> Outcome<Report> {
     let work = move || {
         begins.send(()).expect("there is room for each");
         // It ends with an error, since nothing is sent: that is what it waits for.
-        drop(until.recv());
+        let _ = until.recv();
     };
     let job = pool.with(JobOptions::new().label("report")).try_submit(work)?;
     Ok(Report { job, done })
