@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use millpond::{Fate as Reported, JobError, Ladder, PoolExecutor, Select, Target, TimeLimit, WorkerState};
+use millpond::{
+    ControlError, Fate as Reported, JobError, Ladder, PoolExecutor, Select, Target, TimeLimit, WorkerState,
+};
 
 use crate::command::{Command, LANES, No};
 use crate::pond::{PATIENCE, Pond, limits, poll};
@@ -60,13 +62,16 @@ impl Pond {
                 self.stop(Select::Targets(vec![target]));
             }
             Command::Return(no) => self.come_back(no),
-            Command::Resize { min, max } => {
-                let report = self.pool.blocking().resize(limits(min, max), PATIENCE).expect("the reserve fits");
-                assert_eq!((report.to.min, report.to.max), (min, max));
-            }
+            Command::Resize { min, max } => match self.pool.blocking().resize(limits(min, max), PATIENCE) {
+                Ok(report) => assert_eq!((report.to.min, report.to.max, model.hook != Some(true)), (min, max, true)),
+                Err(ControlError::Vetoed { .. }) => assert_eq!(model.hook, Some(true)),
+                Err(other) => panic!("the reserve fits: {other}"),
+            },
             Command::FailNextStart => self.script.refuse_next_start(),
             Command::Quiesce => self.pool.blocking().quiesce(PATIENCE).expect("it is open"),
             Command::Resume => self.pool.blocking().resume(PATIENCE).expect("it is quiesced"),
+            Command::Hook { strict } => self.set_hook(strict),
+            Command::NoHook => self.remove_hook(),
             Command::Advance(span) => self.advance(span, model),
         }
     }

@@ -31,7 +31,10 @@ impl Model {
             Command::KillStale => {}
             Command::Stop(no) => self.run_mut(no).condemned = true,
             Command::Return(no) => self.abandoned.retain(|other| *other != no),
+            Command::Resize { .. } if self.hook == Some(true) => {}
             Command::Resize { min, max } => self.resize(min, max),
+            Command::Hook { strict } => self.hook = Some(strict),
+            Command::NoHook => self.hook = None,
             Command::FailNextStart => self.refusals += 1,
             Command::Quiesce => self.quiesced = true,
             Command::Resume => self.quiesced = false,
