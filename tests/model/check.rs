@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    Fate as Reported, JobError, Ladder, LaneChange, PoolExecutor, Retune, Select, Target, TimeLimit, WorkerState,
+    ControlError, Fate as Reported, JobError, Ladder, LaneChange, PoolExecutor, Retune, Select, Target, TimeLimit,
+    WorkerState,
 };
 
 use crate::command::{Command, LANES, No};
@@ -34,6 +35,15 @@ pub(crate) fn fate(no: No, outcome: Result<u64, JobError>) -> Fate {
 fn bounds(capacity: [usize; LANES.len()], reserve: usize) -> Retune {
     let change = |lane: usize| LaneChange::new(LANES[lane]).capacity(capacity[lane]);
     Retune::new().lane(change(0)).lane(change(1).reserve(reserve))
+}
+
+/// Other limits are put in force, unless the hook is strict.
+fn is_made(answer: Result<(), ControlError>, model: &Model) {
+    match answer {
+        Ok(()) => assert_ne!(model.hook, Some(true), "it was asked"),
+        Err(ControlError::Vetoed { .. }) => assert_eq!(model.hook, Some(true)),
+        Err(other) => panic!("the reserve fits: {other}"),
+    }
 }
 
 impl Pond {
@@ -68,12 +78,12 @@ impl Pond {
             }
             Command::Return(no) => self.come_back(no),
             Command::Resize { min, max } => {
-                let report = self.pool.blocking().resize(limits(min, max), PATIENCE).expect("the reserve fits");
-                assert_eq!((report.to.min, report.to.max), (min, max));
+                let answer = self.pool.blocking().resize(limits(min, max), PATIENCE);
+                is_made(answer.map(|report| assert_eq!((report.to.min, report.to.max), (min, max))), model);
             }
             Command::Retune { min, max, capacity, reserve } => {
                 let change = bounds(capacity, reserve).limits(limits(min, max));
-                self.pool.blocking().retune(change, PATIENCE).expect("the reserve fits");
+                is_made(self.pool.blocking().retune(change, PATIENCE).map(drop), model);
             }
             Command::RetuneInVain { capacity } => {
                 let refused = self.pool.blocking().retune(bounds(capacity, 100), PATIENCE);
@@ -82,6 +92,8 @@ impl Pond {
             Command::FailNextStart => self.script.refuse_next_start(),
             Command::Quiesce => self.pool.blocking().quiesce(PATIENCE).expect("it is open"),
             Command::Resume => self.pool.blocking().resume(PATIENCE).expect("it is quiesced"),
+            Command::Hook { strict } => self.set_hook(strict),
+            Command::NoHook => self.remove_hook(),
             Command::Advance(span) => self.advance(span, model),
         }
     }

@@ -68,6 +68,12 @@ pub(crate) enum Command {
     FailNextStart,
     Quiesce,
     Resume,
+    /// From now on a hook is asked, which allows everything but, if it is `strict`, other limits. It takes the place of one before it.
+    Hook {
+        strict: bool,
+    },
+    /// Nobody is asked any more.
+    NoHook,
     /// Milliseconds.
     Advance(u64),
 }
@@ -121,6 +127,8 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
     });
     choices.push((4, retune.boxed()));
     choices.push((1, bounds().prop_map(|capacity| Command::RetuneInVain { capacity }).boxed()));
+    choices.push((2, any::<bool>().prop_map(|strict| Command::Hook { strict }).boxed()));
+    choices.push((if model.hook.is_some() { 2 } else { 0 }, Just(Command::NoHook).boxed()));
     let mut among = |weight, jobs: Vec<No>, command: fn(No) -> Command| {
         if !jobs.is_empty() {
             choices.push((weight, select(jobs).prop_map(command).boxed()));
@@ -144,7 +152,8 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
 /// True if `command` makes sense now: shrinking takes away what came before.
 pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
     match command {
-        Command::Submit { .. } | Command::KillStale | Command::RetuneInVain { .. } => true,
+        Command::Submit { .. } | Command::KillStale | Command::RetuneInVain { .. } | Command::Hook { .. } => true,
+        Command::NoHook => model.hook.is_some(),
         // A place that was promised for a start to come is kept, although the start fails: who was quicker is a matter of threads.
         Command::Wait { .. } => model.refusals == 0,
         // What a tick does by itself and what control does on its word have no order among each other.

@@ -81,6 +81,8 @@ pub(crate) struct Model {
     pub(crate) promised: [VecDeque<No>; LANES.len()],
     /// Starts to come that the system refuses.
     pub(crate) refusals: usize,
+    /// There is a hook; true if it is strict.
+    pub(crate) hook: Option<bool>,
     pub(crate) fates: BTreeMap<No, Fate>,
     pub(crate) cursor: usize,
 }
@@ -100,6 +102,7 @@ impl Model {
             gate: Default::default(),
             promised: Default::default(),
             refusals: 0,
+            hook: None,
             fates: BTreeMap::new(),
             cursor: 0,
             setup,

@@ -31,9 +31,12 @@ impl Model {
             Command::KillStale => {}
             Command::Stop(no) => self.run_mut(no).condemned = true,
             Command::Return(no) => self.abandoned.retain(|other| *other != no),
+            Command::Resize { .. } | Command::Retune { .. } if self.hook == Some(true) => {}
             Command::Resize { min, max } => self.resize(min, max),
             Command::Retune { min, max, capacity, reserve } => self.retune(min, max, capacity, reserve),
             Command::RetuneInVain { .. } => {}
+            Command::Hook { strict } => self.hook = Some(strict),
+            Command::NoHook => self.hook = None,
             Command::FailNextStart => self.refusals += 1,
             Command::Quiesce => self.quiesced = true,
             Command::Resume => self.quiesced = false,
