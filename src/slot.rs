@@ -1,7 +1,7 @@
 //! An incarnation's published cell: what inventory reads without asking the worker.
 //!
 //! States and exits: [`WorkerState`]. [`transition`] is the only place where counts change; every change that gives or takes a
-//! seat is made under the plane's ready lock, so that lock makes the counts exact and plain stores enough.
+//! seat is made under the plane's inbox lock, so that lock makes the counts exact and plain stores enough.
 
 use crate::config::MAX_LANES;
 use crate::error::StartError;
@@ -13,7 +13,7 @@ use crate::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, MutexGuard, OnceLock, Ordering, Parker, Timestamp,
 };
 
-/// How many workers are in which state. Written under the ready lock, read by anyone.
+/// How many workers are in which state. Written under the inbox lock, read by anyone.
 #[derive(Debug)]
 pub(crate) struct Counts {
     starting: AtomicUsize,
@@ -25,7 +25,7 @@ pub(crate) struct Counts {
 }
 
 fn add(count: &AtomicUsize, by: isize) {
-    // A plain store: the ready lock makes this the only writer. Release pairs with the readers' loads.
+    // A plain store: the inbox lock makes this the only writer. Release pairs with the readers' loads.
     count.store(count.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Release);
 }
 

@@ -85,7 +85,7 @@ impl<T> Line<T> {
         self.entries.is_empty() && self.older.is_none()
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len() + self.older.as_ref().map_or(0, |older| older.returned.len() + older.kept.len())
     }
 

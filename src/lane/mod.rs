@@ -61,12 +61,13 @@ impl<T> Counted<T> {
     pub(crate) fn passed(&self, lane: usize) {
         // A plain store: the lock makes this the only writer. Release pairs with the load in `count`.
         let count = &self.counts[lane];
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
+        count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
     /// One that had passed is back. Under the lock.
     pub(crate) fn came_back(&self, lane: usize) {
         let count = &self.counts[lane];
-        count.store(count.load(Ordering::Relaxed) - 1, Ordering::Release);
+        // It may have passed elsewhere: then this goes below zero, and is made up for by the count of that place.
+        count.store(count.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Release);
     }
 }

@@ -5,6 +5,7 @@
 mod abort;
 mod admit;
 mod bell;
+mod calm;
 mod claim;
 mod company;
 mod health;
@@ -108,6 +109,12 @@ pub(crate) struct Plane<J: ?Sized> {
     inbox: Padded<Counted<Inbox<J>>>,
     /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job.
     reserves: bool,
+    /// A turnover may go by the inbox alone; written under both locks.
+    calm: AtomicBool,
+    /// Jobs of the one lane that were taken from the inbox itself; written under the inbox lock.
+    taken_calmly: AtomicU64,
+    /// What such turnovers count in, under the inbox lock.
+    calm_shard: Shard,
     /// The `max` in force; written under both locks.
     max: AtomicUsize,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
@@ -239,6 +246,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 },
             )),
             reserves: config.lanes.iter().any(|lane| lane.reserve > 0),
+            calm: AtomicBool::new(false),
+            taken_calmly: AtomicU64::new(0),
+            calm_shard: Shard::new(count),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
             limits: Mutex::new(config.limits),
@@ -279,7 +289,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Jobs that workers ever took from a lane, less those that were put back.
     fn taken(&self, lane: usize) -> u64 {
-        self.ready.count(lane)
+        // One that was put back may have been taken by the other way.
+        self.ready.count(lane).wrapping_add(self.taken_calmly.load(Ordering::Acquire))
     }
 
     /// Jobs that ever left a lane's queue. Never goes down by more than was put back.
@@ -345,7 +356,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// All of them, to be summed up.
     fn all_shards(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.iter().map(|shard| &shard.0).chain([&self.aside])
+        self.shards.iter().map(|shard| &shard.0).chain([&self.calm_shard, &self.aside])
     }
 
     /// Counts the end of a job, apart from a turnover. Always before its outcome is published, or who awaits it and reads the

@@ -27,6 +27,7 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
         // before they leave; without the lock, one that goes from one state to the next would count twice.
         let seats = {
             let _ready = self.ready.lock();
+            let _inbox = self.inbox.lock();
             self.max().max(self.counts.live())
         };
         let busy = |index: usize| held.get(index).copied().unwrap_or(0);

@@ -31,6 +31,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let cell = Cell::new(id, restarts, self.number(), self.clock.clone());
         self.note_generation(id);
         let _ready = self.ready.lock();
+        let _inbox = self.inbox.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
         self.cells.write().insert(id, cell.clone());
         cell
@@ -81,6 +82,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             *self.limits.lock() = limits;
             self.max.store(limits.max, Ordering::Release);
             ready.in_debt = true;
+            self.disturb();
             while self.debt() > 0 && !inbox.idle.is_empty() {
                 let cell = inbox.idle.remove(0);
                 self.retire(&cell, Exit::Retired, &mut after);
@@ -162,6 +164,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 _ => {}
             }
             ready.dispatches = gate.dispatches();
+            self.disturb();
             if inbox.gate != gate {
                 inbox.gate_since = self.clock.now();
                 self.change_scene();

@@ -46,6 +46,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn put_back(&self, cell: &Cell, job: &Arc<J>, claim: ClaimNo) -> bool {
         let mut after = After::default();
         let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
         let mut state = cell.lock();
         let held = state.held.as_ref().is_some_and(|held| held.claim == claim);
         // Condemned, it was hit by a kill together with its worker.
@@ -58,13 +59,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         drop(state);
         self.ready.came_back(lane.index());
         ready.lanes[lane.index()].push_front(job.clone());
-        {
-            let mut inbox = self.inbox.lock();
-            // What submitters saw leave is back.
-            inbox.lanes[lane.index()].gone_seen = 0;
-            self.rouse(&mut ready, &mut inbox, &mut after);
-        }
-        drop(ready);
+        self.disturb();
+        // What submitters saw leave is back.
+        inbox.lanes[lane.index()].gone_seen = 0;
+        self.rouse(&mut ready, &mut inbox, &mut after);
+        drop((inbox, ready));
         drop(before);
         self.after(after);
         if job.header().is_cancelled() {
@@ -96,6 +95,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
             let mut state = cell.lock();
             if state.state == to || state.state == WorkerState::Gone {
                 return;
@@ -110,7 +110,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let keeps = state.held.clone().filter(|_| to == WorkerState::Abandoned);
             let held = transition(&self.counts, &mut state, to, keeps, self.clock.now());
             drop(state);
-            let mut inbox = self.inbox.lock();
             self.stop_searching(&mut inbox, cell);
             if was_idle {
                 // It leaves no entry behind that could be woken in vain.

@@ -1,0 +1,80 @@
+//! The turnover of a pool that has no more jobs than workers: under the inbox lock alone.
+//!
+//! *Calm* is a pool of one lane in which whoever asks for work finds all that it has to know in the inbox: see [`Ready::is_calm`] and
+//! DESIGN.md, section 1.
+
+use super::turnover::{Spent, Turn, Turned};
+use super::{After, Inbox, Plane, Ready};
+use crate::gate::Gate;
+use crate::id::LaneId;
+use crate::job::Envelope;
+use crate::slot::{Cell, transition};
+use crate::snapshot::WorkerState;
+use crate::sync::{Arc, Ordering, Timestamp};
+
+impl<J: ?Sized> Ready<J> {
+    /// True if there is nothing here that a worker would have to look at.
+    pub(super) fn is_calm(&self) -> bool {
+        let Self { lanes, moved: _, cursor: _, dispatches, waiters, in_debt, lets_one_go } = self;
+        *dispatches && !waiters && !in_debt && !lets_one_go && lanes.iter().all(|line| line.is_empty())
+    }
+}
+
+impl<J: ?Sized + Envelope> Plane<J> {
+    /// Whoever changes [`Ready`] to what is not calm says so, under both locks.
+    pub(super) fn disturb(&self) {
+        self.calm.store(false, Ordering::Relaxed);
+    }
+
+    /// Looks whether it is calm again. Under both locks.
+    pub(super) fn calm_down(&self, ready: &Ready<J>, inbox: &Inbox<J>) {
+        if self.lanes.len() == 1 && !self.reserves && inbox.gate == Gate::Open && ready.is_calm() {
+            self.calm.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True if it may be calm: what is seen without the inbox lock is to be looked at again under it.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// A turnover of a worker that idles or has run its job. `None`: nothing was done, since it is not calm, or more than one job waits.
+    pub(super) fn turn_calmly(&self, cell: &Arc<Cell>, now: Timestamp, spent: Option<&Spent>) -> Option<Turned<J>> {
+        let mut after = After::default();
+        let mut inbox = self.inbox.lock();
+        // One job is soonest taken from where it is; for more of them, submitters are not to be kept out one by one.
+        if !self.is_calm() || inbox.lanes[0].jobs.len() > 1 {
+            return None;
+        }
+        let mut state = cell.lock();
+        if state.departs() || state.state == WorkerState::Starting {
+            return None;
+        }
+        if let Some(spent) = spent {
+            self.note_spent(&self.calm_shard, cell, spent, now, &mut after);
+        }
+        let queue_limit = self.lanes[0].spec.queue_limit;
+        let job = inbox.lanes[0].jobs.pop().and_then(|job| self.claim(job, queue_limit, now, &mut after));
+        let turn = match job {
+            Some(job) => {
+                // A plain store: the inbox lock makes this the only writer. Release pairs with the load in `taken`.
+                self.taken_calmly.store(self.taken_calmly.load(Ordering::Relaxed) + 1, Ordering::Release);
+                self.seat(&self.calm_shard, &mut state, job, now, &mut after)
+            }
+            None => {
+                after.ended = transition(&self.counts, &mut state, WorkerState::Idle, None, now);
+                inbox.idle.push(cell.clone());
+                Turn::Wait
+            }
+        };
+        drop(state);
+        self.stop_searching(&mut inbox, cell);
+        drop(inbox);
+        drop(after.ended.take());
+        Some(Turned { turn, called: false, more: false, rare: after.rare.take() })
+    }
+}
+
+/// The one lane of a pool that can be calm.
+const _: () = assert!(LaneId::DEFAULT.0 == 0);
