@@ -3,6 +3,9 @@
 //! States and exits: [`WorkerState`]. [`transition`] is the only place where counts change; every change that gives or takes a
 //! seat is made under the plane's inbox lock, so that lock makes the counts exact and plain stores enough.
 
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+
 use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
@@ -10,7 +13,7 @@ use crate::job::{Envelope, InHand, PoolNo};
 use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, MutexGuard, OnceLock, Ordering, Parker, Timestamp,
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Latch, LatchGuard, Mutex, OnceLock, Ordering, Parker, Timestamp,
 };
 
 /// How many workers are in which state. Written under the inbox lock, read by anyone.
@@ -93,11 +96,59 @@ pub(crate) struct Held {
     pub(crate) since: Timestamp,
 }
 
+/// The same as the worker's cell shows it: without a share in the job, since the worker has one for as long.
+///
+/// # Safety argument
+///
+/// What is shown is read under the cell's lock alone, and the share behind it is let go of in one place, [`Taken::let_go`], by a worker whose cell
+/// shows it no more. Whatever else becomes of a [`Taken`], its share is never given back, so that nothing here can come to hang in the air.
+pub(crate) struct Shown(ManuallyDrop<Held>);
+
+impl Deref for Shown {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.0
+    }
+}
+
+/// A job that is claimed and seated, with its worker's share in it. Not given back by a mere drop: see [`Shown`].
+pub(crate) struct Taken<J: ?Sized> {
+    job: ManuallyDrop<Arc<J>>,
+    pub(crate) claim: ClaimNo,
+    /// When it was claimed.
+    pub(crate) since: Timestamp,
+}
+
+impl<J: ?Sized + Envelope> Taken<J> {
+    /// A job that its worker takes into its hands, and what the cell is to show of it.
+    #[inline]
+    pub(crate) fn new(job: Arc<J>, claim: ClaimNo, since: Timestamp) -> (Self, Shown) {
+        let lane = job.header().lane();
+        let job = ManuallyDrop::new(job);
+        // SAFETY: the copy is never dropped, so that there is one share as before; and that one outlives it, by the argument at `Shown`.
+        let copy = unsafe { std::ptr::read(&raw const *job) };
+        let shown = Shown(ManuallyDrop::new(Held { job: copy.erase(), lane, claim, since }));
+        (Self { job, claim, since }, shown)
+    }
+
+    #[inline]
+    pub(crate) fn job(&self) -> &Arc<J> {
+        &self.job
+    }
+
+    /// Gives the share back. For a worker whose cell shows this job no more.
+    #[inline]
+    pub(crate) fn let_go(self) {
+        drop(ManuallyDrop::into_inner(self.job));
+    }
+}
+
 /// The part of a cell that changes.
 pub(crate) struct CellState {
     pub(crate) state: WorkerState,
     pub(crate) since: Timestamp,
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Shown>,
     /// Claims so far.
     claims: u64,
     /// Told to leave after the job in hand, and what to call it.
@@ -130,22 +181,35 @@ impl CellState {
         Some((held.job.clone(), held.claim))
     }
 
+    /// What is in hand, with a share in it.
+    pub(crate) fn in_hand(&self) -> Option<Held> {
+        self.held.as_deref().cloned()
+    }
+
     /// True if it will take no more jobs.
     pub(crate) fn departs(&self) -> bool {
         self.leave.is_some() || !matches!(self.state, WorkerState::Starting | WorkerState::Idle | WorkerState::Busy)
     }
 }
 
+/// What a worker has in its hands in its next state.
+pub(crate) enum Hand {
+    Empty,
+    Takes(Shown),
+    /// The same as before.
+    Keeps,
+}
+
 /// Moves a worker from one state to the next, with what it holds then. The only place where counts change.
-pub(crate) fn transition(
-    counts: &Counts,
-    cell: &mut CellState,
-    to: WorkerState,
-    held: Option<Held>,
-    now: Timestamp,
-) -> Option<Held> {
-    let before = counts.of(cell.state, cell.held.as_ref().map(|held| held.lane));
-    let after = counts.of(to, held.as_ref().map(|held| held.lane));
+#[inline]
+pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState, hand: Hand, now: Timestamp) {
+    let held = cell.held.as_ref().map(|held| held.lane);
+    let holds = match &hand {
+        Hand::Empty => None,
+        Hand::Takes(shown) => Some(shown.lane),
+        Hand::Keeps => held,
+    };
+    let (before, after) = (counts.of(cell.state, held), counts.of(to, holds));
     // From one job of a lane to the next nothing is counted, so that readers see no dip.
     let same = matches!((before, after), (Some(a), Some(b)) if std::ptr::eq(a, b));
     if !same {
@@ -156,11 +220,15 @@ pub(crate) fn transition(
             add(count, -1);
         }
     }
-    if cell.state != to || held.is_some() {
+    if cell.state != to || matches!(hand, Hand::Takes(_)) {
         cell.since = now;
     }
     cell.state = to;
-    std::mem::replace(&mut cell.held, held)
+    match hand {
+        Hand::Empty => cell.held = None,
+        Hand::Takes(shown) => cell.held = Some(shown),
+        Hand::Keeps => {}
+    }
 }
 
 /// No claim has this number.
@@ -175,7 +243,7 @@ pub(crate) struct Cell {
     pub(crate) parker: Parker,
     /// True from being woken for work until it has looked for some. Written under the inbox lock.
     pub(crate) searching: AtomicBool,
-    state: Mutex<CellState>,
+    state: Latch<CellState>,
     ready_at: AtomicU64,
     jobs_done: AtomicU64,
     beat_at: AtomicU64,
@@ -199,7 +267,7 @@ impl Cell {
             started_at,
             parker: Parker::default(),
             searching: AtomicBool::new(false),
-            state: Mutex::new(CellState {
+            state: Latch::new(CellState {
                 state: WorkerState::Gone,
                 since: started_at,
                 held: None,
@@ -219,7 +287,7 @@ impl Cell {
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, CellState> {
+    pub(crate) fn lock(&self) -> LatchGuard<'_, CellState> {
         self.state.lock()
     }
 
@@ -351,10 +419,6 @@ impl InHand for Cell {
 
     fn pool(&self) -> PoolNo {
         self.pool
-    }
-
-    fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {
-        self.lock().held.as_ref().map(|held| (held.job.clone(), held.claim))
     }
 
     fn is_busy_with(&self, claim: ClaimNo) -> bool {

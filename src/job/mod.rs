@@ -19,7 +19,7 @@ pub use handle::{JobHandle, JobStatus};
 pub use options::{Header, JobOptions};
 
 pub(crate) use cell::{Settlement, Settles};
-pub(crate) use context::{InHand, enter, settle_in};
+pub(crate) use context::{InHand, Runs, inside};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};

@@ -47,6 +47,7 @@ impl<T> Line<T> {
         self.older.get_or_insert_default().returned.push_front(entry);
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<T> {
         let entry = match &mut self.older {
             None => self.entries.pop_front(),

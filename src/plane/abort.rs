@@ -106,7 +106,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.stop_all();
         let (mut left, exit) = (Vec::new(), Exit::Killed(by.clone()));
         for cell in self.cells() {
-            let held = cell.lock().held.clone();
+            let held = cell.lock().in_hand();
             if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit))
                 && let Some((job, claim)) = &condemned.job
             {

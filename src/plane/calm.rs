@@ -4,11 +4,10 @@
 //! DESIGN.md, section 1.
 
 use super::turnover::{Spent, Turn, Turned};
-use super::{After, Inbox, Plane, Ready};
+use super::{Inbox, Plane, Ready};
 use crate::gate::Gate;
-use crate::id::LaneId;
 use crate::job::Envelope;
-use crate::slot::{Cell, transition};
+use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 
@@ -41,10 +40,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// A turnover of a worker that idles or has run its job. `None`: nothing was done, since it is not calm, or more than one job waits.
     pub(super) fn turn_calmly(&self, cell: &Arc<Cell>, now: Timestamp, spent: Option<&Spent>) -> Option<Turned<J>> {
-        let mut after = After::default();
+        let mut rare = None;
         let mut inbox = self.inbox.lock();
+        let line = &mut inbox.lanes[0].jobs;
         // One job is soonest taken from where it is; for more of them, submitters are not to be kept out one by one.
-        if !self.is_calm() || inbox.lanes[0].jobs.len() > 1 {
+        if !self.is_calm() || line.len() > 1 {
             return None;
         }
         let mut state = cell.lock();
@@ -52,29 +52,24 @@ impl<J: ?Sized + Envelope> Plane<J> {
             return None;
         }
         if let Some(spent) = spent {
-            self.note_spent(&self.calm_shard, cell, spent, now, &mut after);
+            self.note_spent(&self.calm_shard, cell, spent, now, &mut rare);
         }
         let queue_limit = self.lanes[0].spec.queue_limit;
-        let job = inbox.lanes[0].jobs.pop().and_then(|job| self.claim(job, queue_limit, now, &mut after));
+        let job = line.pop().and_then(|job| self.claim(job, queue_limit, now, &mut rare));
         let turn = match job {
             Some(job) => {
                 // A plain store: the inbox lock makes this the only writer. Release pairs with the load in `taken`.
                 self.taken_calmly.store(self.taken_calmly.load(Ordering::Relaxed) + 1, Ordering::Release);
-                self.seat(&self.calm_shard, &mut state, job, now, &mut after)
+                self.seat(&self.calm_shard, &mut state, job, now)
             }
             None => {
-                after.ended = transition(&self.counts, &mut state, WorkerState::Idle, None, now);
+                transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
                 inbox.idle.push(cell.clone());
                 Turn::Wait
             }
         };
         drop(state);
         self.stop_searching(&mut inbox, cell);
-        drop(inbox);
-        drop(after.ended.take());
-        Some(Turned { turn, called: false, more: false, rare: after.rare.take() })
+        Some(Turned { turn, called: false, more: false, rare })
     }
 }
-
-/// The one lane of a pool that can be calm.
-const _: () = assert!(LaneId::DEFAULT.0 == 0);

@@ -7,14 +7,12 @@ use tracing::Span;
 
 use super::company::Company;
 use super::turnover::{Spent, Turn, Turned};
-use super::{Plane, Rare};
+use super::{Plane, Seldom};
 use crate::error::{JobError, KilledJob, StartError};
-use crate::id::{ClaimNo, WorkerId};
-use crate::job::{
-    ClaimKey, Envelope, InHand, JobCell, JobContext, Owner, Ran, Settlement, Suspended, enter, settle_in, span_of,
-};
+use crate::id::WorkerId;
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Owner, Ran, Runs, Settlement, Suspended, inside, span_of};
 use crate::policy::Exit;
-use crate::slot::Cell;
+use crate::slot::{Cell, Taken};
 use crate::snapshot::Facts;
 use crate::sync::{Arc, Timestamp};
 #[cfg(not(millpond_loom))]
@@ -38,15 +36,6 @@ pub struct WorkerContext<J: ?Sized + Envelope> {
     called: bool,
     company: Company,
     exit: Option<Exit>,
-    /// The cell, as jobs see it; lent to the thread while one of them is polled.
-    current: Option<Arc<dyn InHand>>,
-}
-
-/// A job that is claimed and seated.
-pub(crate) struct Taken<J: ?Sized> {
-    pub(crate) job: Arc<J>,
-    pub(crate) claim: ClaimNo,
-    pub(crate) since: Timestamp,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +50,6 @@ enum Place {
 
 impl<J: ?Sized + Envelope> WorkerContext<J> {
     pub(crate) fn new(plane: Arc<Plane<J>>, cell: Arc<Cell>) -> Self {
-        let current = Some(cell.clone() as Arc<dyn InHand>);
         Self {
             plane,
             cell,
@@ -71,7 +59,6 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             called: false,
             company: Company::default(),
             exit: None,
-            current,
         }
     }
 
@@ -122,12 +109,13 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
     /// Lets go of a job that was taken and not begun.
     fn give_back(&mut self) {
-        if let Some(taken) = self.taken.take()
-            && !self.plane.put_back(&self.cell, &taken.job, taken.claim)
-        {
+        let Some(taken) = self.taken.take() else { return };
+        if self.plane.put_back(&self.cell, taken.job(), taken.claim) {
+            taken.let_go();
+        } else {
             // The payload is this worker's still, since it claimed it.
-            let key = taken.job.sealed().0.key();
-            self.end_killed(&taken, key);
+            let key = taken.job().sealed().0.key();
+            self.end_killed(taken, key);
         }
     }
 
@@ -140,7 +128,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         let mut counted = false;
         let has_job = poll_fn(|cx| {
             if self.place == Place::Idle {
-                std::task::ready!(self.cell.parker.poll(cx));
+                std::task::ready!(self.poll_called(cx));
                 self.place = Place::Between;
                 if self.company.is_expected() {
                     return yield_now(cx);
@@ -179,6 +167,11 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         }
     }
 
+    /// Ready when an idle worker is called.
+    fn poll_called(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.cell.parker.poll(cx, || drop(self.plane.inbox.lock()))
+    }
+
     /// Ready with whether there is a job; false: the worker has to leave.
     pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
@@ -188,7 +181,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             match self.place {
                 Place::Left => return Poll::Ready(false),
                 Place::Idle => {
-                    if self.cell.parker.poll(cx).is_pending() {
+                    if self.poll_called(cx).is_pending() {
                         return Poll::Pending;
                     }
                     self.place = Place::Between;
@@ -214,7 +207,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     }
 
     /// Finds the next job; what it gives is to be worked off by [`Plane::after_all`].
-    fn turn(&mut self, now: Timestamp, spent: Option<Spent>) -> Option<Box<Rare<J>>> {
+    fn turn(&mut self, now: Timestamp, spent: Option<Spent>) -> Seldom<J> {
         let looks = spent.is_none();
         let Turned { turn, called, more, rare } = self.plane.turnover(&self.cell, now, spent);
         self.called = called;
@@ -222,9 +215,9 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             self.company.found(more);
         }
         match turn {
-            Turn::Run(job, claim) => {
-                self.plane.note_claimed(&self.cell, &job, claim, now);
-                self.taken = Some(Taken { job, claim, since: now });
+            Turn::Run(taken) => {
+                let taken = self.taken.insert(taken);
+                self.plane.note_claimed(&self.cell, taken.job(), taken.claim, now);
             }
             Turn::Wait => self.place = Place::Idle,
             Turn::Leave => self.place = Place::Left,
@@ -241,7 +234,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         }
         let noticed = (0..SPINS).any(|_| {
             std::hint::spin_loop();
-            self.cell.parker.is_notified()
+            self.cell.parker.is_called()
         });
         spinner.store(false, Ordering::Release);
         noticed
@@ -250,7 +243,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
 /// See [`span_of`].
 fn job_span<J: ?Sized + Envelope>(plane: &Plane<J>, cell: &Cell, taken: &Taken<J>) -> Option<Span> {
-    let header = taken.job.header();
+    let header = taken.job().header();
     span_of(header, cell.id, || (&*plane.config.name, &*plane.lane(header.lane()).spec.name))
 }
 
@@ -278,7 +271,7 @@ impl<P: Send + 'static, T: Send + 'static> Claim<'_, JobCell<P, T>> {
     /// Takes the payload out, for a backend whose queue holds one type of job; see [`JobCell::take`].
     pub fn take(&mut self) -> Option<P> {
         let WorkerContext { taken, key, .. } = &mut *self.0;
-        taken.as_ref()?.job.take(key.as_mut()?)
+        taken.as_ref()?.job().take(key.as_mut()?)
     }
 }
 
@@ -286,6 +279,18 @@ impl<P: Send + 'static, T: Send + 'static> Claim<'_, JobCell<P, T>> {
 ///
 /// The job stays in its worker's context, which this borrows, and is moved no more often than that.
 pub struct Claim<'a, J: ?Sized + Envelope>(&'a mut WorkerContext<J>);
+
+/// A job that runs.
+struct Running<'a, J: ?Sized> {
+    taken: &'a Taken<J>,
+    cell: &'a Arc<Cell>,
+}
+
+impl<J: ?Sized + Envelope> Runs for Running<'_, J> {
+    fn context(&self) -> JobContext {
+        JobContext::new(self.taken.job().clone().erase(), self.cell.clone(), self.taken.claim)
+    }
+}
 
 /// What an async job has from one poll to the next, beside itself.
 #[derive(Default)]
@@ -299,7 +304,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// For a worker that has taken a job.
     fn new(worker: &'a mut WorkerContext<J>) -> Self {
         // The word went from queued to claimed under the ready lock for this worker: here its one key is made.
-        worker.key = worker.taken.as_ref().map(|taken| taken.job.sealed().0.key());
+        worker.key = worker.taken.as_ref().map(|taken| taken.job().sealed().0.key());
         Self(worker)
     }
 
@@ -309,28 +314,25 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
 
     /// The job.
     pub fn job(&self) -> &J {
-        &self.taken().job
+        self.taken().job()
     }
 
     /// The job's view of itself, to hand to it.
     pub fn context(&self) -> JobContext {
-        let taken = self.taken();
-        JobContext::new(taken.job.clone().erase(), self.0.cell.clone(), taken.claim)
+        Running { taken: self.taken(), cell: &self.0.cell }.context()
     }
 
     /// Runs the job on this thread with `f`, which calls a method of its [`JobCell`](crate::JobCell).
     ///
     /// True if it panicked.
     pub fn run(self, f: impl FnOnce(&J, &mut ClaimKey) -> Ran) -> bool {
-        let WorkerContext { taken, key, current, plane, cell, .. } = &mut *self.0;
+        let WorkerContext { taken, key, plane, cell, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return false };
-        if let Some(worker) = current {
-            settle_in(worker);
-        }
-        let ran = match job_span(plane, cell, taken) {
-            None => f(&taken.job, key),
-            Some(span) => span.in_scope(|| f(&taken.job, key)),
-        };
+        let span = job_span(plane, cell, taken);
+        let in_span = span.as_ref().map(Span::enter);
+        let ran = inside(&Running { taken, cell }, || f(taken.job(), key));
+        drop(in_span);
+        drop(span);
         self.finish(ran)
     }
 
@@ -354,7 +356,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         cx: &mut Context<'_>,
         mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
     ) -> Poll<Ran> {
-        let WorkerContext { taken, key, current, cell, plane, .. } = &mut *self.0;
+        let WorkerContext { taken, key, cell, plane, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else {
             return Poll::Ready(Ran::NOTHING);
         };
@@ -363,13 +365,11 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
             return Poll::Pending;
         }
         let Polling { suspended, span } = polling;
-        let entered = enter(current.take());
-        let me = || JobContext::new(taken.job.clone().erase(), cell.clone(), taken.claim);
         let span = span.get_or_insert_with(|| job_span(plane, cell, taken)).as_ref();
         let in_span = span.map(Span::enter);
-        let polled = suspended.poll(cx, me, |cx| f(&taken.job, key, cx));
+        let running = Running { taken, cell };
+        let polled = inside(&running, || suspended.poll(cx, || running.context(), |cx| f(taken.job(), key, cx)));
         drop(in_span);
-        *current = entered.leave();
         if polled.is_pending() {
             cell.pause(taken.claim);
         }
@@ -384,12 +384,14 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let Some(taken) = worker.taken.take() else { return panicked };
         // A backend that never ran the payload lost the job; if somebody wrote its outcome, this loses and does nothing.
         let settled = settled.or_else(|| worker.settle_lost(&taken));
-        let (lane, since) = (taken.job.header().lane(), taken.since);
+        let (lane, since) = (taken.job().header().lane(), taken.since);
         let spent = Spent { lane, since, ended: settled.as_ref().map(|settled| settled.ended) };
         let rare = worker.turn(worker.plane.clock.now(), Some(spent));
         if let Some(settlement) = settled {
-            taken.job.sealed().0.publish(settlement);
+            taken.job().sealed().0.publish(settlement);
         }
+        // The turnover has put something else into the cell, or nothing.
+        taken.let_go();
         if let Some(rare) = rare {
             worker.plane.after_all(*rare);
         }
@@ -400,30 +402,33 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
 impl<J: ?Sized + Envelope> WorkerContext<J> {
     fn settle_lost(&self, taken: &Taken<J>) -> Option<Settlement> {
         let error = JobError::Lost(Box::new(self.loss(taken, "its backend lost it")));
-        taken.job.sealed().0.settle_error(error, Some(Owner::Worker))
+        taken.job().sealed().0.settle_error(error, Some(Owner::Worker))
     }
 
     fn settle_killed(&self, taken: &Taken<J>) -> Option<Settlement> {
         let error = JobError::Killed(Box::new(self.loss(taken, "its actor was killed, or its runtime shut down")));
-        taken.job.sealed().0.settle_error(error, Some(Owner::Worker))
+        taken.job().sealed().0.settle_error(error, Some(Owner::Worker))
     }
 
     /// Ends a claim that was not run to its end, and gives the seat back.
-    fn end_killed(&self, taken: &Taken<J>, key: ClaimKey) {
-        let inner = taken.job.sealed().0;
+    fn end_killed(&self, taken: Taken<J>, key: ClaimKey) {
+        let inner = taken.job().sealed().0;
         // The future goes first, as with a task that is aborted; its outcome follows.
         inner.discard(key);
-        let settled = self.settle_killed(taken);
+        let settled = self.settle_killed(&taken);
         let Self { plane, cell, .. } = self;
-        plane.note_ended(cell, taken, settled.as_ref());
+        plane.note_ended(cell, &taken, settled.as_ref());
         plane.release(cell);
         if let Some(settlement) = settled {
             inner.publish(settlement);
         }
+        // One that was abandoned has shown it until now.
+        cell.lock().held = None;
+        taken.let_go();
     }
 
     fn loss(&self, taken: &Taken<J>, unasked: &str) -> KilledJob {
-        let header = taken.job.header();
+        let header = taken.job().header();
         let leave = self.cell.lock().leave.clone();
         let by = leave.as_ref().map_or_else(|| Arc::from(unasked), Exit::blame);
         KilledJob {
@@ -444,7 +449,7 @@ impl<J: ?Sized + Envelope> Drop for Claim<'_, J> {
         if let Some(key) = self.0.key.take()
             && let Some(taken) = self.0.taken.take()
         {
-            self.0.end_killed(&taken, key);
+            self.0.end_killed(taken, key);
         }
     }
 }

@@ -42,7 +42,7 @@ use crate::gate::{Gate, Waiter};
 use crate::id::{LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
-use crate::slot::{Cell, Counts, Held};
+use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp, Weak};
 
@@ -149,16 +149,16 @@ pub(crate) struct Plane<J: ?Sized> {
 
 /// What has to be done once the locks are free: user code and system calls run under none of them.
 pub(crate) struct After<J: ?Sized> {
-    /// The job that ended: nobody's memory is given back under a lock. Its payload and output are gone by now.
-    ended: Option<Held>,
     wake: Option<Arc<Cell>>,
     demand: bool,
     quiet: bool,
     /// A worker leaves, and control has not brought that about.
     leaves: bool,
     /// What a turnover or a submission seldom leaves behind.
-    rare: Option<Box<Rare<J>>>,
+    rare: Seldom<J>,
 }
+
+type Seldom<J> = Option<Box<Rare<J>>>;
 
 struct Rare<J: ?Sized> {
     wake_more: Vec<Arc<Cell>>,
@@ -172,25 +172,29 @@ struct Rare<J: ?Sized> {
     due: Vec<tick::Swept>,
 }
 
+impl<J: ?Sized> Default for Rare<J> {
+    fn default() -> Self {
+        Self {
+            wake_more: Vec::new(),
+            waiters: Vec::new(),
+            sent_away: Vec::new(),
+            worn: None,
+            expired: Vec::new(),
+            swept: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+}
+
 impl<J: ?Sized> Default for After<J> {
     fn default() -> Self {
-        Self { ended: None, wake: None, demand: false, quiet: false, leaves: false, rare: None }
+        Self { wake: None, demand: false, quiet: false, leaves: false, rare: None }
     }
 }
 
 impl<J: ?Sized> After<J> {
     fn rare(&mut self) -> &mut Rare<J> {
-        self.rare.get_or_insert_with(|| {
-            Box::new(Rare {
-                wake_more: Vec::new(),
-                waiters: Vec::new(),
-                sent_away: Vec::new(),
-                worn: None,
-                expired: Vec::new(),
-                swept: Vec::new(),
-                due: Vec::new(),
-            })
-        })
+        self.rare.get_or_insert_default()
     }
 
     /// Entries of the timer that are to be dropped.
@@ -200,7 +204,9 @@ impl<J: ?Sized> After<J> {
         }
     }
 
-    fn notify(&mut self, cell: Arc<Cell>) {
+    /// Calls a worker, under the inbox lock; it is woken when that is free.
+    fn call(&mut self, cell: Arc<Cell>) {
+        cell.parker.call();
         if self.wake.is_none() {
             self.wake = Some(cell);
         } else {
@@ -308,10 +314,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Does what was put off until the locks were free.
     #[inline]
     fn after(&self, after: After<J>) {
-        let After { ended, wake, demand, quiet, leaves, rare } = after;
-        drop(ended);
+        let After { wake, demand, quiet, leaves, rare } = after;
         if let Some(cell) = wake {
-            cell.parker.notify();
+            cell.parker.wake();
         }
         if let Some(rare) = rare {
             self.after_all(*rare);
@@ -331,7 +336,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn after_all(&self, rare: Rare<J>) {
         let Rare { wake_more, waiters, sent_away, worn, expired, swept, due } = rare;
         for cell in wake_more {
-            cell.parker.notify();
+            cell.parker.wake();
         }
         for waiter in waiters {
             waiter.wake();

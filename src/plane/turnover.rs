@@ -1,13 +1,13 @@
 //! The turnover: a worker gives back the seat of one job and takes the next, in one hold of the ready lock.
 
-use super::{After, Inbox, Plane, Rare, Ready, Shard};
+use super::{After, Inbox, Plane, Ready, Seldom, Shard};
 use crate::gate::Gate;
-use crate::id::{ClaimNo, LaneId};
+use crate::id::LaneId;
 use crate::job::Envelope;
 use crate::policy::Exit;
-use crate::slot::{Cell, CellState, Held, transition};
+use crate::slot::{Cell, CellState, Hand, Taken, transition};
 use crate::snapshot::{Ended, WorkerState};
-use crate::sync::{Arc, MutexGuard, Ordering, Timestamp};
+use crate::sync::{Arc, LatchGuard, Ordering, Timestamp};
 use std::time::Duration;
 
 /// So many entries of a line are looked at in one hold of the lock, if they are dead or expired. A worker that finds no other idles, and is
@@ -17,7 +17,7 @@ const MOST_LOOKS: usize = 256;
 /// What a worker does next.
 pub(super) enum Turn<J: ?Sized> {
     /// Runs this job, which is claimed and seated.
-    Run(Arc<J>, ClaimNo),
+    Run(Taken<J>),
     /// Waits for a notice: it is among the idle.
     Wait,
     /// Ends: it holds no seat any more.
@@ -32,7 +32,7 @@ pub(super) struct Turned<J: ?Sized> {
     /// It left jobs in the queue.
     pub(super) more: bool,
     /// What wakes others' tasks, or ends others' jobs: for after this job's outcome is published.
-    pub(super) rare: Option<Box<Rare<J>>>,
+    pub(super) rare: Seldom<J>,
 }
 
 /// A job that its worker has just run to its end.
@@ -54,15 +54,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut after = After::default();
         let mut ready = self.ready.lock();
         if let Some(spent) = spent {
-            self.note_spent(self.shard(cell.id.slot as usize), cell, &spent, now, &mut after);
+            self.note_spent(self.shard(cell.id.slot as usize), cell, &spent, now, &mut after.rare);
         }
         let mut state = cell.lock();
         let turn = if !state.seated() {
+            // One that was abandoned has shown what it had until now.
+            state.held = None;
             Turn::Leave
         } else if state.departs() || self.has_to_go(&mut ready, cell, &mut state, now) {
             state.leave.get_or_insert(Exit::Retired);
             let mut inbox = self.inbox.lock();
-            after.ended = transition(&self.counts, &mut state, WorkerState::Leaving, None, now);
+            transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, now);
             after.leaves = true;
             drop(state);
             self.stop_searching(&mut inbox, cell);
@@ -81,9 +83,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Counts a job that was run. Under the lock that `shard` goes with, so that plain stores are enough; before its outcome is published.
-    pub(super) fn note_spent(&self, shard: &Shard, cell: &Cell, spent: &Spent, now: Timestamp, after: &mut After<J>) {
+    #[inline]
+    pub(super) fn note_spent(&self, shard: &Shard, cell: &Cell, spent: &Spent, now: Timestamp, rare: &mut Seldom<J>) {
         if self.config.recycle.after_jobs == Some(cell.count_job()) {
-            after.rare().worn = Some(cell.id);
+            rare.get_or_insert_default().worn = Some(cell.id);
         }
         if let Some(ended) = spent.ended {
             let count = &shard.ended[ended.index()];
@@ -107,7 +110,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn serve(
         &self,
         ready: &mut Ready<J>,
-        mut state: MutexGuard<'_, CellState>,
+        mut state: LatchGuard<'_, CellState>,
         cell: &Arc<Cell>,
         now: Timestamp,
         after: &mut After<J>,
@@ -131,9 +134,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
             inbox.get_or_insert_with(|| self.inbox.lock());
         }
         let turn = match job {
-            Some(job) => self.seat(self.shard(cell.id.slot as usize), &mut state, job, now, after),
+            Some(job) => self.seat(self.shard(cell.id.slot as usize), &mut state, job, now),
             None => {
-                after.ended = transition(&self.counts, &mut state, WorkerState::Idle, None, now);
+                transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
                 Turn::Wait
             }
         };
@@ -151,21 +154,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Gives a job that was claimed to its worker. Under the lock that `shard` goes with.
-    pub(super) fn seat(
-        &self,
-        shard: &Shard,
-        state: &mut CellState,
-        job: Arc<J>,
-        now: Timestamp,
-        after: &mut After<J>,
-    ) -> Turn<J> {
+    #[inline]
+    pub(super) fn seat(&self, shard: &Shard, state: &mut CellState, job: Arc<J>, now: Timestamp) -> Turn<J> {
         let lane = job.header().lane();
         let waited = now.nanos_since(job.header().accepted_at());
         shard.queue_wait[lane.index()].record_alone(waited);
-        let claim = state.next_claim();
-        let held = Held { job: job.clone().erase(), lane, claim, since: now };
-        after.ended = transition(&self.counts, state, WorkerState::Busy, Some(held), now);
-        Turn::Run(job, claim)
+        let (taken, shown) = Taken::new(job, state.next_claim(), now);
+        transition(&self.counts, state, WorkerState::Busy, Hand::Takes(shown), now);
+        Turn::Run(taken)
     }
 
     /// Takes the next job that may start, lanes in turn. What expired on the way is put aside.
@@ -226,7 +222,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let overtakes = || line.back().is_some_and(hurries) && self.queued(lane.index()) > self.max();
             let pressed = line.front().is_some_and(is_pressed) && overtakes();
             let Some(job) = (if pressed { line.pop_back() } else { line.pop() }) else { break };
-            let claimed = self.claim(job, state.spec.queue_limit, now, after);
+            let claimed = self.claim(job, state.spec.queue_limit, now, &mut after.rare);
             if claimed.is_some() {
                 self.ready.passed(lane.index());
                 return claimed;
@@ -237,16 +233,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Claims a job that was taken out of its line, unless its time is over, or it is dead: cancelled or expired where it stood, and counted by
     /// whoever did that.
+    #[inline]
     pub(super) fn claim(
         &self,
         job: Arc<J>,
         queue_limit: Option<Duration>,
         now: Timestamp,
-        after: &mut After<J>,
+        rare: &mut Seldom<J>,
     ) -> Option<Arc<J>> {
         let header = job.header();
         if header.expires_at(queue_limit) <= now {
-            after.rare().expired.push(job);
+            rare.get_or_insert_default().expired.push(job);
             return None;
         }
         header.claim().then_some(job)
@@ -285,6 +282,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         // Under the inbox lock, as all who write it: no swap is needed.
         if cell.searching.load(Ordering::Relaxed) {
             cell.searching.store(false, Ordering::Relaxed);
+            cell.parker.answer();
             inbox.searching -= 1;
         }
     }

@@ -1,12 +1,11 @@
 //! What leaves: jobs from the queue without a worker, workers from their seats; and the bookkeeping of a job's life.
 
-use super::claim::Taken;
 use super::{After, Plane, Signal, Unstarted};
 use crate::error::{JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
 use crate::job::{Envelope, Owner, Settlement};
 use crate::policy::Exit;
-use crate::slot::{Cell, transition};
+use crate::slot::{Cell, Hand, Taken, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Timestamp};
 
@@ -37,7 +36,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if let Some(settled) = settled {
             self.count(settled.ended);
         }
-        let lane = taken.job.header().lane();
+        let lane = taken.job().header().lane();
         self.aside.run_time[lane.index()].record(self.clock.now().nanos_since(taken.since));
     }
 
@@ -54,7 +53,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             return false;
         }
         let lane = job.header().lane();
-        let before = transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+        transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
         after.leaves = true;
         drop(state);
         self.ready.came_back(lane.index());
@@ -64,7 +63,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
         inbox.lanes[lane.index()].gone_seen = 0;
         self.rouse(&mut ready, &mut inbox, &mut after);
         drop((inbox, ready));
-        drop(before);
         self.after(after);
         if job.header().is_cancelled() {
             // Asked while the worker had it, it would have been told when it ran: now it need not run.
@@ -107,15 +105,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
             after.leaves = to == WorkerState::Leaving;
             let was_idle = state.state == WorkerState::Idle;
             // An abandoned worker still has its job, and inventory shows it.
-            let keeps = state.held.clone().filter(|_| to == WorkerState::Abandoned);
-            let held = transition(&self.counts, &mut state, to, keeps, self.clock.now());
+            let hand = if to == WorkerState::Abandoned { Hand::Keeps } else { Hand::Empty };
+            transition(&self.counts, &mut state, to, hand, self.clock.now());
             drop(state);
             self.stop_searching(&mut inbox, cell);
             if was_idle {
                 // It leaves no entry behind that could be woken in vain.
                 inbox.idle.retain(|idle| !Arc::ptr_eq(idle, cell));
                 // Parked, it could end, and would never learn that it is to.
-                after.notify(cell.clone());
+                after.call(cell.clone());
             }
             self.rouse(&mut ready, &mut inbox, &mut after);
             if to == WorkerState::Abandoned && self.is_lost_to_abandoned() {
@@ -128,7 +126,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             self.note_quiet(&inbox, &mut after);
             drop((inbox, ready));
-            drop(held);
         }
         self.after(after);
     }
