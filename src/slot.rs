@@ -115,6 +115,7 @@ impl Deref for Shown {
 /// A job that is claimed and seated, with its worker's share in it. Not given back by a mere drop: see [`Shown`].
 pub(crate) struct Taken<J: ?Sized> {
     job: ManuallyDrop<Arc<J>>,
+    pub(crate) lane: LaneId,
     pub(crate) claim: ClaimNo,
     /// When it was claimed.
     pub(crate) since: Timestamp,
@@ -123,13 +124,12 @@ pub(crate) struct Taken<J: ?Sized> {
 impl<J: ?Sized + Envelope> Taken<J> {
     /// A job that its worker takes into its hands, and what the cell is to show of it.
     #[inline]
-    pub(crate) fn new(job: Arc<J>, claim: ClaimNo, since: Timestamp) -> (Self, Shown) {
-        let lane = job.header().lane();
+    pub(crate) fn new(job: Arc<J>, lane: LaneId, claim: ClaimNo, since: Timestamp) -> (Self, Shown) {
         let job = ManuallyDrop::new(job);
         // SAFETY: the copy is never dropped, so that there is one share as before; and that one outlives it, by the argument at `Shown`.
         let copy = unsafe { std::ptr::read(&raw const *job) };
         let shown = Shown(ManuallyDrop::new(Held { job: copy.erase(), lane, claim, since }));
-        (Self { job, claim, since }, shown)
+        (Self { job, lane, claim, since }, shown)
     }
 
     #[inline]

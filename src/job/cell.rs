@@ -27,6 +27,18 @@ pub struct ClaimKey {
     at_end: Option<AtEnd>,
 }
 
+impl ClaimKey {
+    /// The one key of a job, for whoever has just come to own its payload.
+    #[inline]
+    pub(crate) fn of<J: ?Sized>(job: &Arc<J>) -> Self {
+        Self::to(Arc::as_ptr(job).addr())
+    }
+
+    fn to(cell: usize) -> Self {
+        Self { cell, at_end: None }
+    }
+}
+
 /// Told whether the payload panicked.
 type AtEnd = Box<dyn FnOnce(bool) + Send>;
 
@@ -56,8 +68,15 @@ impl std::fmt::Debug for ClaimKey {
 pub(crate) struct Settlement {
     cell: usize,
     pub(crate) ended: Ended,
-    /// The payload, if nobody else owns it.
-    pub(crate) key: Option<ClaimKey>,
+    /// Nobody else owns the payload, and its key was not made yet. Two words in all: this goes from hand to hand with each job.
+    owns_payload: bool,
+}
+
+impl Settlement {
+    /// The key to the payload, if nobody else owns it. Given once.
+    pub(crate) fn take_key(&mut self) -> Option<ClaimKey> {
+        std::mem::take(&mut self.owns_payload).then(|| ClaimKey::to(self.cell))
+    }
 }
 
 /// How a claimed job ended, told by the backend that ran it to [`Claim::run`](crate::Claim::run).
@@ -97,7 +116,6 @@ pub struct Sealed<'a>(pub(crate) &'a dyn Inner);
 
 /// The type-erased half of a [`JobCell`].
 pub(crate) trait Inner {
-    fn key(&self) -> ClaimKey;
     fn settle_error(&self, error: JobError, only: Option<Owner>) -> Option<Settlement>;
     fn publish(&self, settlement: Settlement);
     fn discard(&self, key: ClaimKey);
@@ -110,8 +128,20 @@ impl dyn Envelope {
     }
 }
 
-/// What of the payload is there. Beside the payload, and touched with it, by the holder of the key alone.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What of the payload is there. Touched with the payload, by the holder of the key alone; in the header, for the sake of the job's size.
+#[derive(Debug)]
+pub(super) struct StagePlace(UnsafeCell<Stage>);
+
+// SAFETY: it has the owner that the payload has, one at a time, and says nothing that is bound to a thread.
+unsafe impl Sync for StagePlace {}
+
+impl StagePlace {
+    pub(super) fn new() -> Self {
+        Self(UnsafeCell::new(Stage::Fresh))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     /// Never polled: may be moved out.
     Fresh,
@@ -125,7 +155,6 @@ enum Stage {
 /// Small on purpose: up to 120 bytes an allocation can be freed on another thread than its own without a lock.
 pub struct JobCell<P, T> {
     header: Header,
-    stage: UnsafeCell<Stage>,
     payload: UnsafeCell<MaybeUninit<P>>,
     outcome: UnsafeCell<Option<Result<T, JobError>>>,
 }
@@ -191,7 +220,6 @@ impl<P, T> JobCell<P, T> {
     pub(crate) fn new(payload: P, submission: Submission) -> Self {
         Self {
             header: Header::new(submission),
-            stage: UnsafeCell::new(Stage::Fresh),
             payload: UnsafeCell::new(MaybeUninit::new(payload)),
             outcome: UnsafeCell::new(None),
         }
@@ -204,14 +232,14 @@ impl<P, T> JobCell<P, T> {
 
     /// The payload, for the owner of the whole cell.
     fn payload_mut(&mut self) -> Payload<'_, P> {
-        Payload { stage: self.stage.get_mut(), place: self.payload.get_mut() }
+        Payload { stage: self.header.stage.0.get_mut(), place: self.payload.get_mut() }
     }
 
     /// # Safety
     ///
     /// For the holder of the key, for the time of the call.
     unsafe fn payload<R>(&self, f: impl FnOnce(Payload<'_, P>) -> R) -> R {
-        self.stage.with_mut(|stage| {
+        self.header.stage.0.with_mut(|stage| {
             // SAFETY: the caller's: nobody else touches either meanwhile.
             self.payload.with_mut(|place| f(Payload { stage: unsafe { &mut *stage }, place: unsafe { &mut *place } }))
         })
@@ -317,7 +345,7 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
             // SAFETY: this caller won SETTLING just now, so it alone touches the outcome until it publishes.
             self.outcome.with_mut(|outcome| unsafe { *outcome = Some(Ok(output)) });
         }
-        Some(Settlement { cell: self.identity(), ended: Ended::Completed, key: None })
+        Some(Settlement { cell: self.identity(), ended: Ended::Completed, owns_payload: false })
     }
 }
 
@@ -361,10 +389,6 @@ where
 }
 
 impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
-    fn key(&self) -> ClaimKey {
-        ClaimKey { cell: self.identity(), at_end: None }
-    }
-
     fn settle_error(&self, error: JobError, only: Option<Owner>) -> Option<Settlement> {
         let word = &self.header.word;
         let ended = error.ended()?;
@@ -375,8 +399,7 @@ impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
         };
         // SAFETY: this caller won SETTLING just now, so it alone touches the outcome until it publishes.
         self.outcome.with_mut(|outcome| unsafe { *outcome = Some(Err(error)) });
-        let key = (owner == Owner::Queue).then(|| self.key());
-        Some(Settlement { cell: self.identity(), ended, key })
+        Some(Settlement { cell: self.identity(), ended, owns_payload: owner == Owner::Queue })
     }
 
     fn publish(&self, settlement: Settlement) {
@@ -441,7 +464,8 @@ mod tests {
     fn a_small_job_is_freed_without_a_lock() {
         // Two counters of the `Arc`, and what malloc hands out without touching an arena: see `JobCell`.
         let arc = 2 * size_of::<usize>();
-        assert!(arc + size_of::<JobCell<u64, u64>>() <= 120);
+        // A future of one word has another for where it stands.
+        assert!(arc + size_of::<JobCell<[u64; 2], u64>>() <= 120);
         assert!(size_of::<JobError>() <= 2 * size_of::<usize>());
     }
 }

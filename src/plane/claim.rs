@@ -114,7 +114,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             taken.let_go();
         } else {
             // The payload is this worker's still, since it claimed it.
-            let key = taken.job().sealed().0.key();
+            let key = ClaimKey::of(taken.job());
             self.end_killed(taken, key);
         }
     }
@@ -242,6 +242,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 }
 
 /// See [`span_of`].
+#[inline]
 fn job_span<J: ?Sized + Envelope>(plane: &Plane<J>, cell: &Cell, taken: &Taken<J>) -> Option<Span> {
     let header = taken.job().header();
     span_of(header, cell.id, || (&*plane.config.name, &*plane.lane(header.lane()).spec.name))
@@ -304,7 +305,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// For a worker that has taken a job.
     fn new(worker: &'a mut WorkerContext<J>) -> Self {
         // The word went from queued to claimed under the ready lock for this worker: here its one key is made.
-        worker.key = worker.taken.as_ref().map(|taken| taken.job().sealed().0.key());
+        worker.key = worker.taken.as_ref().map(|taken| ClaimKey::of(taken.job()));
         Self(worker)
     }
 
@@ -384,7 +385,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let Some(taken) = worker.taken.take() else { return panicked };
         // A backend that never ran the payload lost the job; if somebody wrote its outcome, this loses and does nothing.
         let settled = settled.or_else(|| worker.settle_lost(&taken));
-        let (lane, since) = (taken.job().header().lane(), taken.since);
+        let (lane, since) = (taken.lane, taken.since);
         let spent = Spent { lane, since, ended: settled.as_ref().map(|settled| settled.ended) };
         let rare = worker.turn(worker.plane.clock.now(), Some(spent));
         if let Some(settlement) = settled {

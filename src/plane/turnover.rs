@@ -156,10 +156,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Gives a job that was claimed to its worker. Under the lock that `shard` goes with.
     #[inline]
     pub(super) fn seat(&self, shard: &Shard, state: &mut CellState, job: Arc<J>, now: Timestamp) -> Turn<J> {
-        let lane = job.header().lane();
-        let waited = now.nanos_since(job.header().accepted_at());
+        let header = job.header();
+        let (lane, waited) = (header.lane(), now.nanos_since(header.accepted_at()));
         shard.queue_wait[lane.index()].record_alone(waited);
-        let (taken, shown) = Taken::new(job, state.next_claim(), now);
+        let (taken, shown) = Taken::new(job, lane, state.next_claim(), now);
         transition(&self.counts, state, WorkerState::Busy, Hand::Takes(shown), now);
         Turn::Run(taken)
     }

@@ -20,12 +20,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// A worker has a job; its run limit counts from now, and so does its progress.
     pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Arc<J>, claim: ClaimNo, now: Timestamp) {
         let header = job.header();
-        let (until, deadline) = header.run_until(now, self.lane(header.lane()).spec.run_limit);
+        let lane = &self.lane(header.lane()).spec;
+        let (until, deadline) = header.run_until(now, lane.run_limit);
         if until != Timestamp::NEVER {
             let kind = if deadline { LimitKind::Deadline } else { LimitKind::Run };
             self.due.running(until, job.clone().erase(), cell.clone(), claim, kind, &*self.port);
         }
-        if let Some(span) = header.overdue_after(self.lane(header.lane()).spec.overdue_after) {
+        if let Some(span) = header.overdue_after(lane.overdue_after) {
             self.watch_progress(cell, now.after(span));
         }
     }
@@ -36,8 +37,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if let Some(settled) = settled {
             self.count(settled.ended);
         }
-        let lane = taken.job().header().lane();
-        self.aside.run_time[lane.index()].record(self.clock.now().nanos_since(taken.since));
+        self.aside.run_time[taken.lane.index()].record(self.clock.now().nanos_since(taken.since));
     }
 
     /// A worker that ends had taken a job and not begun it: back to the front of its lane. False: it has its outcome by now, or
@@ -154,7 +154,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Ends a queued job with `error`, if no worker has it. True if it did.
     pub(super) fn withdraw(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
         let Some(mut settlement) = job.settle_error(error, Some(Owner::Queue)) else { return false };
-        let key = settlement.key.take();
+        let key = settlement.take_key();
         let lane = job.header().lane();
         self.lane(lane).withdraw();
         self.count(settlement.ended);
@@ -200,7 +200,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let mut settlement = open.then(|| erased.settle_error(error_of(&erased), Some(Owner::Queue))).flatten()?;
             self.lane(job.header().lane()).withdraw();
             self.count(settlement.ended);
-            let key = settlement.key.take().expect("the payload of a queued job belongs to whoever ends it");
+            let key = settlement.take_key().expect("the payload of a queued job belongs to whoever ends it");
             Some(((job, key), settlement))
         };
         let (ended, settlements): (Unstarted<J>, Vec<_>) = jobs.into_iter().filter_map(settle).unzip();
