@@ -6,6 +6,8 @@
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
+use smallvec::SmallVec;
+
 use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
@@ -23,8 +25,8 @@ pub(crate) struct Counts {
     idle: AtomicUsize,
     abandoned: AtomicUsize,
     leaving: AtomicUsize,
-    /// By lane.
-    busy: Box<[AtomicUsize]>,
+    /// By lane; the first one's lies with the others.
+    busy: SmallVec<[AtomicUsize; 1]>,
 }
 
 fn add(count: &AtomicUsize, by: isize) {
@@ -144,17 +146,18 @@ impl<J: ?Sized + Envelope> Taken<J> {
     }
 }
 
-/// The part of a cell that changes.
+/// The part of a cell that changes. What each job changes comes first.
+#[repr(C)]
 pub(crate) struct CellState {
-    pub(crate) state: WorkerState,
     pub(crate) since: Timestamp,
     pub(crate) held: Option<Shown>,
     /// Claims so far.
     claims: u64,
-    /// Told to leave after the job in hand, and what to call it.
-    pub(crate) leave: Option<Exit>,
+    pub(crate) state: WorkerState,
     /// To be recycled when its turn comes.
     pub(crate) due: Option<RecycleReason>,
+    /// Told to leave after the job in hand, and what to call it.
+    pub(crate) leave: Option<Exit>,
 }
 
 impl CellState {
@@ -234,24 +237,25 @@ pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState,
 /// No claim has this number.
 const SEIZED: u64 = u64::MAX;
 
-/// One incarnation, as everybody sees it.
+/// One incarnation, as everybody sees it. What each job changes, or looks at, comes first: it passes from core to core on few lines.
+#[repr(C)]
 pub(crate) struct Cell {
+    state: Latch<CellState>,
+    jobs_done: AtomicU64,
+    /// True from being woken for work until it has looked for some. Written under the inbox lock.
+    pub(crate) searching: AtomicBool,
+    pub(crate) parker: Parker,
+    /// The claim whose future stands between two polls; 0: none does; [`SEIZED`]: it will not be polled again.
+    paused: AtomicU64,
+    ready_at: AtomicU64,
     pub(crate) id: WorkerId,
+    /// When the calendar has the job in hand looked at; `u64::MAX`: never.
+    watched_until: AtomicU64,
+    beat_at: AtomicU64,
+    beat_claim: AtomicU64,
     pool: PoolNo,
     pub(crate) restarts: u32,
     pub(crate) started_at: Timestamp,
-    pub(crate) parker: Parker,
-    /// True from being woken for work until it has looked for some. Written under the inbox lock.
-    pub(crate) searching: AtomicBool,
-    state: Latch<CellState>,
-    ready_at: AtomicU64,
-    jobs_done: AtomicU64,
-    beat_at: AtomicU64,
-    beat_claim: AtomicU64,
-    /// When the calendar has the job in hand looked at; `u64::MAX`: never.
-    watched_until: AtomicU64,
-    /// The claim whose future stands between two polls; 0: none does; [`SEIZED`]: it will not be polled again.
-    paused: AtomicU64,
     facts: OnceLock<Facts>,
     failure: Mutex<Option<StartError>>,
     clock: Clock,

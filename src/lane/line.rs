@@ -9,6 +9,7 @@ const STEP: usize = 4;
 
 /// First in, first out. An entry that is not alive any more is skipped, and swept, a few at a time, once half of the line is dead.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Line<T> {
     entries: VecDeque<T>,
     /// What stands before them, if anything does.

@@ -39,9 +39,10 @@ impl LaneState {
 ///
 /// The first lane's count lies beside the lock, on a cache line that whoever takes the lock has to have anyway.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Counted<T> {
-    lock: Mutex<T>,
     counts: SmallVec<[AtomicU64; 1]>,
+    lock: Mutex<T>,
 }
 
 impl<T> Counted<T> {

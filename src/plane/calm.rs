@@ -52,15 +52,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
             return None;
         }
         if let Some(spent) = spent {
-            self.note_spent(&self.calm_shard, cell, spent, now, &mut rare);
+            self.note_spent(&self.calmly.shard, cell, spent, now, &mut rare);
         }
         let queue_limit = self.lanes[0].spec.queue_limit;
         let job = line.pop().and_then(|job| self.claim(job, queue_limit, now, &mut rare));
         let turn = match job {
             Some(job) => {
                 // A plain store: the inbox lock makes this the only writer. Release pairs with the load in `taken`.
-                self.taken_calmly.store(self.taken_calmly.load(Ordering::Relaxed) + 1, Ordering::Release);
-                self.seat(&self.calm_shard, &mut state, job, now)
+                let taken = &self.calmly.taken;
+                taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Release);
+                self.seat(&self.calmly.shard, &mut state, job, now)
             }
             None => {
                 transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);

@@ -21,8 +21,10 @@ mod tick;
 mod turnover;
 mod watch;
 mod withdraw;
+mod worker;
 
-pub use claim::{Claim, WorkerContext};
+pub use claim::Claim;
+pub use worker::WorkerContext;
 
 pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
@@ -63,30 +65,41 @@ pub(crate) struct Ready<J: ?Sized> {
     lets_one_go: bool,
 }
 
-/// What submitters put into.
+/// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
+#[repr(C)]
 pub(crate) struct Inbox<J: ?Sized> {
-    gate: Gate,
-    gate_since: Timestamp,
-    lanes: SmallVec<[InboxLane<J>; 1]>,
-    /// Those that wait for work, the longest idle first.
-    idle: Vec<Arc<Cell>>,
     /// Workers woken that have not looked yet. Jobs that could start and idle workers imply that this is above zero.
     searching: usize,
     next_id: u64,
+    /// Those that wait for work, the longest idle first.
+    idle: Vec<Arc<Cell>>,
+    lanes: SmallVec<[InboxLane<J>; 1]>,
+    gate: Gate,
+    gate_since: Timestamp,
     /// Control was asked to start workers and has not looked yet.
     demanded: bool,
 }
 
+#[repr(C)]
 struct InboxLane<J: ?Sized> {
     jobs: Line<Arc<J>>,
-    waiters: Line<Arc<Waiter>>,
-    /// Places promised to waiters.
-    granted: usize,
     /// How many jobs had left the queue when a submitter last looked: looking costs it a line that workers write.
     gone_seen: u64,
+    /// Places promised to waiters.
+    granted: usize,
+    waiters: Line<Arc<Waiter>>,
+}
+
+/// What turnovers of a calm pool count, under the inbox lock.
+#[repr(C)]
+struct Calmly {
+    /// Jobs of the one lane that were taken from the inbox itself.
+    taken: AtomicU64,
+    shard: Shard,
 }
 
 /// Counters and histograms, of which several workers share a copy.
+#[repr(C)]
 struct Shard {
     ended: [AtomicU64; Ended::COUNT],
     queue_wait: Box<[Buckets]>,
@@ -111,10 +124,7 @@ pub(crate) struct Plane<J: ?Sized> {
     reserves: bool,
     /// A turnover may go by the inbox alone; written under both locks.
     calm: AtomicBool,
-    /// Jobs of the one lane that were taken from the inbox itself; written under the inbox lock.
-    taken_calmly: AtomicU64,
-    /// What such turnovers count in, under the inbox lock.
-    calm_shard: Shard,
+    calmly: Padded<Calmly>,
     /// The `max` in force; written under both locks.
     max: AtomicUsize,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
@@ -253,8 +263,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             )),
             reserves: config.lanes.iter().any(|lane| lane.reserve > 0),
             calm: AtomicBool::new(false),
-            taken_calmly: AtomicU64::new(0),
-            calm_shard: Shard::new(count),
+            calmly: Padded(Calmly { taken: AtomicU64::new(0), shard: Shard::new(count) }),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
             limits: Mutex::new(config.limits),
@@ -296,7 +305,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Jobs that workers ever took from a lane, less those that were put back.
     fn taken(&self, lane: usize) -> u64 {
         // One that was put back may have been taken by the other way.
-        self.ready.count(lane).wrapping_add(self.taken_calmly.load(Ordering::Acquire))
+        self.ready.count(lane).wrapping_add(self.calmly.taken.load(Ordering::Acquire))
     }
 
     /// Jobs that ever left a lane's queue. Never goes down by more than was put back.
@@ -361,7 +370,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// All of them, to be summed up.
     fn all_shards(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.iter().map(|shard| &shard.0).chain([&self.calm_shard, &self.aside])
+        self.shards.iter().map(|shard| &shard.0).chain([&self.calmly.shard, &self.aside])
     }
 
     /// Counts the end of a job, apart from a turnover. Always before its outcome is published, or who awaits it and reads the

@@ -17,15 +17,16 @@ use super::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 /// its waker is stored once and only looked at from then on. A poll that has stored a waker passes that lock before it looks again: if the
 /// call came before, the poll sees it; else whoever calls sees the waker.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Parker {
     /// Written under the lock.
     called: AtomicBool,
+    /// `moved` is in use.
+    has_moved: AtomicBool,
     /// The waker of the first poll.
     first: OnceLock<Waker>,
     /// That of the latest poll, for a worker that was moved to another task.
     moved: Mutex<Option<Waker>>,
-    /// `moved` is in use.
-    has_moved: AtomicBool,
 }
 
 impl Parker {
