@@ -93,7 +93,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`].
+    /// Dropping the future kills the job: its payload is dropped and its outcome is [`JobError::Killed`](crate::JobError::Killed).
     pub async fn poll_run(mut self, mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>) -> bool {
         let mut polling = Polling::default();
         let ran = poll_fn(|cx| self.poll_once(&mut polling, cx, &mut f)).await;
