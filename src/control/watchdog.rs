@@ -71,7 +71,7 @@ enum Heard {
 
 impl Silence {
     fn held(&self) -> Option<Held> {
-        self.cell.lock().held.clone().filter(|held| held.claim == self.claim && !held.job.header().is_done())
+        self.cell.lock().in_hand().filter(|held| held.claim == self.claim && !held.job.header().is_done())
     }
 
     fn is_of(&self, cell: &Arc<Cell>, claim: ClaimNo) -> bool {
@@ -123,7 +123,7 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn on_overdue(&mut self, Overdue { worker, claim, since }: Overdue) {
         let now = self.now();
         let Some(cell) = self.plane().cell(worker) else { return };
-        let Some(held) = cell.lock().held.clone().filter(|held| held.claim == claim) else { return };
+        let Some(held) = cell.lock().in_hand().filter(|held| held.claim == claim) else { return };
         let known = |silence: &Silence| silence.is_of(&cell, claim);
         if self.vigil.warned.iter().any(|warned| known(&warned.silence)) || self.is_climbed_for(known) {
             // The plane may tell it twice: DESIGN.md, section 12.

@@ -11,7 +11,7 @@ use loom::thread;
 
 use super::cell::Inner;
 use super::outcome::Owner;
-use super::{Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
+use super::{ClaimKey, Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
 use crate::error::{CancelledJob, Deadlock, JobError};
 use crate::id::LaneId;
 use crate::sync::{Arc, Ordering};
@@ -66,7 +66,7 @@ impl Ends {
         let error = JobError::Cancelled(Box::new(cancelled));
         let Some(mut settlement) = self.cell.settle_error(error, Some(owner)) else { return };
         self.win();
-        let key = settlement.key.take();
+        let key = settlement.take_key();
         self.cell.publish(settlement);
         if let Some(key) = key {
             self.cell.discard(key);
@@ -121,7 +121,7 @@ impl Job {
 
     /// What a worker does with a job that it has claimed.
     fn run(&self) {
-        let mut key = self.cell.key();
+        let mut key = ClaimKey::of(&self.cell);
         let ran = self.cell.run(&mut key, |payload| {
             drop(payload);
             self.outputs_made.fetch_add(1, Ordering::Relaxed);
@@ -274,7 +274,7 @@ fn a_job_that_is_put_back_and_ended_runs_at_most_once() {
         let dying = on_thread(&job, |job| {
             if !job.cell.header().put_back() {
                 // It has its outcome, and its payload is still this worker's.
-                job.cell.discard(job.cell.key());
+                job.cell.discard(ClaimKey::of(&job.cell));
             }
         });
         let tick = on_thread(&job, |job| job.ends.end(Owner::Worker));

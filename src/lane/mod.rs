@@ -41,9 +41,10 @@ impl LaneState {
 ///
 /// The first lane's count lies beside the lock, on a cache line that whoever takes the lock has to have anyway.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Counted<T> {
-    lock: Mutex<T>,
     counts: SmallVec<[AtomicU64; 1]>,
+    lock: Mutex<T>,
 }
 
 impl<T> Counted<T> {
@@ -63,12 +64,13 @@ impl<T> Counted<T> {
     pub(crate) fn passed(&self, lane: usize) {
         // A plain store: the lock makes this the only writer. Release pairs with the load in `count`.
         let count = &self.counts[lane];
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
+        count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
     /// One that had passed is back. Under the lock.
     pub(crate) fn came_back(&self, lane: usize) {
         let count = &self.counts[lane];
-        count.store(count.load(Ordering::Relaxed) - 1, Ordering::Release);
+        // It may have passed elsewhere: then this goes below zero, and is made up for by the count of that place.
+        count.store(count.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Release);
     }
 }

@@ -120,7 +120,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.stop_all();
         let (mut left, exit) = (Vec::new(), Exit::Killed(by.clone()));
         for cell in self.cells() {
-            let mut held = cell.lock().held.clone();
+            let mut held = cell.lock().in_hand();
             if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit))
                 && let Some((job, claim)) = &condemned.job
             {

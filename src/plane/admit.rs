@@ -156,6 +156,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if refused.is_none() {
                 inbox.lanes[waiter.lane.index()].waiters.push(waiter.clone());
                 ready.waiters = true;
+                self.disturb();
                 // A place may have come free since the submitter was turned away.
                 self.grant(&mut ready, &mut inbox, &mut after);
             }

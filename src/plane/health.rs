@@ -91,6 +91,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         // Without the lock, a worker that goes from one state to another may be seen in neither.
         let _ready = self.ready.lock();
+        let _inbox = self.inbox.lock();
         match self.missing(self.counts.live()) {
             0 => None,
             missing if missing == self.max() => Some((Level::Unavailable, missing)),

@@ -5,6 +5,7 @@
 mod abort;
 mod admit;
 mod bell;
+mod calm;
 mod claim;
 mod company;
 mod health;
@@ -21,8 +22,10 @@ mod tick;
 mod turnover;
 mod watch;
 mod withdraw;
+mod worker;
 
-pub use claim::{Claim, WorkerContext};
+pub use claim::Claim;
+pub use worker::WorkerContext;
 
 pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
@@ -42,7 +45,7 @@ use crate::gate::{Gate, Waiter};
 use crate::id::{LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
-use crate::slot::{Cell, Counts, Held};
+use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
 use crate::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Flag, Mutex, Ordering, Padded, RwLock, Timestamp, Weak,
@@ -65,30 +68,41 @@ pub(crate) struct Ready<J: ?Sized> {
     lets_one_go: bool,
 }
 
-/// What submitters put into.
+/// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
+#[repr(C)]
 pub(crate) struct Inbox<J: ?Sized> {
-    gate: Gate,
-    gate_since: Timestamp,
-    lanes: SmallVec<[InboxLane<J>; 1]>,
-    /// Those that wait for work, the longest idle first.
-    idle: Vec<Arc<Cell>>,
     /// Workers woken that have not looked yet. Jobs that could start and idle workers imply that this is above zero.
     searching: usize,
     next_id: u64,
+    /// Those that wait for work, the longest idle first.
+    idle: Vec<Arc<Cell>>,
+    lanes: SmallVec<[InboxLane<J>; 1]>,
+    gate: Gate,
+    gate_since: Timestamp,
     /// Control was asked to start workers and has not looked yet.
     demanded: bool,
 }
 
+#[repr(C)]
 struct InboxLane<J: ?Sized> {
     jobs: Line<Arc<J>>,
-    waiters: Line<Arc<Waiter>>,
-    /// Places promised to waiters.
-    granted: usize,
     /// How many jobs had left the queue when a submitter last looked: looking costs it a line that workers write.
     gone_seen: u64,
+    /// Places promised to waiters.
+    granted: usize,
+    waiters: Line<Arc<Waiter>>,
+}
+
+/// What turnovers of a calm pool count, under the inbox lock.
+#[repr(C)]
+struct Calmly {
+    /// Jobs of the one lane that were taken from the inbox itself.
+    taken: AtomicU64,
+    shard: Shard,
 }
 
 /// Counters and histograms, of which several workers share a copy.
+#[repr(C)]
 struct Shard {
     ended: [AtomicU64; Ended::COUNT],
     queue_wait: Box<[Buckets]>,
@@ -111,6 +125,9 @@ pub(crate) struct Plane<J: ?Sized> {
     inbox: Padded<Counted<Inbox<J>>>,
     /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job. Written under both locks.
     reserves: Flag,
+    /// A turnover may go by the inbox alone; written under both locks.
+    calm: AtomicBool,
+    calmly: Padded<Calmly>,
     /// The `max` in force; written under both locks.
     max: AtomicUsize,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
@@ -151,16 +168,16 @@ pub(crate) struct Plane<J: ?Sized> {
 
 /// What has to be done once the locks are free: user code and system calls run under none of them.
 pub(crate) struct After<J: ?Sized> {
-    /// The job that ended: nobody's memory is given back under a lock. Its payload and output are gone by now.
-    ended: Option<Held>,
     wake: Option<Arc<Cell>>,
     demand: bool,
     quiet: bool,
     /// A worker leaves, and control has not brought that about.
     leaves: bool,
     /// What a turnover or a submission seldom leaves behind.
-    rare: Option<Box<Rare<J>>>,
+    rare: Seldom<J>,
 }
+
+type Seldom<J> = Option<Box<Rare<J>>>;
 
 struct Rare<J: ?Sized> {
     wake_more: Vec<Arc<Cell>>,
@@ -174,25 +191,29 @@ struct Rare<J: ?Sized> {
     due: Vec<tick::Swept>,
 }
 
+impl<J: ?Sized> Default for Rare<J> {
+    fn default() -> Self {
+        Self {
+            wake_more: Vec::new(),
+            waiters: Vec::new(),
+            sent_away: Vec::new(),
+            worn: None,
+            expired: Vec::new(),
+            swept: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+}
+
 impl<J: ?Sized> Default for After<J> {
     fn default() -> Self {
-        Self { ended: None, wake: None, demand: false, quiet: false, leaves: false, rare: None }
+        Self { wake: None, demand: false, quiet: false, leaves: false, rare: None }
     }
 }
 
 impl<J: ?Sized> After<J> {
     fn rare(&mut self) -> &mut Rare<J> {
-        self.rare.get_or_insert_with(|| {
-            Box::new(Rare {
-                wake_more: Vec::new(),
-                waiters: Vec::new(),
-                sent_away: Vec::new(),
-                worn: None,
-                expired: Vec::new(),
-                swept: Vec::new(),
-                due: Vec::new(),
-            })
-        })
+        self.rare.get_or_insert_default()
     }
 
     /// Entries of the timer that are to be dropped.
@@ -202,7 +223,9 @@ impl<J: ?Sized> After<J> {
         }
     }
 
-    fn notify(&mut self, cell: Arc<Cell>) {
+    /// Calls a worker, under the inbox lock; it is woken when that is free.
+    fn call(&mut self, cell: Arc<Cell>) {
+        cell.parker.call();
         if self.wake.is_none() {
             self.wake = Some(cell);
         } else {
@@ -249,6 +272,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 },
             )),
             reserves: Flag::new(lanes.iter().any(|lane| lane.spec.reserve() > 0)),
+            calm: AtomicBool::new(false),
+            calmly: Padded(Calmly { taken: AtomicU64::new(0), shard: Shard::new(count) }),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
             empty: AtomicUsize::new(0),
@@ -301,7 +326,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Jobs that workers ever took from a lane, less those that were put back.
     fn taken(&self, lane: usize) -> u64 {
-        self.ready.count(lane)
+        // One that was put back may have been taken by the other way.
+        self.ready.count(lane).wrapping_add(self.calmly.taken.load(Ordering::Acquire))
     }
 
     /// Jobs that ever left a lane's queue. Never goes down by more than was put back.
@@ -319,10 +345,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Does what was put off until the locks were free.
     #[inline]
     fn after(&self, after: After<J>) {
-        let After { ended, wake, demand, quiet, leaves, rare } = after;
-        drop(ended);
+        let After { wake, demand, quiet, leaves, rare } = after;
         if let Some(cell) = wake {
-            cell.parker.notify();
+            cell.parker.wake();
         }
         if let Some(rare) = rare {
             self.after_all(*rare);
@@ -342,7 +367,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn after_all(&self, rare: Rare<J>) {
         let Rare { wake_more, waiters, sent_away, worn, expired, swept, due } = rare;
         for cell in wake_more {
-            cell.parker.notify();
+            cell.parker.wake();
         }
         for waiter in waiters {
             waiter.wake();
@@ -367,7 +392,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// All of them, to be summed up.
     fn all_shards(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.iter().map(|shard| &shard.0).chain([&self.aside])
+        self.shards.iter().map(|shard| &shard.0).chain([&self.calmly.shard, &self.aside])
     }
 
     /// Counts the end of a job, apart from a turnover. Always before its outcome is published, or who awaits it and reads the

@@ -28,13 +28,14 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
         // would count twice.
         let blocked = abandoned.saturating_sub(self.abandoned_cap());
         let ready = self.ready.lock();
+        let inbox = self.inbox.lock();
         let seats = self.max().saturating_sub(blocked).max(self.counts.live());
         let busy = |index: usize| held.get(index).copied().unwrap_or(0);
         let lanes = self.lanes.iter().enumerate();
         let lanes: SmallVec<[Seats; 4]> = lanes
             .map(|(index, lane)| Seats { busy: busy(index), reserve: lane.spec.reserve(), ..Seats::default() })
             .collect();
-        drop(ready);
+        drop((inbox, ready));
         lane::startable(&lanes, lane.index(), seats) > 0
     }
 

@@ -79,7 +79,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// True if one worker less is no worker too few: more than `min` are up, or there is no room for another one before one has gone.
-    /// Under the ready lock, under which nobody else gives up a seat.
+    /// Under both locks.
     fn can_spare_one(&self) -> bool {
         let min = self.limits.lock().min;
         self.counts.live() > min || self.counts.live() >= self.max()
@@ -88,10 +88,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// The same, for control, which is told when it changes.
     pub(crate) fn has_one_to_spare(&self) -> bool {
         let _ready = self.ready.lock();
+        let _inbox = self.inbox.lock();
         self.can_spare_one()
     }
 
-    /// A worker that asks for work, and is due, goes if one may: it takes the turn along. Under the ready lock.
+    /// A worker that asks for work, and is due, goes if one may: it takes the turn along. Under both locks.
     pub(super) fn takes_its_turn(
         &self,
         ready: &mut Ready<J>,
@@ -117,6 +118,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             let idle = inbox.idle.iter().position(|cell| self.is_due(cell, now)).filter(|_| self.can_spare_one());
             ready.lets_one_go = idle.is_none();
+            self.disturb();
             if let Some(position) = idle {
                 let cell = inbox.idle.remove(position);
                 let exit = {

@@ -23,6 +23,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
         for (state, lane) in self.lanes.iter().zip(lanes) {
             state.spec.set(lane, JobId(inbox.next_id));
         }
+        // Where there are reserves nobody is calm; the next turnover by both locks looks again.
+        self.disturb();
         self.reserves.store(lanes.iter().any(|lane| lane.reserve > 0), Ordering::Relaxed);
     }
 
@@ -31,7 +33,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// A job that is claimed meanwhile is seen here, or was claimed after the change and is watched by its worker: both locks lie between.
     pub(crate) fn watch_all(&self) {
         for cell in self.cells() {
-            let Some(held) = cell.lock().held.clone() else { continue };
+            let Some(held) = cell.lock().in_hand() else { continue };
             if let Some(span) = self.overdue_after(&*held.job) {
                 self.watch_progress(&cell, cell.progress(&held).after(span));
             }

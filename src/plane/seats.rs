@@ -111,7 +111,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             Some(cell) => {
                 inbox.searching += 1;
                 cell.searching.store(true, Ordering::Relaxed);
-                after.notify(cell);
+                after.call(cell);
             }
             None => self.demand(inbox, after),
         }

@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Owner};
 use crate::policy::Exit;
-use crate::slot::{Cell, transition};
+use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 
@@ -31,7 +31,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let cell = Cell::new(id, restarts, self.number(), self.clock.clone());
         self.note_generation(id);
         let _ready = self.ready.lock();
-        transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
+        let _inbox = self.inbox.lock();
+        transition(&self.counts, &mut cell.lock(), WorkerState::Starting, Hand::Empty, cell.started_at);
         self.cells.write().insert(id, cell.clone());
         cell
     }
@@ -82,6 +83,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             *self.limits.lock() = limits;
             self.max.store(limits.max, Ordering::Release);
             ready.in_debt = true;
+            self.disturb();
             while self.debt() > 0 && !inbox.idle.is_empty() {
                 let cell = inbox.idle.remove(0);
                 self.retire(&cell, Exit::Retired, &mut after);
@@ -97,9 +99,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn retire(&self, cell: &Arc<Cell>, exit: Exit, after: &mut After<J>) {
         let mut state = cell.lock();
         state.leave.get_or_insert(exit);
-        transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+        transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
         drop(state);
-        after.notify(cell.clone());
+        after.call(cell.clone());
     }
 
     /// Retires workers above `min` that have idled for too long; says when to look again.
@@ -166,6 +168,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 _ => {}
             }
             ready.dispatches = gate.dispatches();
+            self.disturb();
             if inbox.gate != gate {
                 inbox.gate_since = self.clock.now();
                 self.change_scene();
@@ -214,10 +217,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 let mut state = cell.lock();
                 state.leave.get_or_insert(Exit::Retired);
                 if state.state == WorkerState::Idle {
-                    transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+                    transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
                     drop(state);
                     self.stop_searching(&mut inbox, cell);
-                    after.notify(cell.clone());
+                    after.call(cell.clone());
                 }
             }
         }

@@ -29,7 +29,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // Another entry, for an earlier moment, has taken its place.
             return;
         }
-        let Some(held) = cell.lock().held.clone() else { return };
+        let Some(held) = cell.lock().in_hand() else { return };
         // What has ended a job while it runs looks after its worker.
         if held.job.header().is_done() {
             return;

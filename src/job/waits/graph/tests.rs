@@ -227,10 +227,6 @@ impl InHand for FakeWorker {
         self.pool
     }
 
-    fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {
-        None
-    }
-
     fn is_busy_with(&self, _claim: ClaimNo) -> bool {
         self.lot == Lot::Runs
     }
