@@ -21,6 +21,9 @@
 
 #![cfg_attr(millpond_loom, allow(dead_code, unused_imports))]
 
+#[cfg(all(feature = "process", not(unix)))]
+compile_error!("millpond's feature `process` needs Unix: it is built on process groups, signals and Unix sockets");
+
 mod autoscale;
 mod config;
 mod error;
@@ -47,6 +50,19 @@ mod executor;
 mod pool;
 #[cfg(all(feature = "testing", not(millpond_loom)))]
 pub mod testing;
+
+/// Child processes: what a program with a [`ProcessPool`] calls and says. Feature `process`; Unix, tested on Linux alone.
+#[cfg(all(feature = "process", not(millpond_loom)))]
+pub mod process {
+    pub use crate::backend::process::{
+        Answer, Call, ChildOptions, Entry, Output, ProcessJob, Processes, Programs, RemoteCall, RequestFailed, init,
+    };
+}
+
+#[cfg(feature = "process")]
+pub use error::{Death, DeathCause, TransferFailed, TransferFault};
+#[cfg(all(feature = "process", not(millpond_loom)))]
+pub use pool::{ProcessPool, ProgramPool};
 
 // ---- use it ------------------------------------------------------------------------------------------------------------
 #[cfg(not(millpond_loom))]

@@ -186,6 +186,8 @@ pub(crate) struct Cell {
     paused: AtomicU64,
     facts: OnceLock<Facts>,
     failure: Mutex<Option<StartError>>,
+    /// Ends its code at any instruction, for a backend that can.
+    end_now: OnceLock<Box<dyn Fn() + Send + Sync>>,
     clock: Clock,
 }
 
@@ -215,6 +217,7 @@ impl Cell {
             paused: AtomicU64::new(0),
             facts: OnceLock::new(),
             failure: Mutex::new(None),
+            end_now: OnceLock::new(),
             clock,
         })
     }
@@ -301,6 +304,19 @@ impl Cell {
     pub(crate) fn set_facts(&self, facts: Facts) {
         // A backend that says it twice is told apart by nobody: the first stands.
         let _ = self.facts.set(facts);
+    }
+
+    /// Says how the worker's code is ended at once, wherever it is. Called once, by the backend.
+    #[cfg(feature = "process")]
+    pub(crate) fn set_end_now(&self, end: impl Fn() + Send + Sync + 'static) {
+        let _ = self.end_now.set(Box::new(end));
+    }
+
+    /// Ends the worker's code at once, if its backend can.
+    pub(crate) fn end_now(&self) {
+        if let Some(end) = self.end_now.get() {
+            end();
+        }
     }
 
     pub(crate) fn facts(&self) -> Facts {

@@ -2,13 +2,21 @@
 
 mod control;
 mod deadlock;
+#[cfg(feature = "process")]
+mod death;
 mod job;
 mod reject;
+#[cfg(feature = "process")]
+mod transfer;
 
 pub use control::{AttachError, BuildError, ControlError, StartError};
 pub use deadlock::{Deadlock, NestedWait, WaitsFor};
+#[cfg(feature = "process")]
+pub use death::{Death, DeathCause};
 pub use job::{JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut};
 pub use reject::{RejectReason, Rejected};
+#[cfg(feature = "process")]
+pub use transfer::{TransferFailed, TransferFault};
 
 use std::fmt;
 use std::time::Duration;

@@ -90,6 +90,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.cell.set_facts(facts);
     }
 
+    /// How long it may take to come up.
+    #[cfg(feature = "process")]
+    pub(crate) fn start_limit(&self) -> std::time::Duration {
+        self.plane.config.start_limit
+    }
+
     /// The cell, for facts that are known only once this has been given away.
     pub(crate) fn facts_cell(&self) -> Arc<Cell> {
         self.cell.clone()
@@ -111,7 +117,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.leave(Exit::Finished);
     }
 
-    fn leave(&mut self, exit: Exit) {
+    /// The worker is to end for this reason: it takes no more jobs.
+    pub(crate) fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit.clone());
         self.cell.lock().leave.get_or_insert(exit);
         // The state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
@@ -234,7 +241,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
     /// At most one worker of a pool spins before it parks: a park and a wake cost more than the next job's wait. True if it paid.
     #[cfg(not(millpond_loom))]
-    fn spin(&self) -> bool {
+    pub(crate) fn spin(&self) -> bool {
         let spinner = &self.plane.spinner;
         if spinner.swap(true, Ordering::AcqRel) {
             return false;
@@ -376,6 +383,41 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         polled
     }
 
+    /// Has `f` bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
+    /// the job panicked.
+    ///
+    /// # Errors
+    ///
+    /// The claim, if there is no outcome: [put it back](Self::put_back), or drop it, which ends the job as lost or killed.
+    #[cfg(feature = "process")]
+    pub(crate) fn attempt(self, f: impl FnOnce(&J, &mut ClaimKey) -> Option<Ran>) -> Result<bool, Self> {
+        let WorkerContext { taken, key, current, plane, cell, .. } = &mut *self.0;
+        let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
+        if let Some(worker) = current {
+            settle_in(worker);
+        }
+        let ran = match job_span(plane, cell, taken) {
+            None => f(&taken.job, key),
+            Some(span) => span.in_scope(|| f(&taken.job, key)),
+        };
+        match ran {
+            Some(ran) => Ok(self.finish(ran)),
+            None => Err(self),
+        }
+    }
+
+    /// Its worker's cell.
+    #[cfg(feature = "process")]
+    pub(crate) fn worker_cell(&self) -> Arc<Cell> {
+        self.0.cell.clone()
+    }
+
+    /// The job has not begun, and its worker is to end: once that leaves, another one gets the job.
+    #[cfg(feature = "process")]
+    pub(crate) fn put_back(self) {
+        self.0.key = None;
+    }
+
     /// All bookkeeping, the next claim included, comes before the outcome is published.
     pub(crate) fn finish(self, ran: Ran) -> bool {
         let Ran { panicked, settled } = ran;
@@ -404,7 +446,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     }
 
     fn settle_killed(&self, taken: &Taken<J>) -> Option<Settlement> {
-        let error = JobError::Killed(Box::new(self.loss(taken, "its actor was killed, or its runtime shut down")));
+        let loss = Box::new(self.loss(taken, "its actor was killed, or its runtime shut down"));
+        #[cfg(feature = "process")]
+        let died = loss.death.is_some();
+        #[cfg(not(feature = "process"))]
+        let died = false;
+        let error = if died { JobError::Lost(loss) } else { JobError::Killed(loss) };
         taken.job.sealed().0.settle_error(error, Some(Owner::Worker))
     }
 
@@ -435,6 +482,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             by,
             silent_for: leave.as_ref().and_then(Exit::silent_for),
             after: self.plane.clock.now().since(taken.since),
+            #[cfg(feature = "process")]
+            death: leave.as_ref().and_then(Exit::death),
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Facts {
     pub thread: Option<Arc<str>>,
     /// The id of the worker's actor, as ractor prints it.
     pub actor: Option<Arc<str>>,
+    /// The number of the worker's process.
+    pub pid: Option<u32>,
 }
 
 /// The job in a worker's hands.
