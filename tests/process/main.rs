@@ -5,6 +5,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure, spawn and pause between two looks at a condition")]
 
 mod calls;
+mod deaths;
+mod orphans;
+mod programs;
 mod rig;
 
 millpond::process_test_entry!();

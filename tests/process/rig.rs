@@ -51,7 +51,35 @@ pub(crate) fn pids(pool: &dyn PoolExecutor, workers: usize) -> Vec<u32> {
 }
 
 /// True while there is such a process, be it a zombie.
-#[expect(dead_code, reason = "x")]
 pub(crate) fn exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.expect("there is a `kill`").success() || !exists(pid), "{name} to {pid}");
+}
+
+/// Zombies among this process's children.
+pub(crate) fn zombies() -> Vec<u32> {
+    let me = std::process::id();
+    let mut zombies = processes();
+    zombies.retain(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        words.next() == Some("Z") && words.next() == Some(&me.to_string())
+    });
+    zombies
+}
+
+/// Every process.
+pub(crate) fn processes() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("there is /proc");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Descriptors of this process.
+pub(crate) fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("there is /proc").count()
 }

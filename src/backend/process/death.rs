@@ -23,10 +23,10 @@ impl Evidence {
     }
 }
 
-/// `was_doomed`: a signal of ours was on its way.
+/// `told_of_memory`: it said that it has none; `was_doomed`: a signal of ours was on its way.
 pub(super) fn attribute(
     status: Option<ExitStatus>,
-    last_words: &str,
+    told_of_memory: bool,
     evidence: &Evidence,
     was_doomed: bool,
 ) -> DeathCause {
@@ -35,8 +35,7 @@ pub(super) fn attribute(
         return DeathCause::Exited(code);
     }
     match status.signal() {
-        // What std says before it aborts for want of memory.
-        Some(ABORT) if last_words.contains("memory allocation of ") => DeathCause::OutOfMemory,
+        Some(ABORT) if told_of_memory => DeathCause::OutOfMemory,
         Some(libc::SIGXCPU) => DeathCause::OutOfCpuTime,
         Some(KILL) if !was_doomed && oom_kills() > evidence.oom_kills => DeathCause::OutOfMemory,
         // A second after a SIGXCPU that it did not die of.
@@ -67,14 +66,14 @@ mod tests {
     fn deaths_are_put_down_to_what_is_known_of_them() {
         let status = |raw| Some(ExitStatus::from_raw(raw));
         let evidence = |limits_cpu| Evidence { oom_kills: oom_kills(), limits_cpu };
-        let of = |raw, words, cpu, doomed| attribute(status(raw), words, &evidence(cpu), doomed);
-        assert_eq!(of(3 << 8, "", false, false), DeathCause::Exited(3));
-        assert_eq!(of(ABORT, "memory allocation of 12 bytes failed", false, false), DeathCause::OutOfMemory);
-        assert_eq!(of(ABORT, "", false, false), DeathCause::Signalled(ABORT));
-        assert_eq!(of(libc::SIGXCPU, "", true, false), DeathCause::OutOfCpuTime);
-        assert_eq!(of(KILL, "", true, false), DeathCause::OutOfCpuTime);
-        assert_eq!(of(KILL, "", true, true), DeathCause::Signalled(KILL));
-        assert_eq!(of(KILL, "", false, false), DeathCause::Signalled(KILL));
-        assert_eq!(attribute(None, "", &evidence(false), false), DeathCause::Unknown);
+        let of = |raw, memory, cpu, doomed| attribute(status(raw), memory, &evidence(cpu), doomed);
+        assert_eq!(of(3 << 8, false, false, false), DeathCause::Exited(3));
+        assert_eq!(of(ABORT, true, false, false), DeathCause::OutOfMemory);
+        assert_eq!(of(ABORT, false, false, false), DeathCause::Signalled(ABORT));
+        assert_eq!(of(libc::SIGXCPU, false, true, false), DeathCause::OutOfCpuTime);
+        assert_eq!(of(KILL, false, true, false), DeathCause::OutOfCpuTime);
+        assert_eq!(of(KILL, false, true, true), DeathCause::Signalled(KILL));
+        assert_eq!(of(KILL, false, false, false), DeathCause::Signalled(KILL));
+        assert_eq!(attribute(None, false, &evidence(false), false), DeathCause::Unknown);
     }
 }

@@ -17,6 +17,7 @@ use super::frame::{Decoder, Frame, Garbage};
 use super::grip::Grip;
 use super::options::{ChildOptions, Output};
 use super::output::{Allowance, LastWords, Stream};
+use super::sys::AtParentsDeath;
 use super::wire::{Log, Malformed};
 use super::{spawner, sys};
 use crate::error::{Death, DeathCause};
@@ -90,6 +91,7 @@ impl Link {
     /// If the system refuses.
     pub(super) fn open(
         mut command: Command,
+        at_parents_death: AtParentsDeath,
         options: &ChildOptions,
         (grip, bell, clock): (Arc<Grip>, Arc<Bell>, Clock),
         (pool, worker): (&str, WorkerId),
@@ -104,7 +106,7 @@ impl Link {
         };
         command.stdin(Stdio::null()).stdout(stdio()).stderr(stdio());
         command.env("MILLPOND_FD", sys::number_of(&theirs).to_string());
-        sys::confine(&mut command, sys::number_of(&theirs), options.before_exec());
+        sys::confine(&mut command, sys::number_of(&theirs), options.before_exec(at_parents_death));
         let evidence = Evidence::before(options);
         let mut child = spawner::spawn(command)?;
         drop(theirs);
@@ -282,6 +284,12 @@ impl Link {
         Ok(())
     }
 
+    /// What it has printed on standard error until now.
+    pub(super) fn last_words(&mut self) -> Arc<str> {
+        self.listen();
+        self.last_words.text()
+    }
+
     /// Ends the child, whatever it does, and says what it died of.
     pub(super) fn bury(mut self, breach: Option<&Breach>) -> (Arc<Death>, Option<ExitStatus>) {
         let was_doomed = self.grip.is_doomed();
@@ -290,7 +298,7 @@ impl Link {
         let last_words = self.last_words.text();
         let cause = match breach {
             Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),
-            None => attribute(status, &last_words, &self.evidence, was_doomed),
+            None => attribute(status, self.last_words.told_of_memory(), &self.evidence, was_doomed),
         };
         (Arc::new(Death::new(self.tag.pid, cause, last_words)), status)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Resource;
 
-use super::sys::BeforeExec;
+use super::sys::{AtParentsDeath, BeforeExec};
 
 /// No frame is longer than this unless it is said.
 const FRAME_LIMIT: u32 = 64 << 20;
@@ -217,12 +217,12 @@ impl ChildOptions {
         }
     }
 
-    pub(super) fn before_exec(&self) -> BeforeExec {
+    pub(super) fn before_exec(&self, at_parents_death: AtParentsDeath) -> BeforeExec {
         let mut limits: Vec<_> = self.memory.iter().map(|bytes| (Resource::As, *bytes, *bytes)).collect();
         // A second between the signal that says so and SIGKILL.
         limits.extend(self.cpu_time.map(|limit| (Resource::Cpu, limit.as_secs(), limit.as_secs() + 1)));
         limits.extend(self.open_files.map(|most| (Resource::Nofile, most, most)));
-        BeforeExec { limits, nice: self.nice, umask: self.umask }
+        BeforeExec { limits, nice: self.nice, umask: self.umask, at_parents_death }
     }
 
     /// Its processor time is limited: a child that is killed by SIGKILL may have used it up.

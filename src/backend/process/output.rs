@@ -109,18 +109,29 @@ impl<R: Read + AsFd> Stream<R> {
 
 /// The end of what a child printed on standard error.
 #[derive(Debug, Default)]
-pub(super) struct LastWords(VecDeque<String>);
+pub(super) struct LastWords {
+    lines: VecDeque<String>,
+    memory: bool,
+}
 
 impl LastWords {
     pub(super) fn push(&mut self, line: &str) {
-        self.0.push_back(line.to_owned());
-        while self.0.len() > LAST_LINES || self.0.iter().map(|line| line.len() + 1).sum::<usize>() > LAST_BYTES {
-            self.0.pop_front();
+        // What std says before it aborts for want of memory; a backtrace may follow.
+        self.memory |= line.starts_with("memory allocation of ") && line.ends_with(" bytes failed");
+        let Self { lines, .. } = self;
+        lines.push_back(line.to_owned());
+        while lines.len() > LAST_LINES || lines.iter().map(|line| line.len() + 1).sum::<usize>() > LAST_BYTES {
+            lines.pop_front();
         }
     }
 
+    /// It said that it has no memory.
+    pub(super) fn told_of_memory(&self) -> bool {
+        self.memory
+    }
+
     pub(super) fn text(&self) -> Arc<str> {
-        let lines: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let lines: Vec<&str> = self.lines.iter().map(String::as_str).collect();
         Arc::from(lines.join("\n"))
     }
 }

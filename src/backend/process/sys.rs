@@ -17,15 +17,26 @@ pub(super) struct BeforeExec {
     pub(super) limits: Vec<(Resource, u64, u64)>,
     pub(super) nice: Option<i32>,
     pub(super) umask: Option<u32>,
+    pub(super) at_parents_death: AtParentsDeath,
+}
+
+/// What happens to a child when its parent dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum AtParentsDeath {
+    /// It is killed, alone: there is nothing else to be had of a program that is not ours.
+    #[default]
+    Kill,
+    /// It gets a signal that ends it until it [handles](take_group_along) it, and then its whole group.
+    EndGroup,
 }
 
 /// Has `command` start as the leader of a process group that dies with this process, with the descriptors 0 to 2 and `socket`
 /// and no other.
 pub(super) fn confine(command: &mut Command, socket: RawFd, before: BeforeExec) {
     command.process_group(0);
-    let parent = rustix::process::getpid();
+    let (parent, death) = (rustix::process::getpid(), before.at_parents_death.signal());
     let life = move || {
-        die_with_parent(parent)?;
+        die_with_parent(parent, death)?;
         close_others()?;
         // SAFETY: the parent keeps the socket open until the spawn has returned, so the number is that descriptor's here, too.
         fcntl_setfd(unsafe { BorrowedFd::borrow_raw(socket) }, FdFlags::empty())?;
@@ -47,14 +58,17 @@ pub(super) fn confine(command: &mut Command, socket: RawFd, before: BeforeExec) 
 
 /// The signal is sent when the *thread* ends that forked this process: that is the spawner, which lives as long as the process.
 #[cfg(target_os = "linux")]
-fn die_with_parent(parent: Pid) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+fn die_with_parent(parent: Pid, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: it takes numbers. (rustix does not know the signals of real time.)
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     // One that died before that was asked for sends none.
     if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn die_with_parent(parent: Pid) -> io::Result<()> {
+fn die_with_parent(parent: Pid, _signal: libc::c_int) -> io::Result<()> {
     if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
 }
 
@@ -110,28 +124,38 @@ fn is_from_parent(socket: BorrowedFd<'_>) -> Option<bool> {
     Some(true)
 }
 
+impl AtParentsDeath {
+    #[cfg(target_os = "linux")]
+    fn signal(self) -> libc::c_int {
+        match self {
+            Self::Kill => libc::SIGKILL,
+            // Nobody else's, as a rule; and it ends who does not handle it.
+            Self::EndGroup => libc::SIGRTMAX() - 3,
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn signal(self) -> libc::c_int {
+        libc::SIGKILL
+    }
+}
+
 /// In a worker: its whole process group dies when its parent does, and not just the worker.
 ///
 /// # Errors
 ///
-/// If the system refuses. What the parent had asked for, the end of the worker alone, stays then.
+/// If the system refuses.
 #[cfg(target_os = "linux")]
 pub(super) fn take_group_along() -> io::Result<()> {
     extern "C" fn end_group(_signal: libc::c_int) {
         kill_own_group();
     }
-    let signal = libc::SIGRTMAX() - 3;
     // SAFETY: `action` is a plain struct, for which zeroes are a value; the handler makes system calls and nothing else.
     let done = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = end_group as *const () as usize;
-        libc::sigaction(signal, &raw const action, std::ptr::null_mut())
+        libc::sigaction(AtParentsDeath::EndGroup.signal(), &raw const action, std::ptr::null_mut())
     };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it takes numbers. (rustix knows no such signal by name.)
-    let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

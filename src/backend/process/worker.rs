@@ -12,6 +12,7 @@ use super::grip::Grip;
 use super::identity::Executable;
 use super::link::{Breach, Event, Link};
 use super::parcel::{Load, ProcessJob, Reply};
+use super::sys::AtParentsDeath;
 use super::wire::{self, Panicked, VERSION, Welcome};
 use crate::error::{StartError, TransferFault};
 use crate::job::{JobContext, Ran};
@@ -62,7 +63,9 @@ impl Hand {
     pub(super) fn look_after(self, mut cx: WorkerContext<Job>, command: Command) {
         let (options, waker) = (&self.children.options, self.bell.waker());
         let parts = (self.grip.clone(), self.bell.clone(), self.clock.clone());
-        let mut link = match Link::open(command, options, parts, (cx.pool(), cx.worker())) {
+        // A child of this executable sees to its group itself.
+        let death = if self.identity.is_some() { AtParentsDeath::EndGroup } else { AtParentsDeath::Kill };
+        let mut link = match Link::open(command, death, options, parts, (cx.pool(), cx.worker())) {
             Ok(link) => link,
             Err(error) => return cx.failed(StartError::Refused(error)),
         };
@@ -108,9 +111,9 @@ impl Hand {
         }
     }
 
-    /// HELLO, WELCOME, READY. A tenth of the start's limit is left for saying why it was not kept.
+    /// HELLO, WELCOME, READY. Of the start's limit some is left for saying why it was not kept.
     fn greet(&self, link: &mut Link, cx: &WorkerContext<Job>) -> Result<(), Failure> {
-        let until = self.clock.now().after(cx.start_limit() * 9 / 10);
+        let until = self.clock.now().after(patience(cx.start_limit()));
         let hello = self.expect(link, Kind::Hello, until)?;
         let (version, identity) = wire::read_hello(link.body(&hello)).map_err(Breach::from)?;
         if version != VERSION {
@@ -148,19 +151,21 @@ impl Hand {
     }
 
     /// A child that did not come up: its context tells why.
-    fn give_up(&self, link: Link, failure: &Failure, cx: &mut WorkerContext<Job>) {
+    fn give_up(&self, mut link: Link, failure: &Failure, cx: &mut WorkerContext<Job>) {
+        if let Failure::Late = failure {
+            // Said before it is ended, and before control says less: the first stands.
+            let (pid, words) = (link.tag.pid, link.last_words());
+            let words = if words.is_empty() { "it printed nothing" } else { &words };
+            let limit = patience(cx.start_limit());
+            cx.failed(StartError::failed(format!(
+                "process {pid} was not ready within {limit:?}; on standard error: {words}"
+            )));
+        }
         let breach = if let Failure::Breach(breach) = failure { Some(breach) } else { None };
         let (death, status) = link.bury(breach);
         let why = match failure {
             Failure::Ended | Failure::Breach(_) => format!("{death}, before it was ready"),
-            Failure::Late => {
-                let words = if death.last_words.is_empty() { "it printed nothing" } else { &death.last_words };
-                format!(
-                    "process {} was not ready within {:?}; on standard error: {words}",
-                    death.pid,
-                    cx.start_limit() * 9 / 10
-                )
-            }
+            Failure::Late => return,
             Failure::Wrong(why) => why.clone(),
         };
         tracing::debug!(target: "millpond::process", pool = cx.pool(), worker = %cx.worker(), ?status, "a child did not come up: {why}");
@@ -321,6 +326,11 @@ impl Hand {
         let (death, _) = link.bury(None);
         tracing::trace!(target: "millpond::process", %death, "a child that was dismissed has ended");
     }
+}
+
+/// How long a child has to be ready; control's own limit follows.
+fn patience(limit: Duration) -> Duration {
+    limit - (limit / 4).min(Duration::from_secs(1))
 }
 
 fn reply_of<'a>(link: &'a Link, frame: &Frame) -> Result<Reply<'a>, Breach> {
