@@ -11,11 +11,15 @@ macro_rules! conform {
         mod on_threads { $( #[test] fn $body() { super::$body::<crate::subject::OnThreads>(); } )* }
         mod on_tasks { $( #[test] fn $body() { super::$body::<crate::subject::OnTasks>(); } )* }
         mod on_actors { $( #[test] fn $body() { super::$body::<crate::subject::OnActors>(); } )* }
+        #[cfg(feature = "process")]
+        mod on_processes { $( #[test] fn $body() { super::$body::<crate::errands::OnProcesses>(); } )* }
         mod on_desks { $( #[test] fn $body() { super::$body::<crate::subject::OnDesks>(); } )* }
     };
 }
 
 mod answers;
+#[cfg(feature = "process")]
+mod errands;
 mod faults;
 mod rig;
 mod subject;
@@ -85,3 +89,6 @@ mod scripted_recycling;
 mod swap;
 #[cfg(feature = "testing")]
 mod time_limits;
+
+#[cfg(feature = "process")]
+millpond::process_test_entry!();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond::process::ChildOptions;
-use millpond::{DeathCause, JobError, JobOptions, Limits, PoolExecutor, ProgramPool};
+use millpond::{DeathCause, Exit, JobError, JobOptions, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
 use crate::rig::{exists, failure, pids, until};
 
@@ -43,6 +43,24 @@ fn a_worker_in_another_language_does_its_jobs() {
     let both = pids(&pool, 2);
     drop(pool);
     until("both have left", || !both.iter().any(|pid| exists(*pid)));
+}
+
+/// Children that have children that have children would take the machine.
+#[test]
+fn a_worker_whose_main_forgot_init_cannot_have_a_pool() {
+    let this = std::env::current_exe().expect("it is known");
+    let builder =
+        ProgramPool::builder("forgetful", this).arg("calls::many_jobs_go_through_few_children").arg("--exact");
+    let options = ChildOptions::new().env("MILLPOND_WORKER", "1").env("RUST_BACKTRACE", "0");
+    let pool = builder.child(options).limits(Limits::fixed(1)).build().expect("it is built here");
+    let mut events = pool.events();
+    let exit = loop {
+        let event = events.next_timeout(Duration::from_secs(30)).expect("it is told").expect("the pool goes on");
+        if let PoolEvent::WorkerGone { exit: Exit::FailedToStart(why), .. } = event {
+            break format!("{why:?}");
+        }
+    };
+    assert!(exit.contains("exited with code 101"), "{exit}");
 }
 
 /// Each costs its own job and itself, with what it did as the reason.

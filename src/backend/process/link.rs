@@ -98,7 +98,6 @@ impl Link {
     ) -> std::io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
-        options.shape(&mut command);
         let stdio = || match options.output {
             Output::Captured => Stdio::piped(),
             Output::Inherited => Stdio::inherit(),

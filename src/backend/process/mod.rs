@@ -147,7 +147,14 @@ impl Programs {
 
 impl Children {
     fn prepare(&self, pool: &str) -> Result<(), BuildError> {
-        self.options.check().map_err(|reason| BuildError::Children { pool: Arc::from(pool), reason })
+        let bad = |reason| BuildError::Children { pool: Arc::from(pool), reason };
+        if inside::has_missed_init() {
+            return Err(bad(
+                "this process is itself to be a worker, and its `main` does not begin with `millpond::process::init()`"
+                    .to_owned(),
+            ));
+        }
+        self.options.check().map_err(bad)
     }
 
     /// Starts the thread that starts a child and looks after it.
@@ -187,16 +194,13 @@ impl Backend for Processes {
     fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
         self.children.prepare(pool)?;
         let unknown = |reason: &str| BuildError::Children { pool: Arc::from(pool), reason: reason.to_owned() };
-        if inside::is_worker() {
-            // It may: but a `main` that forgot `init` would have each child start children.
-            tracing::debug!(pool, "a pool of processes inside a worker process");
-        }
         Executable::own().map(drop).map_err(unknown)
     }
 
     fn start(&self, cx: WorkerContext<dyn ProcessJob>, _supervisor: &ActorCell) -> Result<Started, StartError> {
         let executable = Executable::own().map_err(StartError::failed)?;
         let mut command = Command::new(Executable::path().map_err(StartError::Refused)?);
+        self.children.options.shape(&mut command);
         self.entry.shape(&mut command);
         self.children.start(cx, command, Some(executable))
     }
@@ -216,6 +220,7 @@ impl Backend for Programs {
     fn start(&self, cx: WorkerContext<dyn ProcessJob>, _supervisor: &ActorCell) -> Result<Started, StartError> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
+        self.children.options.shape(&mut command);
         self.children.start(cx, command, None)
     }
 }

@@ -111,6 +111,12 @@ pub(super) fn inherited_socket(number: RawFd) -> Result<Option<OwnedFd>, ()> {
     }
 }
 
+/// True if that is the number of a socket that this process's parent has given it.
+pub(super) fn is_parents_socket(number: RawFd) -> bool {
+    // SAFETY: only asked about, and whether it is open is the first question.
+    number >= 3 && is_from_parent(unsafe { BorrowedFd::borrow_raw(number) }) == Some(true)
+}
+
 /// `None`: not a Unix socket at all, or none that is open.
 #[cfg(target_os = "linux")]
 fn is_from_parent(socket: BorrowedFd<'_>) -> Option<bool> {

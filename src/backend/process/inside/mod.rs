@@ -67,9 +67,17 @@ macro_rules! process_test_entry {
 
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
-/// True in a worker process.
-pub(super) fn is_worker() -> bool {
-    IS_WORKER.load(Ordering::Relaxed)
+/// The socket's number, in a process that was started to be a worker.
+fn meant_to_be_worker() -> Option<std::os::fd::RawFd> {
+    std::env::var_os(MARK)?;
+    std::env::var("MILLPOND_FD").ok()?.parse().ok()
+}
+
+/// True in a process that was started to be a worker and runs as something else, because [`init`] was not called. Were it to have a pool, each
+/// of its children would have one.
+pub(super) fn has_missed_init() -> bool {
+    let is_ours = |number| sys::is_parents_socket(number);
+    !IS_WORKER.load(Ordering::Relaxed) && meant_to_be_worker().is_some_and(is_ours)
 }
 
 /// To be called first in the `main` of a program that has a [`ProcessPool`](crate::ProcessPool).
@@ -78,9 +86,7 @@ pub(super) fn is_worker() -> bool {
 ///
 /// It must come before the program opens files or starts threads. What it costs a program that is no worker is a look at its environment.
 pub fn init() {
-    let Some(number) = std::env::var_os(MARK).and_then(|_| std::env::var("MILLPOND_FD").ok()?.parse().ok()) else {
-        return;
-    };
+    let Some(number) = meant_to_be_worker() else { return };
     match sys::inherited_socket(number) {
         // A worker's own child, which inherited the environment and not the socket.
         Ok(None) => {}
