@@ -14,7 +14,7 @@ use millpond::{
 
 /// How many primes there are from one number up to another. A plain function: its arguments and its result travel as bytes.
 fn primes((from, to): (u32, u32)) -> u32 {
-    let is_prime = |n: u32| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+    let is_prime = |n: u32| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
     (from..to).filter(|n| is_prime(*n)).map(|_| 1).sum()
 }
 

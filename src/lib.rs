@@ -52,6 +52,17 @@ mod pool;
 pub mod testing;
 
 /// Child processes: what a program with a [`ProcessPool`] calls and says. Feature `process`; Unix, tested on Linux alone.
+///
+/// ```no_run
+/// fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     millpond::process::init(); // In a child this runs jobs, and does not return.
+///
+///     let pool = millpond::ProcessPool::builder("thumbs").build()?;
+///     let handle = pool.submit_blocking(|(width, height): (u32, u32)| width * height, (640, 480))?;
+///     assert_eq!(handle.join()?, 307_200);
+///     Ok(())
+/// }
+/// ```
 #[cfg(all(feature = "process", not(millpond_loom)))]
 pub mod process {
     pub use crate::backend::process::{

@@ -166,6 +166,14 @@ pub(crate) fn transition(
 /// No claim has this number.
 const SEIZED: u64 = u64::MAX;
 
+/// A worker that is a process of its own. Neither of these may wait.
+pub(crate) trait InProcess: Send + Sync {
+    /// Ends its code at any instruction.
+    fn end_now(&self);
+    /// Adds what the system says of it now.
+    fn look(&self, facts: &mut Facts);
+}
+
 /// One incarnation, as everybody sees it.
 pub(crate) struct Cell {
     pub(crate) id: WorkerId,
@@ -186,8 +194,8 @@ pub(crate) struct Cell {
     paused: AtomicU64,
     facts: OnceLock<Facts>,
     failure: Mutex<Option<StartError>>,
-    /// Ends its code at any instruction, for a backend that can.
-    end_now: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Its process, if it has one.
+    process: OnceLock<Arc<dyn InProcess>>,
     clock: Clock,
 }
 
@@ -217,7 +225,7 @@ impl Cell {
             paused: AtomicU64::new(0),
             facts: OnceLock::new(),
             failure: Mutex::new(None),
-            end_now: OnceLock::new(),
+            process: OnceLock::new(),
             clock,
         })
     }
@@ -306,21 +314,25 @@ impl Cell {
         let _ = self.facts.set(facts);
     }
 
-    /// Says how the worker's code is ended at once, wherever it is. Called once, by the backend.
+    /// The worker is a process. Called once, by the backend.
     #[cfg(feature = "process")]
-    pub(crate) fn set_end_now(&self, end: impl Fn() + Send + Sync + 'static) {
-        let _ = self.end_now.set(Box::new(end));
+    pub(crate) fn set_process(&self, process: Arc<dyn InProcess>) {
+        let _ = self.process.set(process);
     }
 
-    /// Ends the worker's code at once, if its backend can.
+    /// Ends the worker's code at once, wherever it is, if it is a process.
     pub(crate) fn end_now(&self) {
-        if let Some(end) = self.end_now.get() {
-            end();
+        if let Some(process) = self.process.get() {
+            process.end_now();
         }
     }
 
     pub(crate) fn facts(&self) -> Facts {
-        self.facts.get().cloned().unwrap_or_default()
+        let mut facts = self.facts.get().cloned().unwrap_or_default();
+        if let Some(process) = self.process.get() {
+            process.look(&mut facts);
+        }
+        facts
     }
 
     /// Notes why it did not come up.

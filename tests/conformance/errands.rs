@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -94,8 +95,9 @@ fn serve(mut caller: UnixStream) {
             [&[1], said.as_bytes()].concat()
         }
     };
-    // A child that was killed does not want it any more.
-    let _ = caller.write_all(&answer);
+    // A child that was killed does not want it any more. One that lives closes first, or what it said meanwhile would cost it the answer.
+    let _ = caller.write_all(&answer).and_then(|()| caller.shutdown(Shutdown::Write));
+    let _ = std::io::copy(&mut caller, &mut std::io::sink());
 }
 
 /// In the child.
@@ -106,7 +108,8 @@ fn ask(errand: Errand) -> u64 {
     let (me, mut told, mut answer) = (JobContext::current().expect("a job has a context"), false, Vec::new());
     loop {
         if me.is_cancelled() && !std::mem::replace(&mut told, true) {
-            desk.write_all(&[1]).expect("somebody listens");
+            // Too late if the task has ended.
+            let _ = desk.write_all(&[1]);
         }
         let mut chunk = [0; 256];
         match desk.read(&mut chunk) {

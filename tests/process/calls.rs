@@ -92,6 +92,26 @@ fn a_cancellation_reaches_the_job() {
     }
 }
 
+/// Its words do not keep the request from being seen.
+#[test]
+fn a_cancellation_reaches_a_job_that_talks_all_the_time() {
+    let pool = pool("talks", 1);
+    let talks = |()| {
+        let me = JobContext::current().expect("a job has a context");
+        while !me.is_cancelled() {
+            me.beat();
+            std::hint::black_box((0..10_000).sum::<u64>());
+        }
+    };
+    let handle = pool.submit_blocking(talks, ()).unwrap();
+    until("it beats", || {
+        let rows = pool.inventory_now().workers;
+        rows.iter().filter_map(|row| row.job.as_ref()).any(|job| job.last_beat.is_some())
+    });
+    handle.cancel();
+    handle.join().unwrap();
+}
+
 #[test]
 fn a_beat_comes_home() {
     let pool = pool("beat", 1);
@@ -113,6 +133,16 @@ fn a_beat_comes_home() {
     });
     handle.cancel();
     handle.join().unwrap();
+}
+
+#[test]
+fn the_inventory_shows_what_a_child_uses() {
+    let pool = pool("usage", 1);
+    let pid = pids(&pool, 1)[0];
+    let row = &pool.inventory_now().workers[0];
+    assert_eq!(row.facts.pid, Some(pid));
+    assert!(row.facts.resident_memory.is_some_and(|bytes| bytes > 100_000) && row.facts.cpu_time.is_some(), "{row:?}");
+    assert!(row.start_delay.is_some());
 }
 
 #[test]

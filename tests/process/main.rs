@@ -6,7 +6,6 @@
 
 mod calls;
 mod deaths;
-mod orphans;
 mod programs;
 mod rig;
 

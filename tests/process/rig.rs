@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use millpond::process::{ChildOptions, Entry};
-use millpond::{JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, ProcessPool};
+use millpond::{DeathCause, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, ProcessPool};
 
 /// Longer than anything here takes, however loaded the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,25 +61,9 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.expect("there is a `kill`").success() || !exists(pid), "{name} to {pid}");
 }
 
-/// Zombies among this process's children.
-pub(crate) fn zombies() -> Vec<u32> {
-    let me = std::process::id();
-    let mut zombies = processes();
-    zombies.retain(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let mut words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        words.next() == Some("Z") && words.next() == Some(&me.to_string())
-    });
-    zombies
-}
-
-/// Every process.
-pub(crate) fn processes() -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").expect("there is /proc");
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// Descriptors of this process.
-pub(crate) fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("there is /proc").count()
+/// What the process of a job died of that was lost with it.
+#[track_caller]
+pub(crate) fn death_of(error: &JobError) -> DeathCause {
+    let JobError::Lost(lost) = error else { panic!("{error}") };
+    lost.death.as_ref().unwrap_or_else(|| panic!("{error}")).cause.clone()
 }

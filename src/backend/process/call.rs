@@ -255,7 +255,7 @@ mod tests {
         let own = Executable::own().expect("it is there");
         assert!(matches!(call(own, &bytes, &mut out), Called::Done));
         assert_eq!(postcard::from_bytes::<String>(&out), Ok("x7".to_owned()));
-        assert!(matches!(call(own, &bytes[..20], &mut out), Called::Failed(Why::PayloadUnknown, _)));
+        assert!(matches!(call(own, &bytes[..17], &mut out), Called::Failed(Why::PayloadUnknown, _)));
         assert!(matches!(call(own, &bytes[..9], &mut out), Called::Failed(Why::PayloadUnknown, _)));
         let nowhere = [0xff; 20];
         assert!(matches!(call(own, &nowhere, &mut out), Called::Failed(Why::PayloadUnknown, _)));

@@ -114,6 +114,11 @@ impl Decoder {
         self.limit = limit;
     }
 
+    /// True if what has arrived and is not used up is more than a frame and what is on its way after it.
+    pub(super) fn holds_enough(&self) -> bool {
+        self.bytes.len() - self.start > HEADER + self.limit as usize + (1 << 20)
+    }
+
     /// Where to append what arrives; it has room, for no more than has arrived so far and a chunk.
     pub(super) fn room(&mut self) -> &mut Vec<u8> {
         if self.start == self.bytes.len() {

@@ -8,7 +8,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 
 use super::bell::Bell;
+use super::usage;
 use crate::backend::{KillOutcome, WorkerControl};
+use crate::slot::InProcess;
+use crate::snapshot::Facts;
 use crate::sync::{Arc, Clock, Mutex, Timestamp};
 
 /// How long a group may take to vanish after SIGKILL before its slot is used all the same.
@@ -157,6 +160,20 @@ impl Grip {
                 return;
             }
             std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+impl InProcess for Grip {
+    fn end_now(&self) {
+        self.kill_now();
+    }
+
+    fn look(&self, facts: &mut Facts) {
+        // Under the lock, so that it is this process and no other of its number.
+        let state = self.state.lock();
+        if let Some(pid) = state.pid.filter(|_| state.child.is_some()) {
+            usage::look(pid, facts);
         }
     }
 }

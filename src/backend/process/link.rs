@@ -269,9 +269,10 @@ impl Link {
         }
     }
 
-    /// What a child wrote before it died is what it said: a result among it counts. No more than lies in the socket.
+    /// What a child wrote before it died is what it said: a result among it counts. A child of its own may have the socket yet, and write
+    /// for ever: so no more than one frame and what a socket holds.
     fn read_all(&mut self) {
-        while self.read() {}
+        while !self.decoder.holds_enough() && self.read() {}
     }
 
     /// Reports a line of the child's log.
@@ -300,6 +301,13 @@ impl Link {
             None => attribute(status, self.last_words.told_of_memory(), &self.evidence, was_doomed),
         };
         (Arc::new(Death::new(self.tag.pid, cause, last_words)), status)
+    }
+}
+
+impl Drop for Link {
+    /// Whatever way its thread goes, nothing is left of the child. After [`Link::bury`] there is nothing to do.
+    fn drop(&mut self) {
+        self.grip.reap();
     }
 }
 

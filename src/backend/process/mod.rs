@@ -17,6 +17,7 @@ mod parcel;
 mod request;
 mod spawner;
 mod sys;
+mod usage;
 mod wire;
 mod worker;
 
@@ -168,8 +169,7 @@ impl Children {
         let clock = Clock::real();
         let bell = Bell::new().map_err(StartError::Refused)?;
         let grip = Grip::new(bell.clone(), clock.clone(), self.options.term_grace);
-        let end_now = grip.clone();
-        cx.facts_cell().set_end_now(move || end_now.kill_now());
+        cx.facts_cell().set_process(grip.clone());
         let hand = Hand { children: self.clone(), identity, grip: grip.clone(), bell, clock };
         let thread = Builder::new().name(format!("{}-{}", cx.pool(), cx.worker()));
         // A refused spawn drops the closure, and with it the context, which reports the exit.

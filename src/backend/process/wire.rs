@@ -233,14 +233,15 @@ mod tests {
             payload in prop::collection::vec(any::<u8>(), 0..100),
         ) {
             let welcome = Welcome { version: VERSION, level, limit, slot, generation, pool: a.clone() };
-            prop_assert_eq!(Welcome::read(&body(|out| welcome.put(out))).as_ref(), Ok(&welcome));
+            prop_assert_eq!(Welcome::read(&body(|out| welcome.put(out))), Ok(welcome));
             let panicked = Panicked { message: a.clone(), location: Some(b.clone()), backtrace: Some(c) };
             prop_assert_eq!(Panicked::read(&body(|out| panicked.put(out, 1))), Ok(panicked));
             let log = Log { level, target: a.clone(), text: b.clone() };
             prop_assert_eq!(Log::read(&body(|out| log.put(out, 1))), Ok(log));
             let failure = body(|out| put_failure(out, 1, Why::PayloadUnknown, &b));
             prop_assert_eq!(read_failure(&failure), Ok((Why::PayloadUnknown, b)));
-            prop_assert_eq!(read_hello(&body(|out| put_hello(out, &payload))), Ok((VERSION, &payload[..])));
+            let hello = body(|out| put_hello(out, &payload));
+            prop_assert_eq!(read_hello(&hello), Ok((VERSION, &payload[..])));
             let job = body(|out| {
                 let at = begin_job(out, 1, &a);
                 out.extend_from_slice(&payload);

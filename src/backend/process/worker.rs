@@ -291,14 +291,15 @@ impl Hand {
                     Kind::Log => link.log(&frame).map_err(|breach| (begun, Some(breach)))?,
                     _ => return Err((true, Some(unexpected(&frame, &format!("while it had job #{job}"))))),
                 },
-                Ok(Event::Bell) => {}
-                Ok(Event::TimedOut) => {
-                    // It takes longer, so it is worth the while: from now on its cancellation rings the bell.
-                    until = Timestamp::NEVER;
-                    cancelled = Some(Box::pin(context.cancellation().cancelled_owned()));
-                }
+                Ok(Event::Bell | Event::TimedOut) => {}
                 Ok(Event::Ended) => return Err((begun, None)),
                 Err(breach) => return Err((true, Some(breach))),
+            }
+            // Looked at whatever came: one that says something all the time does not time out.
+            if cancelled.is_none() && self.clock.now() >= until {
+                // It takes longer, so it is worth the while: from now on its cancellation rings the bell.
+                until = Timestamp::NEVER;
+                cancelled = Some(Box::pin(context.cancellation().cancelled_owned()));
             }
             if let Some(cancelled) = cancelled.as_mut().filter(|_| !asked)
                 && pin!(cancelled).poll(&mut Context::from_waker(waker)).is_ready()
