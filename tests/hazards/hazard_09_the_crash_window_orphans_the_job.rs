@@ -57,11 +57,14 @@ fn a_child_that_is_killed_before_it_is_ready_costs_no_job() {
     });
     let handle = pool.submit_blocking(|n: u32| n, 5).unwrap();
     // It may be ready by now, or even have the job.
-    signal(pid.expect("it was found"), "KILL");
+    let pid = pid.expect("it was found");
+    signal(pid, "KILL");
     match handle.join() {
         Ok(n) => assert_eq!(n, 5),
         Err(error) => assert!(error.to_string().contains("SIGKILL"), "{error}"),
     }
+    // Until then another job may still be handed to it.
+    until("it is reaped", || !exists(pid));
     assert_eq!(pool.submit_blocking(|n: u32| n, 6).unwrap().join().unwrap(), 6);
 }
 

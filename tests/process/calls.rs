@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond::{JobContext, JobError, JobOptions, PoolExecutor, TransferFault};
+use millpond::{JobContext, JobError, JobOptions, JoinError, PoolExecutor, TransferFault};
 
 use crate::rig::{builder, failure, pids, pool, pool_with, until};
 use millpond::process::ChildOptions;
@@ -90,6 +90,24 @@ fn a_cancellation_reaches_the_job() {
         handle.cancel();
         assert!(handle.join().unwrap() < 60_000);
     }
+}
+
+/// It may be on its way when the result comes.
+#[test]
+fn a_cancellation_that_comes_with_the_result_costs_nothing() {
+    let pool = pool("late-cancel", 1);
+    let before = pids(&pool, 1);
+    for n in 0..100 {
+        let handle =
+            pool.submit_blocking(|micros: u64| std::thread::sleep(Duration::from_micros(micros)), 3_000).unwrap();
+        std::thread::sleep(Duration::from_micros(2_500 + 10 * n));
+        handle.cancel();
+        match handle.join() {
+            Ok(()) | Err(JoinError::Job(JobError::Cancelled(_))) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(pids(&pool, 1), before);
 }
 
 /// Its words do not keep the request from being seen.

@@ -76,6 +76,8 @@ pub(super) struct Link {
     /// What is to be written, and how much of it is.
     pub(super) out: Vec<u8>,
     written: usize,
+    /// How much was ever written.
+    sent: u64,
     printed: Stream<ChildStdout>,
     complained: Stream<ChildStderr>,
     last_words: LastWords,
@@ -123,6 +125,7 @@ impl Link {
             decoder: Decoder::new(4 << 10),
             out: Vec::new(),
             written: 0,
+            sent: 0,
             printed: Stream::new(printed),
             complained: Stream::new(complained),
             last_words: LastWords::default(),
@@ -141,8 +144,18 @@ impl Link {
     }
 
     /// True while something is to be written yet.
-    pub(super) fn is_writing(&self) -> bool {
+    fn is_writing(&self) -> bool {
         self.written < self.out.len()
+    }
+
+    /// Where what is to be written by now ends in all that is ever written.
+    pub(super) fn end_of_out(&self) -> u64 {
+        self.sent + (self.out.len() - self.written) as u64
+    }
+
+    /// True once all up to there is written.
+    pub(super) fn has_written(&self, end: u64) -> bool {
+        self.sent >= end
     }
 
     /// Waits for what comes first; at `until` for nothing any more. Writes, reads what is printed, and sees kills through meanwhile.
@@ -222,7 +235,10 @@ impl Link {
     fn write(&mut self) {
         while self.is_writing() && !self.cut {
             match (&self.socket).write(&self.out[self.written..]) {
-                Ok(n) => self.written += n,
+                Ok(n) => {
+                    self.written += n;
+                    self.sent += n as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // It is dying: what it wrote is still read.

@@ -278,11 +278,12 @@ impl Hand {
         context: &JobContext,
         waker: &Waker,
     ) -> Result<Frame, (bool, Option<Breach>)> {
-        let mut until = self.clock.now().after(SHORT);
+        // A cancellation that is to be written yet does not count: the job's own frame does.
+        let (mut until, end) = (self.clock.now().after(SHORT), link.end_of_out());
         let (mut asked, mut cancelled) = (false, None);
         loop {
             let event = link.wait(until);
-            let begun = !link.is_writing();
+            let begun = link.has_written(end);
             match event {
                 Ok(Event::Frame(frame)) => match frame.kind {
                     Kind::Result | Kind::Failure | Kind::Panic if frame.job == job && begun => return Ok(frame),
