@@ -132,7 +132,7 @@ pub(crate) fn run_there<F: FnOnce() -> u64>(_errand: Errand) -> u64 {
     assert_eq!(size_of::<F>(), 0, "it captures something");
     // SAFETY: a type without a size has one value, and a closure that captures nothing may be had at any time: the one that was submitted is
     // of this type, and it is dropped unrun.
-    let f: F = unsafe { std::mem::MaybeUninit::uninit().assume_init() };
+    let f: F = unsafe { std::ptr::NonNull::<F>::dangling().read() };
     f()
 }
 
