@@ -186,7 +186,10 @@ impl<B: Backend> Shared<B> {
             KillReach::None => false,
             // A future that stands at an `await` is dropped there. One that is being polled may block its thread for ever.
             KillReach::AtYield => cell.seize(claim),
-            KillReach::Anywhere => true,
+            KillReach::Anywhere => {
+                cell.end_now();
+                true
+            }
         };
         let left = self.plane.abort(reason.clone(), by, &runs_no_more);
         let wards = left.into_iter().map(|Left { cell, job }| (cell, job.as_ref().map(|job| held_job(job.header()))));
