@@ -12,6 +12,7 @@ use super::target::Target;
 use crate::config::Limits;
 use crate::error::NotYet;
 use crate::id::{JobId, WorkerId};
+use crate::job::guarded_waker;
 use crate::snapshot::{Ended, Ledger, Seconds, Veto};
 use crate::sync::block_on_within;
 
@@ -63,7 +64,8 @@ impl Future for Settled {
     type Output = Vec<WorkerId>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(Result::unwrap_or_default)
+        let waker = guarded_waker(cx.waker());
+        Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker)).map(Result::unwrap_or_default)
     }
 }
 

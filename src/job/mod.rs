@@ -23,7 +23,7 @@ pub(crate) use context::{InHand, enter, settle_in};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
-pub(crate) use panics::{catch, wake};
+pub(crate) use panics::{catch, guarded_waker, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
 pub(crate) use span::{outside_spans, span_of};
 #[cfg(not(millpond_loom))]
