@@ -175,6 +175,8 @@ pub(crate) struct Cell {
     pub(crate) parker: Parker,
     /// True from being woken for work until it has looked for some. Written under the inbox lock.
     pub(crate) searching: AtomicBool,
+    /// Its place in the idle list; `usize::MAX`: it is not in. Written under the inbox lock.
+    pub(crate) idle_at: AtomicUsize,
     state: Mutex<CellState>,
     ready_at: AtomicU64,
     jobs_done: AtomicU64,
@@ -199,6 +201,7 @@ impl Cell {
             started_at,
             parker: Parker::default(),
             searching: AtomicBool::new(false),
+            idle_at: AtomicUsize::new(usize::MAX),
             state: Mutex::new(CellState {
                 state: WorkerState::Gone,
                 since: started_at,

@@ -194,7 +194,7 @@ pub struct ShutdownReport {
     pub panicked: u64,
     /// Jobs that a time limit ended, in the queue or while they ran.
     pub expired: u64,
-    /// Jobs that never began.
+    /// Jobs that never began. Where many are queued when the limit passes, the last of them have their outcome a moment after the report.
     pub not_started: u64,
     /// Jobs that were cancelled in the queue, or returned after the shutdown asked them to stop.
     pub cancelled: u64,
@@ -210,19 +210,20 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// From what the ledger said `before`, and says `after`; of those that completed since, so many were `asked` to stop.
-    pub(super) fn between(before: &Ledger, after: &Ledger, asked: u64, took: Duration) -> Self {
+    /// From what the ledger said `before`, and says `after`; of those that have no outcome so many are `queued`, and of those that completed
+    /// since, so many were `asked` to stop.
+    pub(super) fn between(before: &Ledger, after: &Ledger, queued: u64, asked: u64, took: Duration) -> Self {
         let completed = after.completed - before.completed;
         // Asked jobs are counted before the ledger is read, so that none of them is ahead of it.
-        let asked = asked.min(completed);
+        let (asked, queued) = (asked.min(completed), queued.min(after.pending));
         Self {
             completed: completed - asked,
             panicked: after.panicked - before.panicked,
             expired: after.expired - before.expired,
-            not_started: after.not_started - before.not_started,
+            not_started: after.not_started - before.not_started + queued,
             cancelled: after.cancelled - before.cancelled + asked,
             killed: after.killed - before.killed,
-            abandoned: after.abandoned - before.abandoned + after.pending,
+            abandoned: after.abandoned - before.abandoned + after.pending - queued,
             lost: after.lost - before.lost,
             took,
         }

@@ -1,14 +1,16 @@
 //! Overdue jobs: a warning, a grace, then the ladder. Who finds them: `plane/watch.rs`. States and the argument: DESIGN.md, section 12.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::event::PoolEvent;
 use super::report::Rung;
+use super::ring::Ring;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
 use super::terminate::LOOK;
 use crate::backend::Backend;
-use crate::id::ClaimNo;
+use crate::id::{ClaimNo, WorkerId};
 use crate::job::Envelope;
 use crate::plane::Overdue;
 use crate::policy::Exit;
@@ -71,8 +73,8 @@ impl Silence {
         self.cell.lock().held.clone().filter(|held| held.claim == self.claim && !held.job.header().is_done())
     }
 
-    fn is_of(&self, cell: &Arc<Cell>, claim: ClaimNo) -> bool {
-        Arc::ptr_eq(&self.cell, cell) && self.claim == claim
+    fn name(&self) -> (WorkerId, ClaimNo) {
+        (self.cell.id, self.claim)
     }
 
     fn heard(&self) -> Heard {
@@ -97,7 +99,9 @@ struct Warned {
 #[derive(Default)]
 pub(super) struct Vigil {
     pub(super) watchdog: Watchdog,
-    warned: Vec<Warned>,
+    warned: Ring<Warned>,
+    /// Those that were warned about and those on the ladder.
+    known: HashSet<(WorkerId, ClaimNo)>,
 }
 
 impl<B: Backend> Supervision<B> {
@@ -106,8 +110,7 @@ impl<B: Backend> Supervision<B> {
         let now = self.now();
         let Some(cell) = self.plane().cell(worker) else { return };
         let Some(held) = cell.lock().held.clone().filter(|held| held.claim == claim) else { return };
-        let known = |silence: &Silence| silence.is_of(&cell, claim);
-        if self.vigil.warned.iter().any(|warned| known(&warned.silence)) || self.is_climbed_for(known) {
+        if !self.vigil.known.insert((worker, claim)) {
             // The plane may tell it twice: DESIGN.md, section 12.
             return;
         }
@@ -119,30 +122,36 @@ impl<B: Backend> Supervision<B> {
         );
         self.tell(PoolEvent::Overdue { worker, claim, job: header.id(), silent_for });
         let until = now.after(self.vigil.watchdog.grace);
-        self.vigil.warned.push(Warned { silence: Silence { cell, job, claim, since }, until });
+        self.vigil.warned.add(Warned { silence: Silence { cell, job, claim, since }, until });
     }
 
     /// Looks after those who were warned about; says when to look again.
     pub(super) fn look_at_warned(&mut self, now: Timestamp) -> Timestamp {
-        if self.vigil.warned.is_empty() {
-            return Timestamp::NEVER;
+        let (pass, mut looks) = (self.pass(), self.vigil.warned.begin(now));
+        while let Some(warned) = self.vigil.warned.next(&mut looks) {
+            if self.is_over(&warned.silence) {
+                self.forget_silence(&warned.silence);
+            } else if warned.until <= now {
+                self.start_ladder(warned.silence, now);
+            } else {
+                // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
+                let look = now.after((self.vigil.watchdog.grace / 4).max(LOOK));
+                let at = warned.until.min(look);
+                self.vigil.warned.keep(warned, at);
+            }
+            if pass.is_over() {
+                break;
+            }
         }
-        let mut warned = std::mem::take(&mut self.vigil.warned);
-        let mut next = Timestamp::NEVER;
-        warned.retain(|Warned { silence, until }| {
-            if self.is_over(silence) {
-                return false;
-            }
-            if *until <= now {
-                self.start_ladder(silence.clone(), now);
-                return false;
-            }
-            // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
-            next = next.min(*until).min(now.after((self.vigil.watchdog.grace / 4).max(LOOK)));
-            true
-        });
-        self.vigil.warned = warned;
-        next
+        if self.vigil.warned.is_behind() {
+            self.go_on_later();
+        }
+        self.vigil.warned.next_round()
+    }
+
+    /// Nobody looks after this job any more.
+    pub(super) fn forget_silence(&mut self, silence: &Silence) {
+        self.vigil.known.remove(&silence.name());
     }
 
     /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins.

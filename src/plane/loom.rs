@@ -171,7 +171,7 @@ impl Pond {
         let ready = plane.ready.lock();
         let inbox = plane.inbox.lock();
         assert_eq!(inbox.searching, 0, "searching");
-        assert_eq!(inbox.idle.len(), plane.counts.idle(), "idle");
+        assert_eq!(inbox.idle.iter().count(), plane.counts.idle(), "idle");
         assert_eq!(plane.counts.busy(), 0, "busy");
         assert_eq!(plane.counts.abandoned(), 0, "abandoned");
         for (index, (lane, line)) in plane.lanes.iter().zip(&inbox.lanes).enumerate() {

@@ -114,7 +114,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.stop_searching(&mut inbox, cell);
             if was_idle {
                 // It leaves no entry behind that could be woken in vain.
-                inbox.idle.retain(|idle| !Arc::ptr_eq(idle, cell));
+                inbox.idle.remove(cell);
                 // Parked, it could end, and would never learn that it is to.
                 after.notify(cell.clone());
             }
