@@ -63,7 +63,7 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
-    /// How long a worker may take to come up; default 30 s.
+    /// How long a worker may take to come up; default 30 s. Zero is a build error.
     pub fn start_limit(mut self, limit: Duration) -> Self {
         self.config.start_limit = limit;
         self
@@ -78,7 +78,7 @@ impl<B: Backend> PoolBuilder<B> {
         self
     }
 
-    /// How long the pool drains when its last handle is dropped; default 30 s.
+    /// How long the pool drains when its last handle is dropped; default 30 s. Zero: it ends then and there.
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
         self.config.shutdown_limit = limit;
         self
@@ -92,7 +92,7 @@ impl<B: Backend> PoolBuilder<B> {
 
     /// Sizes the pool within its limits: asked once in each `period`, at least a millisecond; default: none, the limit in force is `max`.
     pub fn autoscaler(mut self, policy: impl Autoscaler, period: Duration) -> Self {
-        self.scaler = Some(Scaler { policy: Arc::new(policy), period });
+        self.scaler = Some(Scaler::new(policy, period));
         self
     }
 

@@ -1,13 +1,15 @@
 //! What a pool is told before it starts: limits, lanes, time limits.
 
+mod change;
 mod recycle;
 
+pub(crate) use change::change_lanes;
+pub use change::{InForce, LaneChange, Retuned};
 pub use recycle::Recycle;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::id::LaneId;
 use crate::sync::{Arc, Clock};
 
 /// More workers than this is a mistake, not a limit.
@@ -81,16 +83,25 @@ pub enum WhenFull {
 /// A named class of jobs with its own queue, bound, reserve and time limits.
 ///
 /// Every pool has a lane called `default`; jobs that name no lane go there.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Lane {
-    pub(crate) name: Arc<str>,
-    pub(crate) capacity: usize,
-    pub(crate) reserve: usize,
-    pub(crate) when_full: WhenFull,
-    pub(crate) admission_limit: Option<Duration>,
-    pub(crate) queue_limit: Option<Duration>,
-    pub(crate) run_limit: Option<Duration>,
-    pub(crate) overdue_after: Option<Duration>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The bound of its queue; see the method of this name, here and below.
+    pub capacity: usize,
+    /// Seats that no other lane takes.
+    pub reserve: usize,
+    /// What a full lane does to whoever comes.
+    pub when_full: WhenFull,
+    /// How long a submitter may wait at the gate.
+    pub admission_limit: Option<Duration>,
+    /// How long an admitted job may wait for a worker.
+    pub queue_limit: Option<Duration>,
+    /// How long a job may run.
+    pub run_limit: Option<Duration>,
+    /// How long a job may make no progress.
+    pub overdue_after: Option<Duration>,
 }
 
 impl Lane {
@@ -212,6 +223,27 @@ pub enum ConfigError {
         /// A lane that could never run a job.
         starved: String,
     },
+    /// A retune names a lane that the pool does not have.
+    #[error("there is no lane `{lane}` to be changed: the pool has {known}")]
+    UnknownLane {
+        /// The name.
+        lane: String,
+        /// The lanes that there are.
+        known: String,
+    },
+    /// A retune has two changes of one lane.
+    #[error("lane `{0}` is changed twice in one retune: put what is to be different about it into one change")]
+    LaneChangedTwice(String),
+    /// A lane's time limit of zero would refuse everything.
+    #[error(
+        "lane `{lane}`: the {what} is zero, which would refuse everything; leave it out, or say `None`, for no limit"
+    )]
+    ZeroLaneLimit {
+        /// The lane.
+        lane: String,
+        /// Which limit.
+        what: &'static str,
+    },
     /// Two lanes have one name.
     #[error("two lanes are called `{0}`")]
     DuplicateLane(String),
@@ -306,19 +338,11 @@ impl PoolConfig {
             if self.lanes[..index].iter().any(|other| other.name == lane.name) {
                 return Err(ConfigError::DuplicateLane(lane.name.to_string()));
             }
-            check_limit("queue limit", lane.queue_limit)?;
-            check_limit("run limit", lane.run_limit)?;
-            check_limit("overdue limit", lane.overdue_after)?;
-            check_limit("admission limit", lane.admission_limit)?;
+            check_lane(lane)?;
         }
         check_limit("start limit", Some(self.start_limit))?;
         self.recycle.validate()?;
         check_limits(&self.limits, &self.lanes)
-    }
-
-    pub(crate) fn lane_named(&self, name: &str) -> Option<LaneId> {
-        let index = self.lanes.iter().position(|lane| &*lane.name == name)?;
-        u16::try_from(index).ok().map(LaneId)
     }
 }
 
@@ -333,6 +357,20 @@ pub(crate) fn check_limit(what: &'static str, limit: Option<Duration>) -> Result
     match limit {
         Some(limit) if limit.is_zero() => Err(ConfigError::ZeroLimit(what)),
         _ => Ok(()),
+    }
+}
+
+/// Checks a lane's time limits.
+fn check_lane(lane: &Lane) -> Result<(), ConfigError> {
+    let limits = [
+        ("queue limit", lane.queue_limit),
+        ("run limit", lane.run_limit),
+        ("overdue limit", lane.overdue_after),
+        ("admission limit", lane.admission_limit),
+    ];
+    match limits.into_iter().find(|(_, limit)| limit.is_some_and(|limit| limit.is_zero())) {
+        Some((what, _)) => Err(ConfigError::ZeroLaneLimit { lane: lane.name.to_string(), what }),
+        None => Ok(()),
     }
 }
 

@@ -1,10 +1,14 @@
 //! The contract of hooks: what a pool asks before it acts, and what it tells afterwards. How they are hosted: `control/hook/`.
 
+mod question;
+
+pub use question::{Answer, Doomed, Question};
+
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::config::Limits;
+use crate::config::{Limits, Retuned};
 use crate::error::Deadlock;
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
@@ -43,73 +47,6 @@ impl fmt::Display for Verdict {
             Self::Deny(reason) => write!(f, "deny: {reason}"),
             Self::Delay(span) => write!(f, "delay by {span:?}"),
         }
-    }
-}
-
-/// What a hook is asked. Never asked is what nobody can refuse: a crash and the restart that follows it, a kill, a shutdown.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Question {
-    /// Is this worker to be started? Denied, its slot stays empty for a second, and the pool's health and errors say so.
-    Start {
-        /// Its number, if it is.
-        worker: WorkerId,
-    },
-    /// Is `max` to be lowered? Workers above the new one leave, the idle ones at once and others after their job.
-    Shrink {
-        /// The limits in force.
-        from: Limits,
-        /// Those wanted.
-        to: Limits,
-    },
-    /// Are other limits to be put in force, none of which lowers `max`?
-    Resize {
-        /// The limits in force.
-        from: Limits,
-        /// Those wanted.
-        to: Limits,
-    },
-    /// Is this worker to leave, having idled for longer than the idle timeout? A job that takes it meanwhile ends the question. Denied, it is
-    /// not asked about again for as long as the idle timeout.
-    IdleExit {
-        /// The worker.
-        worker: WorkerId,
-        /// For how long it had idled when this was asked.
-        idle_for: Duration,
-    },
-    /// Are these to go down a ladder that begins with asking? One that begins with a kill is not asked about.
-    Terminate {
-        /// Workers and jobs. A denial is of them all.
-        targets: Arc<[Doomed]>,
-    },
-}
-
-impl Question {
-    /// What it is about, in a word: start, shrink, resize, idle exit, terminate.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Start { .. } => "start",
-            Self::Shrink { .. } => "shrink",
-            Self::Resize { .. } => "resize",
-            Self::IdleExit { .. } => "idle exit",
-            Self::Terminate { .. } => "terminate",
-        }
-    }
-}
-
-/// A target of a termination, as a hook sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub struct Doomed {
-    /// The worker; `None` for a job that is queued.
-    pub worker: Option<WorkerId>,
-    /// The job; `None` for a worker with whatever it has in hand.
-    pub job: Option<JobId>,
-}
-
-impl Doomed {
-    pub(crate) fn new(worker: Option<WorkerId>, job: Option<JobId>) -> Self {
-        Self { worker, job }
     }
 }
 
@@ -155,6 +92,8 @@ pub enum Notice {
         /// Now.
         to: Limits,
     },
+    /// What is in force was changed by a retune.
+    Retuned(Arc<Retuned>),
     /// A worker is due to be replaced although nothing is wrong with it.
     RecycleDue {
         /// Which.
@@ -173,7 +112,7 @@ pub enum Notice {
         /// Since it began, or last beat.
         silent_for: Duration,
     },
-    /// An overdue job makes progress again, and is let off.
+    /// An overdue job makes progress again, or is not overdue any more by what a retune has put in force, and is let off.
     LetOff {
         /// The worker.
         worker: WorkerId,
@@ -199,6 +138,8 @@ pub enum Notice {
     Saturated {
         /// How full it is.
         saturation: Saturation,
+        /// Since when.
+        since: Timestamp,
     },
     /// A pool that was saturated has not been for a second.
     Relieved {
@@ -228,12 +169,21 @@ pub enum Notice {
     Gate(&'static str),
     /// The pool's health changed.
     Health(Health),
-    /// A hook denied something.
+    /// Hooks were asked, and none denies it: it happens now, unless it has become pointless.
+    Allowed {
+        /// What they were asked.
+        question: Question,
+        /// What each of them said. Who is not here was not waited for, since the pool is being shut down or the hook was removed.
+        answers: Arc<[Answer]>,
+    },
+    /// Hooks were asked, and one denied it: it does not happen.
     Vetoed {
-        /// What, by its [word](Question::word).
-        question: &'static str,
+        /// What they were asked.
+        question: Question,
         /// Who, and why.
         veto: Veto,
+        /// What each of them said. Who is not here was not waited for: one denial is enough.
+        answers: Arc<[Answer]>,
     },
     /// This hook was too slow: so many notices before this one are gone.
     Missed {
@@ -345,6 +295,27 @@ pub trait Hook: Send + Sync + 'static {
         async { Verdict::Allow }
     }
 
+    /// Is `worker` to be recycled? See [`Question::Recycle`].
+    fn recycle(
+        &self,
+        _cx: &HookContext,
+        _worker: WorkerId,
+        _reason: RecycleReason,
+    ) -> impl Future<Output = Verdict> + Send {
+        async { Verdict::Allow }
+    }
+
+    /// Is the ladder to begin on this job, which makes no progress? See [`Question::Overdue`].
+    fn overdue(
+        &self,
+        _cx: &HookContext,
+        _worker: WorkerId,
+        _job: JobId,
+        _silent_for: Duration,
+    ) -> impl Future<Output = Verdict> + Send {
+        async { Verdict::Allow }
+    }
+
     /// Something has happened. At most 64 notices wait for a hook; those beyond are counted, and it is told how many it missed.
     fn told(&self, _cx: &HookContext, _notice: &Notice) -> impl Future<Output = ()> + Send {
         async {}
@@ -359,5 +330,7 @@ pub(crate) async fn put<H: Hook>(hook: &H, cx: &HookContext, question: &Question
         Question::Resize { from, to } => hook.resize(cx, *from, *to).await,
         Question::IdleExit { worker, idle_for } => hook.idle_exit(cx, *worker, *idle_for).await,
         Question::Terminate { targets } => hook.terminate(cx, targets).await,
+        Question::Recycle { worker, reason } => hook.recycle(cx, *worker, *reason).await,
+        Question::Overdue { worker, job, silent_for, .. } => hook.overdue(cx, *worker, *job, *silent_for).await,
     }
 }

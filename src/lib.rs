@@ -54,17 +54,18 @@ pub use {
     backend::Worker,
     builder::PoolBuilder,
     control::{
-        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Rung, Select, Target, Targets, Watchdog,
+        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Retune, Rung, Select, Target, Targets,
+        Watchdog,
     },
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
-    config::{ConfigError, Lane, Limits, Recycle, WhenFull},
+    config::{ConfigError, InForce, Lane, LaneChange, Limits, Recycle, Retuned, WhenFull},
     error::{
-        AttachError, BuildError, CloseReason, ControlError, Deadlock, JobError, JoinError, KilledJob, LimitKind,
-        NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError, StartFailed, TimedOut,
-        WaitsFor,
+        AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, Deadlock, JobError, JoinError,
+        KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError,
+        StartFailed, TimedOut, WaitsFor,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
@@ -81,7 +82,7 @@ pub use backend::{
 pub use control::{HookMessage, Receipt};
 pub use {
     autoscale::Autoscaler,
-    hook::{Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
+    hook::{Answer, Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
     job::{ClaimKey, Envelope, Header, JobCell, Ran},
     plane::{Claim, WorkerContext},
     policy::{Exit, PoolHistory, RecycleReason, Restart, RestartPolicy, SlotHistory, jitter},
@@ -95,8 +96,8 @@ pub use snapshot::{
 #[cfg(not(millpond_loom))]
 pub use {
     control::{
-        EventStream, Fate, HookChange, HookFault, HookRow, Orphan, PoolEvent, ResizeReport, Settled, ShutdownReport,
-        TargetReport, TerminationReport, orphans,
+        EventStream, Fate, HookChange, HookFault, HookRow, Orphan, PoolEvent, ResizeReport, RetuneReport, Settled,
+        ShutdownReport, TargetReport, TerminationReport, orphans,
     },
     pool::pools,
 };

@@ -1,7 +1,12 @@
 //! An incarnation's published cell: what inventory reads without asking the worker.
 //!
 //! States and exits: [`WorkerState`]. [`transition`] is the only place where counts change; every change that gives or takes a
-//! seat is made under the plane's ready lock, so that lock makes the counts exact and plain stores enough.
+//! seat is made under the plane's inbox lock, so that lock makes the counts exact and plain stores enough.
+
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+
+use smallvec::SmallVec;
 
 use crate::config::MAX_LANES;
 use crate::error::StartError;
@@ -10,22 +15,22 @@ use crate::job::{Envelope, InHand, PoolNo};
 use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, MutexGuard, OnceLock, Ordering, Parker, Timestamp,
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Latch, LatchGuard, Mutex, OnceLock, Ordering, Parker, Timestamp,
 };
 
-/// How many workers are in which state. Written under the ready lock, read by anyone.
+/// How many workers are in which state. Written under the inbox lock, read by anyone.
 #[derive(Debug)]
 pub(crate) struct Counts {
     starting: AtomicUsize,
     idle: AtomicUsize,
     abandoned: AtomicUsize,
     leaving: AtomicUsize,
-    /// By lane.
-    busy: Box<[AtomicUsize]>,
+    /// By lane; the first one's lies with the others.
+    busy: SmallVec<[AtomicUsize; 1]>,
 }
 
 fn add(count: &AtomicUsize, by: isize) {
-    // A plain store: the ready lock makes this the only writer. Release pairs with the readers' loads.
+    // A plain store: the inbox lock makes this the only writer. Release pairs with the readers' loads.
     count.store(count.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Release);
 }
 
@@ -93,17 +98,66 @@ pub(crate) struct Held {
     pub(crate) since: Timestamp,
 }
 
-/// The part of a cell that changes.
-pub(crate) struct CellState {
-    pub(crate) state: WorkerState,
+/// The same as the worker's cell shows it: without a share in the job, since the worker has one for as long.
+///
+/// # Safety argument
+///
+/// What is shown is read under the cell's lock alone, and the share behind it is let go of in one place, [`Taken::let_go`], by a worker whose cell
+/// shows it no more. Whatever else becomes of a [`Taken`], its share is never given back, so that nothing here can come to hang in the air.
+pub(crate) struct Shown(ManuallyDrop<Held>);
+
+impl Deref for Shown {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.0
+    }
+}
+
+/// A job that is claimed and seated, with its worker's share in it. Not given back by a mere drop: see [`Shown`].
+pub(crate) struct Taken<J: ?Sized> {
+    job: ManuallyDrop<Arc<J>>,
+    pub(crate) lane: LaneId,
+    pub(crate) claim: ClaimNo,
+    /// When it was claimed.
     pub(crate) since: Timestamp,
-    pub(crate) held: Option<Held>,
+}
+
+impl<J: ?Sized + Envelope> Taken<J> {
+    /// A job that its worker takes into its hands, and what the cell is to show of it.
+    #[inline]
+    pub(crate) fn new(job: Arc<J>, lane: LaneId, claim: ClaimNo, since: Timestamp) -> (Self, Shown) {
+        let job = ManuallyDrop::new(job);
+        // SAFETY: the copy is never dropped, so that there is one share as before; and that one outlives it, by the argument at `Shown`.
+        let copy = unsafe { std::ptr::read(&raw const *job) };
+        let shown = Shown(ManuallyDrop::new(Held { job: copy.erase(), lane, claim, since }));
+        (Self { job, lane, claim, since }, shown)
+    }
+
+    #[inline]
+    pub(crate) fn job(&self) -> &Arc<J> {
+        &self.job
+    }
+
+    /// Gives the share back. For a worker whose cell shows this job no more.
+    #[inline]
+    pub(crate) fn let_go(self) {
+        drop(ManuallyDrop::into_inner(self.job));
+    }
+}
+
+/// The part of a cell that changes. What each job changes comes first.
+#[repr(C)]
+pub(crate) struct CellState {
+    pub(crate) since: Timestamp,
+    pub(crate) held: Option<Shown>,
     /// Claims so far.
     claims: u64,
-    /// Told to leave after the job in hand, and what to call it.
-    pub(crate) leave: Option<Exit>,
+    pub(crate) state: WorkerState,
     /// To be recycled when its turn comes.
     pub(crate) due: Option<RecycleReason>,
+    /// Told to leave after the job in hand, and what to call it.
+    pub(crate) leave: Option<Exit>,
 }
 
 impl CellState {
@@ -130,22 +184,35 @@ impl CellState {
         Some((held.job.clone(), held.claim))
     }
 
+    /// What is in hand, with a share in it.
+    pub(crate) fn in_hand(&self) -> Option<Held> {
+        self.held.as_deref().cloned()
+    }
+
     /// True if it will take no more jobs.
     pub(crate) fn departs(&self) -> bool {
         self.leave.is_some() || !matches!(self.state, WorkerState::Starting | WorkerState::Idle | WorkerState::Busy)
     }
 }
 
+/// What a worker has in its hands in its next state.
+pub(crate) enum Hand {
+    Empty,
+    Takes(Shown),
+    /// The same as before.
+    Keeps,
+}
+
 /// Moves a worker from one state to the next, with what it holds then. The only place where counts change.
-pub(crate) fn transition(
-    counts: &Counts,
-    cell: &mut CellState,
-    to: WorkerState,
-    held: Option<Held>,
-    now: Timestamp,
-) -> Option<Held> {
-    let before = counts.of(cell.state, cell.held.as_ref().map(|held| held.lane));
-    let after = counts.of(to, held.as_ref().map(|held| held.lane));
+#[inline]
+pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState, hand: Hand, now: Timestamp) {
+    let held = cell.held.as_ref().map(|held| held.lane);
+    let holds = match &hand {
+        Hand::Empty => None,
+        Hand::Takes(shown) => Some(shown.lane),
+        Hand::Keeps => held,
+    };
+    let (before, after) = (counts.of(cell.state, held), counts.of(to, holds));
     // From one job of a lane to the next nothing is counted, so that readers see no dip.
     let same = matches!((before, after), (Some(a), Some(b)) if std::ptr::eq(a, b));
     if !same {
@@ -156,36 +223,44 @@ pub(crate) fn transition(
             add(count, -1);
         }
     }
-    if cell.state != to || held.is_some() {
+    if cell.state != to || matches!(hand, Hand::Takes(_)) {
         cell.since = now;
     }
     cell.state = to;
-    std::mem::replace(&mut cell.held, held)
+    match hand {
+        Hand::Empty => cell.held = None,
+        Hand::Takes(shown) => cell.held = Some(shown),
+        Hand::Keeps => {}
+    }
 }
 
 /// No claim has this number.
 const SEIZED: u64 = u64::MAX;
+/// Beside a claim's number: it has not begun.
+const NOT_BEGUN: u64 = 1 << 63;
 
-/// One incarnation, as everybody sees it.
+/// One incarnation, as everybody sees it. What each job changes, or looks at, comes first: it passes from core to core on few lines.
+#[repr(C)]
 pub(crate) struct Cell {
-    pub(crate) id: WorkerId,
-    pool: PoolNo,
-    pub(crate) restarts: u32,
-    pub(crate) started_at: Timestamp,
-    pub(crate) parker: Parker,
+    state: Latch<CellState>,
+    jobs_done: AtomicU64,
     /// True from being woken for work until it has looked for some. Written under the inbox lock.
     pub(crate) searching: AtomicBool,
     /// Its place in the idle list; `usize::MAX`: it is not in. Written under the inbox lock.
     pub(crate) idle_at: AtomicUsize,
-    state: Mutex<CellState>,
+    pub(crate) parker: Parker,
+    /// The claim whose future stands between two polls, or before the first with [`NOT_BEGUN`]; 0: none does; [`SEIZED`]: it will not be
+    /// polled again, or at all.
+    paused: AtomicU64,
     ready_at: AtomicU64,
-    jobs_done: AtomicU64,
-    beat_at: AtomicU64,
-    beat_claim: AtomicU64,
+    pub(crate) id: WorkerId,
     /// When the calendar has the job in hand looked at; `u64::MAX`: never.
     watched_until: AtomicU64,
-    /// The claim whose future stands between two polls; 0: none does; [`SEIZED`]: it will not be polled again.
-    paused: AtomicU64,
+    beat_at: AtomicU64,
+    beat_claim: AtomicU64,
+    pool: PoolNo,
+    pub(crate) restarts: u32,
+    pub(crate) started_at: Timestamp,
     facts: OnceLock<Facts>,
     failure: Mutex<Option<StartError>>,
     clock: Clock,
@@ -202,7 +277,7 @@ impl Cell {
             parker: Parker::default(),
             searching: AtomicBool::new(false),
             idle_at: AtomicUsize::new(usize::MAX),
-            state: Mutex::new(CellState {
+            state: Latch::new(CellState {
                 state: WorkerState::Gone,
                 since: started_at,
                 held: None,
@@ -222,7 +297,7 @@ impl Cell {
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, CellState> {
+    pub(crate) fn lock(&self) -> LatchGuard<'_, CellState> {
         self.state.lock()
     }
 
@@ -284,6 +359,30 @@ impl Cell {
         self.paused.store(claim.0, Ordering::Release);
     }
 
+    /// The worker has claimed a job and lets others go first before it begins it. Called by the worker alone.
+    pub(crate) fn stand(&self, claim: ClaimNo) {
+        // Release pairs with `take_back`: whoever takes it back sees a job that was claimed.
+        self.paused.store(claim.0 | NOT_BEGUN, Ordering::Release);
+    }
+
+    /// The worker that stood goes on to begin its job. False: it was taken back. Called by the worker alone.
+    pub(crate) fn go_on(&self, claim: ClaimNo) -> bool {
+        // The swap decides between this and `take_back`.
+        self.paused.compare_exchange(claim.0 | NOT_BEGUN, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sees to it that the job of this claim is not begun. False: it was begun, or may be at any moment.
+    pub(crate) fn take_back(&self, claim: ClaimNo) -> bool {
+        let stands = claim.0 | NOT_BEGUN;
+        let taken = self.paused.compare_exchange(stands, SEIZED, Ordering::AcqRel, Ordering::Acquire);
+        taken == Ok(stands) || taken == Err(SEIZED)
+    }
+
+    /// Nothing of what is in hand will run any more.
+    pub(crate) fn is_seized(&self) -> bool {
+        self.paused.load(Ordering::Acquire) == SEIZED
+    }
+
     /// A poll of this claim's future begins, unless it was seized: then it is not to be polled any more. Called by the worker alone.
     pub(crate) fn resume(&self, claim: ClaimNo) -> bool {
         match self.paused.load(Ordering::Relaxed) {
@@ -312,11 +411,12 @@ impl Cell {
 
     /// Notes why it did not come up.
     pub(crate) fn fail(&self, error: StartError) {
+        let error = error.sheltered();
         let late = {
             let mut failure = self.failure.lock();
             if failure.is_some() { Some(error) } else { failure.replace(error) }
         };
-        // What it carries is the user's: dropped with nothing held.
+        // Dropped with nothing held.
         drop(late);
     }
 
@@ -356,13 +456,14 @@ impl InHand for Cell {
         self.pool
     }
 
-    fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {
-        self.lock().held.as_ref().map(|held| (held.job.clone(), held.claim))
-    }
-
     fn is_busy_with(&self, claim: ClaimNo) -> bool {
         let state = self.lock();
         state.state == WorkerState::Busy && state.held.as_ref().is_some_and(|held| held.claim == claim)
+    }
+
+    fn is_abandoned_with(&self, claim: ClaimNo) -> bool {
+        let state = self.lock();
+        state.state == WorkerState::Abandoned && state.held.as_ref().is_some_and(|held| held.claim == claim)
     }
 
     fn beat(&self, claim: ClaimNo) {

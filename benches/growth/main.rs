@@ -31,6 +31,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> ExitCode {
+    if options.hooks > 0 {
+        eprintln!("--hooks: for the bench `peers` alone");
+        return ExitCode::from(2);
+    }
     let turns = if options.quick { 3 } else { 7 };
     let axes = [
         Axis {

@@ -80,10 +80,11 @@ fn settled() -> i64 {
     }
 }
 
-/// Has a child process measure `what`.
-pub(crate) fn in_child(what: &str) -> f64 {
+/// Has a child process measure `what`, with so many hooks at each of millpond's pools.
+pub(crate) fn in_child(what: &str, hooks: usize) -> f64 {
     let program = env::current_exe().expect("the path of this executable");
-    let output = Command::new(program).args([CHILD, what]).output().expect("this executable runs once more");
+    let output =
+        Command::new(program).args([CHILD, what, &hooks.to_string()]).output().expect("this executable runs once more");
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a child prints one number")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rounds::Plan;
 
-const USAGE: &str = "usage: cargo bench --bench <name> -- [--json] [--quick] [row or peer ...]";
+const USAGE: &str = "usage: cargo bench --bench <name> -- [--json] [--quick] [--hooks <number>] [row or peer ...]";
 
 /// What the caller asked for.
 #[derive(Debug, Default)]
@@ -13,18 +13,24 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Fewer and shorter rounds: the whole run in well under two minutes.
     pub(crate) quick: bool,
+    /// So many hooks at each of millpond's pools.
+    pub(crate) hooks: usize,
     /// Only rows whose name or peer contains one of these; all rows if empty.
     only: Vec<String>,
 }
 
 impl Options {
     /// Reads the arguments after the program's name.
-    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self::default();
-        for argument in arguments {
+        while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--json" => options.json = true,
                 "--quick" => options.quick = true,
+                "--hooks" => {
+                    let number = arguments.next().and_then(|number| number.parse().ok());
+                    options.hooks = number.ok_or_else(|| format!("--hooks: how many?\n{USAGE}"))?;
+                }
                 // Cargo tells every benchmark that it is one.
                 "--bench" => {}
                 flag if flag.starts_with('-') => return Err(format!("{flag}: no such option\n{USAGE}")),

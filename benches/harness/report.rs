@@ -72,10 +72,10 @@ impl Measured {
     }
 
     /// As a JSON object.
-    pub(crate) fn json(&self, row: &str, peer: &str) -> String {
+    pub(crate) fn json(&self, row: &str, peer: &str, hooks: usize) -> String {
         let number = |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.4}"));
         format!(
-            r#"{{"row": "{row}", "peer": "{peer}", "millpond": {}, "peer_value": {}, "unit": "{}", "ratio": {}}}"#,
+            r#"{{"row": "{row}", "peer": "{peer}", "hooks": {hooks}, "millpond": {}, "peer_value": {}, "unit": "{}", "ratio": {}}}"#,
             number(Some(self.millpond)),
             number(self.peer),
             self.unit,

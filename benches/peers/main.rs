@@ -1,8 +1,11 @@
-//! millpond beside its peers: `cargo bench --bench peers [-- [--json] [--quick] [row or peer ...]]`.
+//! millpond beside its peers: `cargo bench --bench peers [-- [--json] [--quick] [--hooks <number>] [row or peer ...]]`.
 //!
 //! Both sides of a row run in this process with the same number of workers, by turns, each on a runtime of its own of the
 //! same kind. Shown are both medians and the median of the rounds' ratios, above 1 where millpond is ahead. What is asked
 //! of millpond a thousand times and more is shown as its p99, against the peer's median of five.
+//!
+//! With `--hooks 10` each of millpond's pools has ten hooks, hosted, asked about everything and told of everything, so that a run with them
+//! can be held against one without. No job waits for a hook; a worker that is started does, up to the hooks' limit.
 //!
 //! `control_burning` is no goal but a caution: with every core burning in somebody's code, no thread's p99 can be promised.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benchmarks measure, sleep and start threads")]
@@ -56,7 +59,7 @@ const ROWS: &[Row] = &[
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1).peekable();
     if arguments.next_if(|first| first == CHILD).is_some() {
-        return rows::as_child(arguments.next().as_deref());
+        return rows::as_child(arguments);
     }
     match Options::parse(arguments) {
         Ok(options) => run(&options),
@@ -73,12 +76,16 @@ fn run(options: &Options) -> ExitCode {
         eprintln!("no row of that name");
         return ExitCode::from(2);
     }
+    millpond::have_hooks(options.hooks);
     if !options.json {
+        if options.hooks > 0 {
+            println!("with {} hooks at each of millpond's pools", options.hooks);
+        }
         println!("{}", Measured::heading());
     }
     for (row, peer, measure) in wanted {
         let measured = measure(&options.plan());
-        println!("{}", if options.json { measured.json(row, peer) } else { measured.line(row, peer) });
+        println!("{}", if options.json { measured.json(row, peer, options.hooks) } else { measured.line(row, peer) });
     }
     ExitCode::SUCCESS
 }

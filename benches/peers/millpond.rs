@@ -2,14 +2,35 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millpond::{Lane, Limits, PoolExecutor, TaskPool, ThreadPool, TimeLimit};
+use millpond::{Backend, Hook, Lane, Limits, PoolBuilder, PoolExecutor, TaskPool, ThreadPool, TimeLimit};
 use tokio::runtime::Runtime;
 
 use crate::harness::load::{self, Busy, Gate, Tally};
 use crate::harness::rounds::MOST_JOBS;
 use crate::harness::{Side, WORKERS, figures, fresh_name, memory, runtime};
+
+static HOOKS: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on each pool here gets so many hooks.
+pub(crate) fn have_hooks(hooks: usize) {
+    HOOKS.store(hooks, Ordering::Relaxed);
+}
+
+pub(crate) fn hooks() -> usize {
+    HOOKS.load(Ordering::Relaxed)
+}
+
+/// Hosted, asked about everything and told of everything, and leaves it all at its default.
+struct Onlooker;
+
+impl Hook for Onlooker {}
+
+fn hooked<B: Backend>(builder: PoolBuilder<B>) -> PoolBuilder<B> {
+    (0..hooks()).fold(builder, |builder, number| builder.hook(format!("onlooker-{number}"), Onlooker))
+}
 
 /// Async jobs with a reply, from `callers` callers.
 pub(crate) fn asynchronous(callers: u64) -> impl Side {
@@ -168,20 +189,18 @@ const DEFAULT_BOUND: usize = 1_024;
 const AT_ONCE: TimeLimit = TimeLimit::millis(1);
 
 fn thread_pool(bound: usize) -> ThreadPool {
-    ThreadPool::builder(fresh_name())
+    let builder = ThreadPool::builder(fresh_name())
         .limits(Limits::fixed(WORKERS))
-        .default_lane(Lane::new("default").capacity(bound))
-        .build()
-        .expect("a pool of threads")
+        .default_lane(Lane::new("default").capacity(bound));
+    hooked(builder).build().expect("a pool of threads")
 }
 
 fn task_pool(runtime: &Runtime, workers: usize) -> TaskPool {
-    let pool = TaskPool::builder(fresh_name())
+    let builder = TaskPool::builder(fresh_name())
         .limits(Limits::fixed(workers))
         .default_lane(Lane::new("default").capacity(MOST_JOBS as usize))
-        .runtime(runtime.handle().clone())
-        .build()
-        .expect("a pool of tasks");
+        .runtime(runtime.handle().clone());
+    let pool = hooked(builder).build().expect("a pool of tasks");
     load::wait_until("all workers are idle", || pool.saturation().idle == workers);
     pool
 }

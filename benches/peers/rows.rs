@@ -62,20 +62,22 @@ pub(crate) fn saturation_read() -> Measured {
 
 /// An idle worker beside an idle bare actor.
 pub(crate) fn idle_worker() -> Measured {
-    let turn = |_| (memory::in_child("idle_worker"), memory::in_child("ractor_actor"));
+    let turn = |_| (memory::in_child("idle_worker", millpond::hooks()), memory::in_child("ractor_actor", 0));
     Measured::lower_is_better("bytes", (0..3).map(turn).unzip())
 }
 
 /// A queued job, all included.
 pub(crate) fn queued_job() -> Measured {
-    let turns: Vec<f64> = (0..3).map(|_| memory::in_child("queued_job")).collect();
+    let turns: Vec<f64> = (0..3).map(|_| memory::in_child("queued_job", millpond::hooks())).collect();
     Measured::alone("bytes", median(&turns))
 }
 
 /// What a child process does: measures one thing and prints its bytes.
-pub(crate) fn as_child(what: Option<&str>) -> ExitCode {
+pub(crate) fn as_child(mut arguments: impl Iterator<Item = String>) -> ExitCode {
+    let what = arguments.next();
+    millpond::have_hooks(arguments.next().and_then(|hooks| hooks.parse().ok()).unwrap_or(0));
     memory::start_counting();
-    let bytes = match what {
+    let bytes = match what.as_deref() {
         Some("idle_worker") => millpond::idle_bytes_each(IDLE),
         Some("ractor_actor") => ractor_actor::bytes_each(IDLE),
         Some("queued_job") => millpond::queued_bytes_each(BACKLOG),

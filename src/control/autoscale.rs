@@ -19,11 +19,15 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 
 /// An autoscaler as a pool is given it.
 pub(crate) struct Scaler {
-    pub(crate) policy: Arc<dyn Autoscaler>,
-    pub(crate) period: Duration,
+    policy: Aside<dyn Autoscaler>,
+    pub(super) period: Duration,
 }
 
 impl Scaler {
+    pub(crate) fn new(policy: impl Autoscaler, period: Duration) -> Self {
+        Self { policy: Aside::new(Arc::new(policy)), period }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self.period {
             period if period < SHORTEST_PERIOD => Err(ConfigError::PeriodTooShort { period, least: SHORTEST_PERIOD }),
@@ -35,9 +39,9 @@ impl Scaler {
 /// An autoscaler at work.
 pub(super) struct Scaling {
     policy: Aside<dyn Autoscaler>,
-    period: Duration,
+    pub(super) period: Duration,
     bounds: Limits,
-    /// Tells the answers to two questions apart: one that was overtaken by a resize counts no more.
+    /// Tells the answers to two questions apart, whoever gives them: one that was overtaken by a resize counts no more.
     round: u64,
     state: State,
 }
@@ -59,7 +63,7 @@ impl Scaling {
         config.limits.max = least_max(&bounds, &config.lanes);
         // Due at once.
         let state = State::Rests(Timestamp::default());
-        Self { policy: Aside::new(policy), period, bounds, round: 0, state }
+        Self { policy, period, bounds, round: 0, state }
     }
 }
 
@@ -71,6 +75,26 @@ impl<B: Backend> Supervision<B> {
             (scaling.bounds, scaling.round) = (limits, scaling.round + 1);
             scaling.state = State::Rests(now.after(scaling.period));
         }
+    }
+
+    /// Another autoscaler is at work from now on, or none. It is asked when its period is over.
+    pub(super) fn set_autoscaler(&mut self, scaler: Option<Scaler>, bounds: Limits) {
+        let state = State::Rests(scaler.as_ref().map_or(Timestamp::NEVER, |scaler| self.now().after(scaler.period)));
+        self.drop_scaling();
+        let round = self.scale_rounds;
+        self.scaling = scaler.map(|Scaler { policy, period }| Scaling { policy, period, bounds, round, state });
+    }
+
+    /// What it says to a question that is out is never taken for the answer of one that comes after it.
+    fn drop_scaling(&mut self) {
+        if let Some(scaling) = self.scaling.take() {
+            self.scale_rounds = scaling.round + 1;
+        }
+    }
+
+    /// The limits that were set, when these are in force.
+    pub(super) fn bounds(&self, limits: Limits) -> Limits {
+        self.scaling.as_ref().map_or(limits, |scaling| scaling.bounds)
     }
 
     /// Asks when it is time, and lets go of one that takes too long. Says when to look again.
@@ -140,7 +164,7 @@ impl<B: Backend> Supervision<B> {
     fn scale_to(&mut self, wanted: usize) {
         let Some(scaling) = &self.scaling else { return };
         let bounds = scaling.bounds;
-        let to = wanted.clamp(least_max(&bounds, &self.plane().config.lanes), bounds.max);
+        let to = wanted.clamp(least_max(&bounds, &self.plane().in_force().1), bounds.max);
         let from = self.plane().max();
         if from == to {
             return;
@@ -159,7 +183,7 @@ impl<B: Backend> Supervision<B> {
 
     /// The default takes its place: a limit that stays what it is.
     fn drop_autoscaler(&mut self, reason: String) {
-        self.scaling = None;
+        self.drop_scaling();
         self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}") });
     }
 }

@@ -9,9 +9,9 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::hook::{HookChange, HookFault};
 use super::report::Rung;
-use crate::config::Limits;
+use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
-use crate::hook::Verdict;
+use crate::hook::{Question, Verdict};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
 use crate::policy::{Exit, RecycleReason, Restart};
@@ -73,6 +73,9 @@ pub enum PoolEvent {
         /// Now.
         to: Limits,
     },
+    /// What is in force was changed by a retune. The events of its parts, [`Resized`](Self::Resized) and
+    /// [`RestartPolicySet`](Self::RestartPolicySet), come before this.
+    Retuned(Arc<Retuned>),
     /// The autoscaler has changed the limit in force.
     Scaled {
         /// Workers that the pool could have before.
@@ -115,7 +118,7 @@ pub enum PoolEvent {
         /// Since it began, or last beat.
         silent_for: Duration,
     },
-    /// An overdue job makes progress again, and is let off.
+    /// An overdue job makes progress again, or is not overdue any more by what a retune has put in force, and is let off.
     LetOff {
         /// The worker.
         worker: WorkerId,
@@ -132,8 +135,8 @@ pub enum PoolEvent {
     Health(Health),
     /// A hook denied something.
     Vetoed {
-        /// What, by its [word](crate::Question::word).
-        question: &'static str,
+        /// What.
+        question: Question,
         /// Who, and why.
         veto: Veto,
     },

@@ -7,7 +7,8 @@ use ractor::RpcReplyPort;
 use tokio::sync::oneshot;
 
 use super::hook::{HookChange, HookRow, HookSpec};
-use super::report::{ResizeReport, ShutdownReport, TerminationReport};
+use super::report::{ResizeReport, RetuneReport, ShutdownReport, TerminationReport};
+use super::retune::Retune;
 use super::swap::NewRestartPolicy;
 use super::target::{Ladder, Targets};
 use crate::config::Limits;
@@ -28,6 +29,8 @@ pub enum PoolMessage {
     Snapshot(RpcReplyPort<Snapshot>),
     /// Puts new limits in force.
     Resize(Limits, RpcReplyPort<Result<ResizeReport, ControlError>>),
+    /// Changes what is in force: all of it in one step, or nothing.
+    Retune(Retune, RpcReplyPort<Result<RetuneReport, ControlError>>),
     /// Admits and does not dispatch.
     Quiesce(RpcReplyPort<Result<(), ControlError>>),
     /// Dispatches again.

@@ -4,6 +4,7 @@
 
 mod autoscale;
 mod event;
+mod gate;
 mod hook;
 mod keeper;
 mod message;
@@ -13,6 +14,7 @@ mod recycle;
 mod report;
 mod resize;
 mod restart;
+mod retune;
 mod ring;
 mod roll;
 mod shutdown;
@@ -31,7 +33,8 @@ pub use event::{EventStream, PoolEvent};
 pub use hook::{HookChange, HookFault, HookMessage, HookRow, HookSpec, Receipt};
 pub use message::PoolMessage;
 pub use reaper::{Orphan, orphans};
-pub use report::{Fate, ResizeReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
+pub use report::{Fate, ResizeReport, RetuneReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
+pub use retune::Retune;
 pub use supervisor::PoolSupervisor;
 pub use swap::NewRestartPolicy;
 pub use target::{Ladder, Select, Target, Targets};

@@ -1,4 +1,4 @@
-//! What pools that are gone have left behind: workers that could not be made to end.
+//! What pools have left behind: workers that could not be made to end, and hooks that block their threads.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,21 +7,26 @@ use std::time::Duration;
 use crate::id::{JobId, WorkerId};
 use crate::slot::Cell;
 use crate::snapshot::{Facts, WorkerState};
-use crate::sync::{Arc, Clock, Mutex, Timestamp};
+use crate::sync::{Arc, AtomicBool, Clock, Mutex, Ordering, Timestamp};
 
-/// A worker that outlives its pool.
+/// The name of every hosted hook's thread.
+pub(super) const HOOK_THREAD: &str = "millpond-hook";
+
+/// A worker that outlives its pool, or a hook that outlives its place in one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Orphan {
     /// The pool that it was of.
     pub pool: Arc<str>,
-    /// The worker.
-    pub worker: WorkerId,
+    /// The worker; `None` for a hook.
+    pub worker: Option<WorkerId>,
+    /// The name of the hook; `None` for a worker.
+    pub hook: Option<Arc<str>>,
     /// The job that it will not let go of, if it has one.
     pub job: Option<JobId>,
     /// What its submitter called that.
     pub label: Option<Arc<str>>,
-    /// How long the pool has been gone.
+    /// How long the pool has been gone, or the hook let go of.
     pub orphaned_for: Duration,
     /// Its thread or actor.
     pub facts: Facts,
@@ -93,25 +98,79 @@ impl Ward {
     }
 }
 
-/// Workers of pools that are gone which have not ended: threads in a job that cannot be interrupted, tasks that do not yield.
-/// Each is listed until its code returns.
+/// A hosted hook that was removed, or whose pool has ended, and whose thread has not.
+struct LeftHook {
+    pool: Arc<str>,
+    hook: Arc<str>,
+    ended: Arc<AtomicBool>,
+    since: Timestamp,
+}
+
+/// On a clock of their own: what a hook takes to end is of no pool's time.
+struct LeftHooks {
+    hooks: Vec<LeftHook>,
+    clock: Clock,
+}
+
+static LEFT_HOOKS: Mutex<Option<LeftHooks>> = parking_lot::const_mutex(None);
+
+/// A hosted hook is let go of; `ended` is set when its thread ends.
+pub(super) fn adopt_hook(pool: &Arc<str>, hook: &Arc<str>, ended: &Arc<AtomicBool>) {
+    let mut left = LEFT_HOOKS.lock();
+    let left = left.get_or_insert_with(|| LeftHooks { hooks: Vec::new(), clock: Clock::real() });
+    left.hooks.retain(|hook| !hook.has_ended());
+    let since = left.clock.now();
+    left.hooks.push(LeftHook { pool: pool.clone(), hook: hook.clone(), ended: ended.clone(), since });
+}
+
+impl LeftHook {
+    fn has_ended(&self) -> bool {
+        // Pairs with the Release of the thread that ends.
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Those that have had the grace in which they are to end.
+fn left_hooks() -> Vec<Orphan> {
+    let mut left = LEFT_HOOKS.lock();
+    let Some(LeftHooks { hooks, clock }) = &mut *left else { return Vec::new() };
+    hooks.retain(|hook| !hook.has_ended());
+    let now = clock.now();
+    let late = hooks.iter().filter(|hook| now.since(hook.since) >= LEAVING);
+    late.map(|hook| Orphan {
+        pool: hook.pool.clone(),
+        worker: None,
+        hook: Some(hook.hook.clone()),
+        job: None,
+        label: None,
+        orphaned_for: now.since(hook.since),
+        facts: Facts { thread: Some(Arc::from(HOOK_THREAD)), ..Facts::default() },
+    })
+    .collect()
+}
+
+/// Workers of pools that are gone which have not ended: threads in a job that cannot be interrupted, tasks that do not yield. And hosted
+/// hooks that were removed, or whose pools are gone, a second ago or longer, and which block their threads still. Each is listed until its
+/// code returns.
 pub fn orphans() -> Vec<Orphan> {
-    let mut wards = WARDS.lock();
-    let gone = take_gone(&mut wards);
-    let mut listed: Vec<&Ward> = wards.all.values().filter(|ward| !ward.is_leaving()).collect();
-    listed.sort_unstable_by_key(|ward| ward.number);
-    let listed = listed
+    let mut kept = WARDS.lock();
+    let gone = take_gone(&mut kept);
+    let mut wards: Vec<&Ward> = kept.all.values().filter(|ward| !ward.is_leaving()).collect();
+    wards.sort_unstable_by_key(|ward| ward.number);
+    let mut listed: Vec<_> = wards
         .into_iter()
         .map(|ward| Orphan {
             pool: ward.pool.clone(),
-            worker: ward.cell.id,
+            worker: Some(ward.cell.id),
+            hook: None,
             job: ward.job.as_ref().map(|(job, _)| *job),
             label: ward.job.as_ref().and_then(|(_, label)| label.clone()),
             orphaned_for: ward.clock.now().since(ward.since),
             facts: ward.cell.facts(),
         })
         .collect();
-    drop(wards);
+    drop(kept);
     drop(gone);
+    listed.extend(left_hooks());
     listed
 }

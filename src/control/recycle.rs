@@ -29,8 +29,13 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// A worker is to be recycled: the one place where that is decided. It is due from here on, and goes when its turn comes.
+    /// A worker is to be recycled: the one place where that is decided.
     fn have_recycled(&mut self, cell: Arc<Cell>, reason: RecycleReason) {
+        self.ask_recycle(cell, reason);
+    }
+
+    /// A worker is due from here on, and goes when its turn comes.
+    pub(super) fn make_due(&mut self, cell: Arc<Cell>, reason: RecycleReason) {
         if self.plane().make_due(&cell, reason) {
             self.tell(PoolEvent::RecycleDue { worker: cell.id, reason });
             if !self.recycling.due.iter().any(|due| Arc::ptr_eq(due, &cell)) {
@@ -46,13 +51,14 @@ impl<B: Backend> Supervision<B> {
             return Timestamp::NEVER;
         }
         self.look_at_ages(now);
+        let next = self.ask_recycles_again(now).min(self.recycling.look_at);
         let plane = self.shared.plane.clone();
         self.recycling.due.retain(|cell| plane.is_due(cell, now));
         if self.recycling.due.is_empty() || self.is_short() {
             plane.keep_all();
             if plane.counts.leaving() > 0 {
                 // One that does not get through its leaving is abandoned then, and of that nobody is told.
-                return self.recycling.look_at.min(now.after(plane.config.kill_grace.max(LOOK)));
+                return next.min(now.after(plane.config.kill_grace.max(LOOK)));
             }
         } else if plane.has_one_to_spare() {
             plane.let_one_go(now);
@@ -62,7 +68,7 @@ impl<B: Backend> Supervision<B> {
             // The one that is due stays until this one is up.
             self.start(slot);
         }
-        self.recycling.look_at
+        next
     }
 
     fn look_at_ages(&mut self, now: Timestamp) {

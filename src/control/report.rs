@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::target::Target;
-use crate::config::Limits;
+use super::watchdog::Watchdog;
+use crate::config::{Limits, Retuned};
 use crate::error::NotYet;
 use crate::id::{JobId, WorkerId};
 use crate::job::guarded_waker;
 use crate::snapshot::{Ended, Ledger, Seconds, Veto};
-use crate::sync::block_on_within;
+use crate::sync::{Arc, block_on_within};
 
 /// What a resize did.
 #[derive(Debug)]
@@ -26,13 +27,42 @@ pub struct ResizeReport {
     pub to: Limits,
     /// Seats owed back: so many workers leave as soon as their jobs end.
     pub debt: usize,
-    pub(crate) settled: oneshot::Receiver<Vec<WorkerId>>,
+    settled: oneshot::Receiver<Vec<WorkerId>>,
 }
 
 impl ResizeReport {
-    /// Ends when the debt is paid, or another resize has taken its place, with the workers that left.
+    /// Ends when the debt is paid, or other limits have taken the place of these, with the workers that left.
     pub fn settled(self) -> Settled {
         Settled(self.settled)
+    }
+}
+
+/// What a retune did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RetuneReport {
+    /// What was in force, and what is now.
+    pub retuned: Arc<Retuned>,
+    /// The watchdog that was in force.
+    pub watchdog_from: Option<Watchdog>,
+    /// The watchdog in force now.
+    pub watchdog: Option<Watchdog>,
+    /// Seats owed back: so many workers leave as soon as their jobs end.
+    pub debt: usize,
+    pub(super) settled: oneshot::Receiver<Vec<WorkerId>>,
+}
+
+impl RetuneReport {
+    /// See [`ResizeReport::settled`]. A retune that sets no limits has nobody leave: ends at once, with nobody.
+    pub fn settled(self) -> Settled {
+        Settled(self.settled)
+    }
+}
+
+impl From<RetuneReport> for ResizeReport {
+    fn from(report: RetuneReport) -> Self {
+        let RetuneReport { retuned, debt, settled, .. } = report;
+        Self { from: retuned.from.limits, to: retuned.to.limits, debt, settled }
     }
 }
 

@@ -1,16 +1,10 @@
-//! Resize: limits in force at once, debt paid by whoever next asks for work.
+//! What follows other limits: they are in force at once, and debt is paid by whoever next asks for work.
 
-use ractor::RpcReplyPort;
 use tokio::sync::oneshot;
 
-use super::event::PoolEvent;
-use super::report::ResizeReport;
 use super::supervisor::Supervision;
 use crate::backend::Backend;
-use crate::config::Limits;
-use crate::error::ControlError;
 use crate::id::WorkerId;
-use crate::job::look_again;
 use crate::policy::Exit;
 
 /// A resize whose debt is not paid yet.
@@ -20,26 +14,14 @@ pub(super) struct Settling {
 }
 
 impl<B: Backend> Supervision<B> {
-    pub(super) fn resize(&mut self, limits: Limits, reply: RpcReplyPort<Result<ResizeReport, ControlError>>) {
-        if let Some(ending) = &self.ending {
-            let (pool, reason) = (self.plane().config.name.clone(), ending.reason());
-            drop(reply.send(Err(ControlError::TooLate { pool, operation: "resize", reason })));
-            return;
-        }
-        let from = self.plane().limits();
-        let debt = match self.plane().resize(limits) {
-            Ok(debt) => debt,
-            Err(conflict) => return drop(reply.send(Err(conflict.into()))),
-        };
-        self.rebound(limits);
-        look_again();
-        self.finish_settling();
+    /// Whoever waited for an earlier resize waits no more. Without new limits, nobody has to leave, and there is nothing to wait for.
+    pub(super) fn begin_settling(&mut self, sized: bool) -> oneshot::Receiver<Vec<WorkerId>> {
         let (settled, receiver) = oneshot::channel();
-        self.settling = Some(Settling { left: Vec::new(), reply: settled });
-        self.update_cooling();
-        self.staff();
-        self.tell(PoolEvent::Resized { from, to: limits });
-        drop(reply.send(Ok(ResizeReport { from, to: limits, debt, settled: receiver })));
+        if sized {
+            self.finish_settling();
+            self.settling = Some(Settling { left: Vec::new(), reply: settled });
+        }
+        receiver
     }
 
     /// A worker left: if a shrink waits for it, it is named there.

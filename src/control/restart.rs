@@ -63,7 +63,7 @@ struct Out {
 }
 
 impl<B: Backend> Supervision<B> {
-    /// Has the policy asked about a slot, which is `Deciding` until then.
+    /// Has the policy asked about a slot, which is `Ruling`, then `Deciding`, until that is answered.
     pub(super) fn ask(&mut self, worker: WorkerId, exit: Exit, at: Timestamp) {
         let questions = &mut self.questions;
         questions.pool.fault(at);
@@ -84,6 +84,7 @@ impl<B: Backend> Supervision<B> {
                 if let Some(history) = slot.history.as_mut().filter(|_| fault.cooled) {
                     history.cool_downs = history.cool_downs.saturating_sub(1);
                 }
+                // It is missing already, and stays so until the new policy says otherwise.
                 self.slots.set(index, SlotState::Deciding);
                 self.questions.waiting.push_back(Question { fault, known: true });
             }
@@ -207,6 +208,11 @@ impl<B: Backend> Supervision<B> {
             self.ask_next();
         }
         let mut over = false;
+        // From now on it counts as missing.
+        while let Some(slot) = self.slots.unruled(now) {
+            self.slots.set(slot, SlotState::Deciding);
+            over = true;
+        }
         while let Some(slot) = self.slots.rested(now) {
             self.slots.set(slot, SlotState::Vacant);
             over = true;
@@ -216,6 +222,6 @@ impl<B: Backend> Supervision<B> {
             self.staff();
         }
         let late = self.questions.out.as_ref().map_or(Timestamp::NEVER, |out| out.until);
-        late.min(self.slots.next_rested())
+        late.min(self.slots.next_rested()).min(self.slots.next_unruled())
     }
 }

@@ -31,6 +31,15 @@ impl<T> Ring<T> {
         self.fresh.push_back(new);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.waiting.is_empty()
+    }
+
+    /// A round begins with the next pass, or behind the one that is under way.
+    pub(super) fn begin_round(&mut self, now: Timestamp) {
+        self.round_at = now;
+    }
+
     /// A pass begins.
     pub(super) fn begin(&mut self, now: Timestamp) -> Looks {
         if self.left == 0 && self.round_at <= now {
@@ -102,6 +111,23 @@ mod tests {
         round.truncate(1_000);
         round.sort_unstable();
         assert!(round.into_iter().eq(0..1_000), "each once");
+    }
+
+    #[test]
+    fn a_round_that_is_asked_for_comes_before_it_is_due() {
+        let mut ring = Ring::default();
+        (0..200).for_each(|it| ring.add(it));
+        let now = Timestamp::default();
+        assert_eq!(pass(&mut ring, now, 200).len(), 200);
+        ring.begin_round(now);
+        assert_eq!(ring.next_round(), now);
+        assert_eq!(pass(&mut ring, now, 150).len(), 150);
+        // One round is under way: another one begins behind it.
+        ring.begin_round(now);
+        assert_eq!(pass(&mut ring, now, 50).len(), 50);
+        assert!(!ring.is_behind());
+        assert_eq!(pass(&mut ring, now, 1_000).len(), 200);
+        assert_eq!(ring.next_round(), LATER);
     }
 
     #[test]

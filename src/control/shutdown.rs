@@ -206,7 +206,7 @@ impl<B: Backend> Shared<B> {
         let (mut cells, mut ended) = (plane.close(reason.clone()), Some(ended));
         let pass = move || {
             if let Some(all_ended) = ended.take() {
-                let left = plane.abort_some(&mut cells, &by, &runs_no_more);
+                let left = plane.abort_some(&mut cells, &reason, &by, &runs_no_more);
                 let wards = left.into_iter().map(|Left { cell, job }| (cell, job.map(|job| held_job(job.header()))));
                 reaper::adopt(&plane.config.name, &plane.clock, wards.collect());
                 if !cells.is_empty() {

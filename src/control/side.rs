@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Condvar;
 
 use super::timer;
+use crate::error::Cause;
 use crate::job::catch;
 use crate::plane::Garbage;
 use crate::sync::{Arc, Clock, Mutex, MutexGuard, OnceLock, Timestamp};
@@ -149,6 +150,11 @@ pub(super) fn discard(garbage: Garbage) {
 /// Drops something that may hold what is the user's.
 pub(super) fn let_go(held: impl Send + 'static) {
     drops().run(Box::new(move || drop(held)));
+}
+
+/// From now on, errors of users' are dropped here, whoever lets go of them.
+pub(super) fn shelter_causes() {
+    Cause::drop_with(let_go);
 }
 
 /// A share in something of the user's. Wherever it is let go, a `Drop` that may run then runs on the side thread for drops.

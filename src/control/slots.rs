@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
+use std::time::Duration;
 
 use super::restart::Fault;
 use crate::error::StartError;
@@ -9,14 +10,18 @@ use crate::policy::SlotHistory;
 use crate::snapshot::Shortage;
 use crate::sync::Timestamp;
 
+/// A question takes microseconds, as a rule. One that is out for longer than this makes its slot count as missing.
+const RULING: Duration = Duration::from_millis(100);
+
 /// A lasting position for a worker.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     /// How many incarnations it has had.
     pub(super) generation: u32,
     pub(super) restarts: u32,
-    /// Its latest incarnation ended by a fault: the next one is that fault's consequence.
-    pub(super) after_fault: bool,
+    /// Its next incarnation follows from what nobody can refuse, or has been allowed already: from a fault, or from a recycling that
+    /// leaves the pool below `min`.
+    pub(super) unasked: bool,
     /// When its latest incarnation was started.
     pub(super) started_at: Timestamp,
     pub(super) history: Option<SlotHistory>,
@@ -40,9 +45,12 @@ pub(super) enum SlotState {
     Asked,
     /// Empty until then, since a hook denied the start. Exit: `Vacant`.
     Vetoed(Timestamp),
-    /// Has a worker. Exits: `Vacant`, `Deciding`.
+    /// Has a worker. Exits: `Vacant`, `Ruling`.
     Filled,
-    /// Its worker ended by a fault, and the policy is being asked. Exits: `Vacant`, `Waiting`.
+    /// Its worker ended by a fault just now, and the policy is being asked: until then that makes no difference to the pool's health.
+    /// Exits: `Vacant`, `Waiting`, `Deciding`.
+    Ruling(Timestamp),
+    /// The policy is being asked still, or another one. Exits: `Vacant`, `Waiting`.
     Deciding,
     /// Backs off or cools down until then, or stays empty for good. Exits: `Vacant`; `Deciding`, when another policy is set.
     Waiting(Timestamp),
@@ -51,6 +59,8 @@ pub(super) enum SlotState {
 /// Why a slot can have no worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Want {
+    /// It has none while its policy is asked, which is not counted as missing.
+    Ruling,
     Cooling,
     Refused,
     GivenUp,
@@ -65,12 +75,13 @@ impl Slot {
 
     /// It has no worker after a fault, for now or for good.
     fn is_empty(&self) -> bool {
-        matches!(self.state, SlotState::Waiting(_) | SlotState::Deciding)
+        matches!(self.state, SlotState::Waiting(_) | SlotState::Ruling(_) | SlotState::Deciding)
     }
 
     fn want(&self) -> Option<Want> {
         match self.state {
             SlotState::Vacant | SlotState::Filled | SlotState::Asked => None,
+            SlotState::Ruling(_) => Some(Want::Ruling),
             SlotState::Vetoed(_) => Some(Want::Vetoed),
             SlotState::Waiting(Timestamp::NEVER) => Some(Want::GivenUp),
             SlotState::Waiting(_) | SlotState::Deciding if self.refused => Some(Want::Refused),
@@ -91,6 +102,8 @@ pub(super) struct Slots {
     waiting: BTreeSet<(Timestamp, usize)>,
     /// Those whose start was denied, by the end of the pause.
     vetoed: BTreeSet<(Timestamp, usize)>,
+    /// Those whose policy is asked, by when they count as missing.
+    ruling: BTreeSet<(Timestamp, usize)>,
     asked: usize,
     deciding: usize,
     /// Of the first `max`.
@@ -99,6 +112,7 @@ pub(super) struct Slots {
 
 #[derive(Debug, Default)]
 struct Wants {
+    ruling: usize,
     cooling: usize,
     refused: usize,
     given_up: usize,
@@ -108,6 +122,7 @@ struct Wants {
 impl Wants {
     fn of(&mut self, want: Want) -> &mut usize {
         match want {
+            Want::Ruling => &mut self.ruling,
             Want::Cooling => &mut self.cooling,
             Want::Refused => &mut self.refused,
             Want::GivenUp => &mut self.given_up,
@@ -158,6 +173,7 @@ impl Slots {
             SlotState::Vacant => drop(self.vacant.remove(&slot)),
             SlotState::Asked => self.asked -= 1,
             SlotState::Vetoed(until) => drop(self.vetoed.remove(&(until, slot))),
+            SlotState::Ruling(until) => drop(self.ruling.remove(&(until, slot))),
             SlotState::Deciding => self.deciding -= 1,
             SlotState::Waiting(until) => drop(self.waiting.remove(&(until, slot))),
             SlotState::Filled => {}
@@ -166,12 +182,18 @@ impl Slots {
             SlotState::Vacant => drop(self.vacant.insert(slot)),
             SlotState::Asked => self.asked += 1,
             SlotState::Vetoed(until) => drop(self.vetoed.insert((until, slot))),
+            SlotState::Ruling(until) => drop(self.ruling.insert((until, slot))),
             SlotState::Deciding => self.deciding += 1,
             // One that is given up waits for nothing.
             SlotState::Waiting(Timestamp::NEVER) | SlotState::Filled => {}
             SlotState::Waiting(until) => drop(self.waiting.insert((until, slot))),
         }
         self.count(slot);
+    }
+
+    /// A slot's worker has ended by a fault at `now`.
+    pub(super) fn await_ruling(&mut self, slot: usize, now: Timestamp) {
+        self.set(slot, SlotState::Ruling(now.after(RULING)));
     }
 
     /// Counts a slot as what it is by now.
@@ -198,20 +220,20 @@ impl Slots {
         vacant
     }
 
-    /// How many of the first `max` can have no worker, why, and when the next of them is tried.
+    /// How many of the first `max` have no worker while their policy is asked; how many are missing, why, and when the next of those is tried.
     pub(super) fn shortage(&self) -> (usize, Shortage) {
-        let Wants { cooling, refused, given_up, vetoed } = self.wants;
+        let Wants { ruling, cooling, refused, given_up, vetoed } = self.wants;
         let within = |until: &BTreeSet<(Timestamp, usize)>| until.iter().find(|(_, slot)| *slot < self.max).copied();
         let next_try = within(&self.waiting).into_iter().chain(within(&self.vetoed)).map(|(until, _)| until).min();
         let why = Shortage { cooling, refused, given_up, vetoed, next_try, ..Shortage::default() };
-        (cooling + refused + given_up + vetoed, why)
+        (ruling, why)
     }
 
     /// How many of the first `max` have no worker after a fault, but for this one.
     pub(super) fn empty_beside(&self, slot: usize) -> usize {
-        let Wants { cooling, refused, given_up, vetoed: _ } = self.wants;
+        let Wants { ruling, cooling, refused, given_up, vetoed: _ } = self.wants;
         let itself = slot < self.max && self.all.get(slot).is_some_and(Slot::is_empty);
-        cooling + refused + given_up - usize::from(itself)
+        ruling + cooling + refused + given_up - usize::from(itself)
     }
 
     /// How many of the first `max` are empty because a start was denied.
@@ -221,7 +243,7 @@ impl Slots {
 
     /// True while a slot waits for what will fill it, or not.
     pub(super) fn are_awaited(&self) -> bool {
-        self.asked + self.deciding + self.waiting.len() + self.vetoed.len() > 0
+        self.asked + self.ruling.len() + self.deciding + self.waiting.len() + self.vetoed.len() > 0
     }
 
     /// A slot that has backed off, or cooled down, for long enough.
@@ -232,6 +254,16 @@ impl Slots {
     /// When the next one has.
     pub(super) fn next_rested(&self) -> Timestamp {
         next(&self.waiting)
+    }
+
+    /// A slot whose policy has been asked for so long that it counts as missing.
+    pub(super) fn unruled(&self, now: Timestamp) -> Option<usize> {
+        due(&self.ruling, now)
+    }
+
+    /// When the next one does.
+    pub(super) fn next_unruled(&self) -> Timestamp {
+        next(&self.ruling)
     }
 
     /// A slot whose pause after a veto is over.
@@ -280,12 +312,11 @@ mod tests {
             ..Shortage::default()
         };
         let awaited = |slot: &Slot| match slot.state {
-            SlotState::Deciding | SlotState::Asked => true,
+            SlotState::Deciding | SlotState::Ruling(_) | SlotState::Asked => true,
             _ => until(slot).is_some_and(|until| until != Timestamp::NEVER),
         };
         let vacant = within.iter().position(|slot| slot.state == SlotState::Vacant);
-        let empty = within.iter().filter(|slot| slot.want().is_some()).count();
-        (empty, why, slots.all.iter().any(awaited), vacant.unwrap_or(slots.all.len()))
+        (count(Want::Ruling), why, slots.all.iter().any(awaited), vacant.unwrap_or(slots.all.len()))
     }
 
     #[test]
@@ -310,12 +341,13 @@ mod tests {
                     let slot = below(slots.all.len() as u64) as usize;
                     let at = Timestamp::from_nanos(below(50));
                     slots.all[slot].refused = below(2) == 0;
-                    let state = match below(6) {
+                    let state = match below(7) {
                         0 => SlotState::Vacant,
                         1 => SlotState::Vetoed(at),
                         2 => SlotState::Filled,
                         3 => SlotState::Deciding,
                         4 => SlotState::Waiting(Timestamp::NEVER),
+                        5 => SlotState::Ruling(at),
                         _ => SlotState::Waiting(at),
                     };
                     slots.set(slot, state);
@@ -323,11 +355,17 @@ mod tests {
                         while let Some(rested) = slots.rested(at) {
                             slots.set(rested, SlotState::Vacant);
                         }
+                        while let Some(unruled) = slots.unruled(at) {
+                            slots.set(unruled, SlotState::Deciding);
+                        }
                     }
                 }
             }
-            let (empty, why, awaited, first) = counted(&slots);
-            assert_eq!(slots.shortage(), (empty, why));
+            let (ruling, why, awaited, first) = counted(&slots);
+            assert_eq!(slots.shortage(), (ruling, why));
+            let empty = |slot: &usize| slots.all[*slot].is_empty();
+            let others = (1..slots.max.min(slots.all.len())).filter(empty).count();
+            assert_eq!(slots.empty_beside(0), others);
             assert_eq!(slots.are_awaited(), awaited);
             let free = slots.vacant();
             assert_eq!(free, (first < slots.max).then_some(first), "the first one that is free");

@@ -49,7 +49,7 @@ impl<B: Backend> Supervision<B> {
         self.slots.set(index, SlotState::Filled);
         let slot = &mut self.slots[index];
         slot.generation = slot.next_generation();
-        slot.after_fault = false;
+        slot.unasked = false;
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
         slot.started_at = cell.started_at;
@@ -68,11 +68,12 @@ impl<B: Backend> Supervision<B> {
             }
             // The context was dropped, and its exit is on the way without a reason: it is added there.
             Err(error) => {
+                let now = self.now();
                 let slot = &mut self.slots[index];
-                slot.refusal = Some(error);
+                slot.refusal = Some(error.sheltered());
                 slot.refused = true;
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
-                self.slots.set(index, SlotState::Deciding);
+                self.slots.await_ruling(index, now);
                 self.update_cooling();
             }
         }
@@ -145,6 +146,8 @@ impl<B: Backend> Supervision<B> {
         let exit = exit.unwrap_or_else(|| Exit::Killed(Arc::from("abandoned")));
         self.vacate_slot(worker, exit);
         self.staff();
+        // Beyond the cap, a seat is gone with it.
+        look_again();
     }
 
     /// The slot is free for another worker, or waits for what its policy says.
@@ -160,6 +163,7 @@ impl<B: Backend> Supervision<B> {
 
     fn leave_slot(&mut self, worker: WorkerId, exit: Exit) {
         let now = self.now();
+        let is_short = self.plane().counts.live() < self.plane().limits().min;
         let index = worker.slot as usize;
         if self.slots.get(index).is_none_or(|slot| slot.generation != worker.generation) {
             return;
@@ -169,6 +173,7 @@ impl<B: Backend> Supervision<B> {
             return self.on_host_gone();
         }
         if !exit.is_fault() {
+            self.slots[index].unasked = matches!(exit, Exit::Recycled(_)) && is_short;
             return;
         }
         let slot = &mut self.slots[index];
@@ -179,8 +184,8 @@ impl<B: Backend> Supervision<B> {
         }
         slot.history = Some(history);
         slot.refused = matches!(exit, Exit::FailedToStart(_));
-        slot.after_fault = true;
-        self.slots.set(index, SlotState::Deciding);
+        slot.unasked = true;
+        self.slots.await_ruling(index, now);
         self.ask(worker, exit, now);
     }
 
@@ -188,9 +193,10 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn update_cooling(&mut self) {
         // After a resize, too: this follows each.
         self.slots.set_max(self.shared.plane.max());
-        let (empty, why) = self.slots.shortage();
+        let (asked, why) = self.slots.shortage();
+        let (missing, given_up) = (why.cooling + why.refused + why.given_up + why.vetoed, why.given_up);
         self.plane().note_shortage(why);
-        self.plane().set_cooling(empty);
+        self.plane().set_cooling(missing + asked, missing, given_up);
     }
 
     /// Workers above `min` that idled for too long leave. Says when to look again.

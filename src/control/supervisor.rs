@@ -5,12 +5,12 @@ use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use super::autoscale::{Scaler, Scaling};
 use super::event::{Events, PoolEvent};
 use super::hook::{HookSpec, Hooks};
-use super::keeper;
 use super::message::{Attached, Command, Internal, PoolMessage};
 use super::port::Port;
 use super::recycle::Recycling;
 use super::resize::Settling;
 use super::restart::Questions;
+use super::retune::{Asker, Retune};
 use super::roll::Roll;
 use super::shutdown::{AbortGuard, Answer, Ending};
 use super::side::{self, Aside};
@@ -25,8 +25,8 @@ use crate::error::{CloseReason, ControlError};
 use crate::gate::Gate;
 use crate::job::{Envelope, look_again};
 use crate::plane::{Plane, Signal};
-use crate::policy::{Exit, RestartPolicy, SlotBackoff};
-use crate::snapshot::{Health, WorkerState};
+use crate::policy::{RestartPolicy, SlotBackoff};
+use crate::snapshot::Health;
 use crate::sync::{Arc, Mutex, OnceLock, Ticks, Timestamp};
 
 /// What a pool's handles and its actor share.
@@ -102,6 +102,7 @@ impl<B: Backend> PoolSupervisor<B> {
         scaler: Option<Scaler>,
         hooks: Vec<HookSpec>,
     ) -> Self {
+        side::shelter_causes();
         let scaling = Mutex::new(scaler.map(|scaler| Scaling::begin(scaler, &mut config)));
         let shared = Arc::new_cyclic(|weak: &std::sync::Weak<Shared<B>>| {
             let weak = weak.clone();
@@ -138,6 +139,8 @@ pub(super) struct Supervision<B: Backend> {
     /// When a worker that leaves may have taken too long.
     pub(super) leaving_until: Timestamp,
     pub(super) scaling: Option<Scaling>,
+    /// How many questions autoscalers that are gone have been asked, or more.
+    pub(super) scale_rounds: u64,
     pub(super) settling: Option<Settling>,
     pub(super) drains: Vec<RpcReplyPort<Result<(), ControlError>>>,
     pub(super) ending: Option<Ending>,
@@ -184,7 +187,7 @@ impl<B: Backend> PoolSupervisor<B> {
         let mut supervision = Supervision::new(self.shared.clone(), myself, policy, hooks);
         supervision.scaling = self.scaling.lock().take();
         supervision.mind_pressure();
-        supervision.vigil.watchdog = self.watchdog.clone();
+        supervision.vigil.watchdog = Some(self.watchdog.clone());
         *self.supervision.lock() = Some(supervision);
         Ok(())
     }
@@ -274,6 +277,7 @@ impl<B: Backend> Supervision<B> {
             climbs: Climbs::default(),
             leaving_until: Timestamp::NEVER,
             scaling: None,
+            scale_rounds: 0,
             settling: None,
             drains: Vec::new(),
             ending: None,
@@ -314,12 +318,15 @@ impl<B: Backend> Supervision<B> {
             // Whoever asked may have gone: that is their affair, here and below.
             PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),
             PoolMessage::Snapshot(reply) => drop(reply.send(self.plane().snapshot())),
-            PoolMessage::Resize(limits, reply) => self.ask_resize(limits, reply),
+            PoolMessage::Resize(limits, reply) => self.ask_retune(Retune::new().limits(limits), Asker::Resize(reply)),
+            PoolMessage::Retune(change, reply) => self.ask_retune(change, Asker::Retune(reply)),
             PoolMessage::Quiesce(reply) => drop(reply.send(self.move_gate(Gate::Quiesced, "quiesce"))),
             PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
             PoolMessage::Drain(reply) => self.drain(reply),
             PoolMessage::Terminate(targets, ladder, reply) => self.ask_terminate(targets, ladder, reply),
-            PoolMessage::SetRestartPolicy(policy, reply) => drop(reply.send(self.set_restart_policy(policy))),
+            PoolMessage::SetRestartPolicy(policy, reply) => {
+                self.retune(Retune::new().restart_policy(policy), Asker::Policy(reply));
+            }
             PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
             PoolMessage::SetHook(hook, reply) => drop(reply.send(self.set_hook(hook))),
             PoolMessage::RemoveHook(name, reply) => drop(reply.send(self.remove_hook(&name))),
@@ -408,65 +415,6 @@ impl<B: Backend> Supervision<B> {
         self.tell_hooks_of(&event);
         trace(&self.plane().config.name, &event);
         self.shared.events.tell(event);
-    }
-
-    fn move_gate(&mut self, gate: Gate, operation: &'static str) -> Result<(), ControlError> {
-        let word = gate.word();
-        let pool = self.plane().config.name.clone();
-        self.plane().set_gate(gate).map_err(|reason| ControlError::TooLate { pool, operation, reason })?;
-        self.tell(PoolEvent::Gate(word));
-        self.staff();
-        Ok(())
-    }
-
-    fn drain(&mut self, reply: RpcReplyPort<Result<(), ControlError>>) {
-        match self.move_gate(Gate::Draining, "drain") {
-            Ok(()) => self.drains.push(reply),
-            Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
-    pub(super) fn settle_drains(&mut self) {
-        if self.drains.is_empty() {
-            return;
-        }
-        match self.plane().has_drained() {
-            Some(true) => self.drains.drain(..).for_each(|reply| drop(reply.send(Ok(())))),
-            Some(false) => {}
-            // Jobs were ended that had not run: nobody is left to answer, as whoever waits learns from the port's end.
-            None => self.drains.clear(),
-        }
-    }
-
-    /// Whoever finds that out first: the watch, or a worker that went with it. No worker is started from here on.
-    pub(super) fn on_host_gone(&mut self) {
-        if std::mem::replace(&mut self.host_gone, true) {
-            return;
-        }
-        tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
-        let by = Arc::from("the runtime of its worker is gone");
-        self.shared.abort(CloseReason::RuntimeGone, &by, || ());
-        for worker in self.employed.workers() {
-            self.tell(PoolEvent::WorkerGone { worker, exit: Exit::RuntimeGone });
-        }
-        self.tell(PoolEvent::Gate("closed"));
-        self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
-    }
-
-    /// A child ended: a worker's own actor, after its context has said so; or a keeper that somebody killed.
-    fn on_actor_end(&mut self, actor: ractor::ActorId) {
-        if let Some(worker) = self.employed.of_actor(actor)
-            && self.plane().cell(worker).is_some_and(|cell| cell.lock().state != WorkerState::Gone)
-        {
-            self.kill_worker(worker, &Arc::from("its actor was killed"));
-        }
-    }
-
-    /// Gives a worker that is no actor one.
-    pub(super) fn keep(&self, control: Arc<dyn crate::backend::WorkerControl>) -> Option<ractor::ActorCell> {
-        keeper::keep(control, self.myself.get_cell())
-            .map_err(|error| tracing::error!(pool = &*self.plane().config.name, "a worker has no keeper: {error}"))
-            .ok()
     }
 
     fn note_health(&mut self) {

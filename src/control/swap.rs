@@ -4,7 +4,6 @@ use super::event::PoolEvent;
 use super::side::Aside;
 use super::supervisor::Supervision;
 use crate::backend::Backend;
-use crate::error::ControlError;
 use crate::policy::{RestartPolicy, SlotBackoff};
 use crate::sync::Arc;
 
@@ -34,14 +33,9 @@ impl std::fmt::Debug for NewRestartPolicy {
 
 impl<B: Backend> Supervision<B> {
     /// From now on `policy` decides: also what is being asked, and about the slots that wait for what its predecessor said.
-    pub(super) fn set_restart_policy(&mut self, policy: NewRestartPolicy) -> Result<(), ControlError> {
-        if let Some(ending) = &self.ending {
-            let (pool, reason) = (self.plane().config.name.clone(), ending.reason());
-            return Err(ControlError::TooLate { pool, operation: "set the restart policy", reason });
-        }
+    pub(super) fn swap_policy(&mut self, policy: NewRestartPolicy) {
         self.policy = policy.0;
         self.tell(PoolEvent::RestartPolicySet);
         self.ask_again();
-        Ok(())
     }
 }

@@ -180,6 +180,11 @@ impl Ladder {
         Self::new().then(Rung::Kill, Duration::from_secs(1))
     }
 
+    /// True if it begins with a kill, or with nothing: nobody is asked about that.
+    pub(super) fn is_forced(&self) -> bool {
+        self.rungs.first().is_none_or(|(rung, _)| *rung == Rung::Kill)
+    }
+
     /// Adds a rung, and how long it may take before the next one; after [`Rung::Kill`]: before the worker is abandoned.
     #[must_use]
     pub fn then(mut self, rung: Rung, grace: Duration) -> Self {

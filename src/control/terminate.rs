@@ -290,7 +290,10 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn step(&mut self, climb: &mut Climb, rung: Rung) {
-        trace_rung(&self.plane().config.name, &climb.target, rung, &climb.exit.blame());
+        if climb.silence.is_none() {
+            // That of an overdue job has been told already, as an event of its own.
+            trace_rung(&self.plane().config.name, &climb.target, rung, &climb.exit.blame());
+        }
         if let Target::Queued(job) = climb.target {
             return self.withdraw(climb, job);
         }
@@ -313,6 +316,9 @@ impl<B: Backend> Supervision<B> {
             Some(condemned) => {
                 if let Some((job, _)) = &condemned.job {
                     job.header().cancel();
+                } else if cell.is_seized() {
+                    // The job was not begun, and is not hit.
+                    climb.job = None;
                 }
                 climb.condemned = Some(condemned);
             }

@@ -3,12 +3,15 @@
 //! Nothing of a user's is formatted here, an error's text least of all: this runs on the control thread. What a failed start said is logged
 //! by the policies' thread.
 
+use std::time::Duration;
+
 use tracing::{debug, error, info, warn};
 
 use super::event::PoolEvent;
 use super::report::{Rung, ShutdownReport};
 use super::target::Target;
-use crate::id::WorkerId;
+use crate::id::{ClaimNo, WorkerId};
+use crate::job::Header;
 use crate::policy::{Exit, Restart};
 use crate::snapshot::Health;
 
@@ -51,6 +54,10 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
             info!(pool, min, max, min_before, max_before, idle_timeout = ?to.idle_timeout, "new limits are in force");
         }
+        PoolEvent::Retuned(retuned) => {
+            let by = retuned.by.as_deref();
+            info!(pool, by, changes = %retuned, "the pool was retuned");
+        }
         PoolEvent::Overrun { worker, claim } => {
             warn!(pool, %worker, %claim, "a running job passed its limit: its worker goes down the ladder");
         }
@@ -59,22 +66,22 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Gate(state) => info!(pool, state, "the gate moved"),
         PoolEvent::Health(health) => trace_health(pool, health),
         PoolEvent::RecycleDue { worker, reason } => debug!(pool, %worker, %reason, "a worker is due to be recycled"),
-        PoolEvent::Overdue { worker, claim, job, silent_for } => {
-            warn!(pool, %worker, %claim, job = job.get(), ?silent_for, "a job is overdue: it makes no progress");
-        }
+        // `trace_overdue` says it, and which job that is.
+        PoolEvent::Overdue { .. } => {}
         PoolEvent::OverdueRung { worker, claim, job, rung, silent_for } => {
             warn!(pool, %worker, %claim, job = job.get(), ?rung, ?silent_for, "a rung of the ladder for an overdue job");
         }
         PoolEvent::LetOff { worker, claim, job, silent_for } => {
-            info!(pool, %worker, %claim, job = job.get(), ?silent_for, "an overdue job makes progress again: it is let off");
+            info!(pool, %worker, %claim, job = job.get(), ?silent_for, "an overdue job is let off");
         }
         PoolEvent::Scaled { from, to } => {
             info!(pool, max = to, max_before = from, "the autoscaler has changed the limit")
         }
         PoolEvent::RestartPolicySet => info!(pool, "another restart policy is in force"),
         PoolEvent::Vetoed { question, veto } => {
-            let (by, reason) = (&*veto.by, &*veto.reason);
-            info!(pool, question, by, reason, "a hook denied what the pool was about to do");
+            let (question, worker, by, reason) = (question.word(), question.worker(), &*veto.by, &*veto.reason);
+            let worker = worker.map(tracing::field::display);
+            info!(pool, question, worker, by, reason, "a hook denied what the pool was about to do");
         }
         PoolEvent::HookFault { hook, question, fault, .. } => {
             let hook = &**hook;
@@ -103,6 +110,12 @@ fn trace_health(pool: &str, health: &Health) {
         }
         Health::Unavailable { why, .. } => error!(pool, health = "unavailable", %why, "the pool's health changed"),
     }
+}
+
+/// A job makes no progress.
+pub(super) fn trace_overdue(pool: &str, worker: WorkerId, claim: ClaimNo, header: &Header, silent_for: Duration) {
+    let (job, label, from) = (header.id().get(), header.label().map(|label| &**label), header.submitted_from());
+    warn!(pool, %worker, %claim, job, label, %from, ?silent_for, "a job is overdue: it makes no progress");
 }
 
 /// A worker's start begins.

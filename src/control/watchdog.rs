@@ -1,26 +1,29 @@
 //! Overdue jobs: a warning, a grace, then the ladder. Who finds them: `plane/watch.rs`. States and the argument: DESIGN.md, section 12.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event::PoolEvent;
+use super::hook::ask::Ruling;
 use super::report::Rung;
 use super::ring::Ring;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
 use super::terminate::LOOK;
+use super::trace::trace_overdue;
 use crate::backend::Backend;
+use crate::hook::Question;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::Envelope;
 use crate::plane::Overdue;
 use crate::policy::Exit;
 use crate::slot::{Cell, Held};
-use crate::snapshot::Seconds;
 use crate::sync::{Arc, Timestamp};
 
 /// What follows when a job is overdue, that is, has made no progress for as long as its [`Lane`](crate::Lane::overdue_after) or its
 /// [`JobOptions`](crate::JobOptions::overdue_after) allow: a warning, which is [`PoolEvent::Overdue`] and a line of `tracing`; after a
 /// grace the ladder, rung by rung. A job that makes progress before it is taken is let off, and [`PoolEvent::LetOff`] says so.
+/// A hook may [deny](crate::Question::Overdue) a ladder that does not begin with a kill, for a span each time.
 ///
 /// The default warns, asks the job a second later, and takes its worker two seconds after that. Who is not overdue is never touched; a
 /// worker without a job is not overdue.
@@ -50,6 +53,9 @@ impl Default for Watchdog {
     }
 }
 
+/// A claim, and whose it is.
+type Claimed = (WorkerId, ClaimNo);
+
 /// A claim that makes no progress, since when.
 #[derive(Clone)]
 pub(super) struct Silence {
@@ -70,10 +76,10 @@ enum Heard {
 
 impl Silence {
     fn held(&self) -> Option<Held> {
-        self.cell.lock().held.clone().filter(|held| held.claim == self.claim && !held.job.header().is_done())
+        self.cell.lock().in_hand().filter(|held| held.claim == self.claim && !held.job.header().is_done())
     }
 
-    fn name(&self) -> (WorkerId, ClaimNo) {
+    fn name(&self) -> Claimed {
         (self.cell.id, self.claim)
     }
 
@@ -89,19 +95,32 @@ impl Silence {
     }
 }
 
-/// A job that was warned about, and until when it has to make progress.
+/// A job that was warned about, and when: it has the grace of the watchdog in force to make progress.
 struct Warned {
     silence: Silence,
-    until: Timestamp,
+    at: Timestamp,
+    /// The grace has passed in vain: hooks are asked whether the ladder is to begin.
+    asked: bool,
+    /// The number of that question, while it is out.
+    question: Option<u64>,
 }
 
 /// The watchdog at work.
 #[derive(Default)]
 pub(super) struct Vigil {
-    pub(super) watchdog: Watchdog,
-    warned: Ring<Warned>,
-    /// Those that were warned about and those on the ladder.
-    known: HashSet<(WorkerId, ClaimNo)>,
+    /// `None`: nothing follows.
+    pub(super) watchdog: Option<Watchdog>,
+    /// Those that were warned about, and those on the ladder, which are `None`.
+    known: HashMap<Claimed, Option<Warned>>,
+    /// Those that were warned about, and when, to be looked at. What became of some of them is known already.
+    warned: Ring<(Claimed, Timestamp)>,
+}
+
+impl Vigil {
+    /// One that was warned about and is not on the ladder.
+    fn find(&mut self, name: Claimed) -> Option<&mut Warned> {
+        self.known.get_mut(&name)?.as_mut()
+    }
 }
 
 impl<B: Backend> Supervision<B> {
@@ -109,35 +128,34 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn on_overdue(&mut self, Overdue { worker, claim, since }: Overdue) {
         let now = self.now();
         let Some(cell) = self.plane().cell(worker) else { return };
-        let Some(held) = cell.lock().held.clone().filter(|held| held.claim == claim) else { return };
-        if !self.vigil.known.insert((worker, claim)) {
+        let Some(held) = cell.lock().in_hand().filter(|held| held.claim == claim) else { return };
+        if self.vigil.known.contains_key(&(worker, claim)) {
             // The plane may tell it twice: DESIGN.md, section 12.
             return;
         }
         let (job, silent_for) = (held.job, now.since(since));
-        let header = job.header();
-        tracing::warn!(
-            pool = &*self.plane().config.name, %worker, job = %header.id(), label = ?header.label(), from = %header.submitted_from(),
-            "a job is overdue: no progress for {}", Seconds(silent_for),
-        );
-        self.tell(PoolEvent::Overdue { worker, claim, job: header.id(), silent_for });
-        let until = now.after(self.vigil.watchdog.grace);
-        self.vigil.warned.add(Warned { silence: Silence { cell, job, claim, since }, until });
+        if self.vigil.watchdog.is_none() {
+            // Looked at again after another span, by which there may be one.
+            return self.watch_again(&Silence { cell, job, claim, since }, now);
+        }
+        trace_overdue(&self.plane().config.name, worker, claim, job.header(), silent_for);
+        self.tell(PoolEvent::Overdue { worker, claim, job: job.header().id(), silent_for });
+        let silence = Silence { cell, job, claim, since };
+        self.vigil.known.insert((worker, claim), Some(Warned { silence, at: now, asked: false, question: None }));
+        self.vigil.warned.add(((worker, claim), now));
     }
 
     /// Looks after those who were warned about; says when to look again.
     pub(super) fn look_at_warned(&mut self, now: Timestamp) -> Timestamp {
+        if self.vigil.warned.is_empty() {
+            return Timestamp::NEVER;
+        }
+        // Where there is no watchdog, all are let off.
+        let watchdog = self.vigil.watchdog.clone().unwrap_or_default();
         let (pass, mut looks) = (self.pass(), self.vigil.warned.begin(now));
-        while let Some(warned) = self.vigil.warned.next(&mut looks) {
-            if self.is_over(&warned.silence) {
-                self.forget_silence(&warned.silence);
-            } else if warned.until <= now {
-                self.start_ladder(warned.silence, now);
-            } else {
-                // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
-                let look = now.after((self.vigil.watchdog.grace / 4).max(LOOK));
-                let at = warned.until.min(look);
-                self.vigil.warned.keep(warned, at);
+        while let Some((name, at)) = self.vigil.warned.next(&mut looks) {
+            if let Some(again) = self.look_at(name, at, &watchdog, now) {
+                self.vigil.warned.keep((name, at), again);
             }
             if pass.is_over() {
                 break;
@@ -149,35 +167,104 @@ impl<B: Backend> Supervision<B> {
         self.vigil.warned.next_round()
     }
 
-    /// Nobody looks after this job any more.
-    pub(super) fn forget_silence(&mut self, silence: &Silence) {
-        self.vigil.known.remove(&silence.name());
+    /// Looks after one that was warned about at `at`; says when to look again, unless that is over.
+    fn look_at(&mut self, name: Claimed, at: Timestamp, watchdog: &Watchdog, now: Timestamp) -> Option<Timestamp> {
+        let warned = self.vigil.find(name).filter(|warned| warned.at == at)?;
+        let (silence, asked) = (warned.silence.clone(), warned.asked);
+        if self.is_over(&silence) {
+            self.forget_silence(&silence);
+            return None;
+        }
+        // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
+        let (due, look) = (at.after(watchdog.grace), now.after((watchdog.grace / 4).max(LOOK)));
+        if asked {
+            return Some(look);
+        }
+        if due > now {
+            return Some(due.min(look));
+        }
+        self.start_ladder(&silence, &watchdog.ladder, now);
+        // Hooks may have to be waited for.
+        self.vigil.find(name).map(|_| look)
     }
 
-    /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins.
-    fn start_ladder(&mut self, silence: Silence, now: Timestamp) {
-        let ladder = self.vigil.watchdog.ladder.clone();
+    /// What was warned about is looked at again by what is in force now.
+    pub(super) fn look_at_all_warned(&mut self) {
+        self.vigil.warned.begin_round(self.now());
+    }
+
+    /// Nobody looks after this job any more.
+    pub(super) fn forget_silence(&mut self, silence: &Silence) {
+        // Whether the ladder is to begin on it is no question any more.
+        if let Some(Some(Warned { question: Some(question), .. })) = self.vigil.known.remove(&silence.name()) {
+            self.withdraw_question(question);
+        }
+    }
+
+    /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins, if the hooks allow it.
+    fn start_ladder(&mut self, silence: &Silence, ladder: &Ladder, now: Timestamp) {
         let (worker, claim, job) = (silence.cell.id, silence.claim, silence.job.header().id());
-        self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
+        if ladder.is_forced() {
+            return self.on_overdue_ruled(worker, claim, &Ruling::Allowed);
+        }
+        if let Some(warned) = self.vigil.find((worker, claim)) {
+            warned.asked = true;
+        }
+        let question = Question::Overdue { worker, claim, job, silent_for: now.since(silence.since) };
+        let question = self.ask_hooks(question, move |supervision, ruling| {
+            supervision.on_overdue_ruled(worker, claim, &ruling);
+        });
+        // Unless it has been ruled upon at once, and is warned about no more.
+        if let Some(warned) = self.vigil.find((worker, claim)) {
+            warned.question = question;
+        }
+    }
+
+    fn on_overdue_ruled(&mut self, worker: WorkerId, claim: ClaimNo, ruling: &Ruling) {
+        let name = (worker, claim);
+        let Some(silence) = self.vigil.find(name).map(|warned| warned.silence.clone()) else { return };
+        self.vigil.known.remove(&name);
+        // What is in force may be another watchdog, or none, since the question.
+        if self.is_over(&silence) {
+            return;
+        }
+        let now = self.now();
+        match ruling {
+            Ruling::Denied(_) => self.watch_again(&silence, now),
+            Ruling::Allowed => {
+                let (job, ladder) = (silence.job.header().id(), self.vigil.watchdog.clone().unwrap_or_default().ladder);
+                self.vigil.known.insert(name, None);
+                self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
+            }
+        }
     }
 
     /// True if there is nothing to be done about a silence any more: the job has ended, or it is let off and watched again.
     pub(super) fn is_over(&self, silence: &Silence) -> bool {
         match silence.heard() {
+            Heard::Nothing if self.is_spared(silence) => {
+                let Silence { cell, job, claim, since } = silence;
+                let silent_for = self.now().since(*since);
+                self.tell(PoolEvent::LetOff { worker: cell.id, claim: *claim, job: job.header().id(), silent_for });
+                self.watch_again(silence, *since);
+                true
+            }
             Heard::Nothing => false,
             Heard::End => true,
             Heard::Beat(at) => {
                 let Silence { cell, job, claim, since } = silence;
                 let silent_for = at.since(*since);
-                tracing::info!(
-                    pool = &*self.plane().config.name, worker = %cell.id, job = %job.header().id(),
-                    "a job that was overdue makes progress again, after {}", Seconds(silent_for),
-                );
                 self.tell(PoolEvent::LetOff { worker: cell.id, claim: *claim, job: job.header().id(), silent_for });
                 self.watch_again(silence, at);
                 true
             }
         }
+    }
+
+    /// True if by what is in force now, the job would not be overdue, or nothing would follow.
+    fn is_spared(&self, silence: &Silence) -> bool {
+        let due = self.plane().overdue_after(&*silence.job).map_or(Timestamp::NEVER, |span| silence.since.after(span));
+        self.vigil.watchdog.is_none() || due > self.now()
     }
 
     /// The ladder is over, and the job is not.
@@ -198,10 +285,6 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn note_rung(&self, silence: &Silence, rung: Rung, now: Timestamp) {
         let Silence { cell, job, claim, since } = silence;
         let (worker, job, silent_for) = (cell.id, job.header().id(), now.since(*since));
-        tracing::warn!(
-            pool = &*self.plane().config.name, %worker, %job, %rung,
-            "the ladder of an overdue job: no progress for {}", Seconds(silent_for),
-        );
         self.tell(PoolEvent::OverdueRung { worker, claim: *claim, job, rung, silent_for });
     }
 }

@@ -2,26 +2,27 @@
 
 use std::time::Duration;
 
-use super::CloseReason;
+use super::{Cause, CloseReason};
 use crate::config::ConfigError;
-use crate::snapshot::Veto;
+use crate::snapshot::{Seconds, Veto};
 use crate::sync::Arc;
 
 /// Why a worker did not come up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The system refused a thread, process or the like.
+    /// The system refused a thread, process or the like. An I/O error that carries an error of your own comes out as
+    /// [`Failed`](Self::Failed).
     #[error("the system refused the worker")]
     Refused(#[source] std::io::Error),
     /// The initializer, or the worker's own start, failed.
     #[error("the worker's start failed")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Failed(#[source] Cause),
     /// The initializer, or the worker's own start, panicked.
     #[error("the worker's start panicked: {0}")]
     Panicked(String),
     /// It took longer than the start limit.
-    #[error("the worker was not ready within {0:?}")]
+    #[error("the worker was not ready within its start limit of {}", Seconds(*.0))]
     TimedOut(Duration),
     /// A hook denied the start.
     #[error("the worker's start was {0}")]
@@ -34,7 +35,15 @@ pub enum StartError {
 impl StartError {
     /// A start that failed for a reason of its own.
     pub fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Failed(reason.into())
+        Self::Failed(reason.into().into())
+    }
+
+    /// The same, with whatever of it is a user's in a [`Cause`]: an I/O error that carries another was not made by the system.
+    pub(crate) fn sheltered(self) -> Self {
+        match self {
+            Self::Refused(error) if error.get_ref().is_some() => Self::failed(error),
+            other => other,
+        }
     }
 }
 
@@ -49,10 +58,12 @@ pub enum BuildError {
     #[error("pool `{0}`: async workers need a tokio runtime: build the pool inside one, or give the builder a handle")]
     NoRuntime(Arc<str>),
     /// Another actor has that name in ractor's registry.
-    #[error("the name `{0}` is taken in the actor registry")]
+    #[error(
+        "pool `{0}`: another actor of this process has that name in ractor's registry; take another, or end that one first"
+    )]
     NameTaken(Arc<str>),
     /// The control thread could not be started.
-    #[error("the control thread could not be started")]
+    #[error("millpond's control thread could not be started")]
     ControlThread(#[source] std::io::Error),
     /// The pool actor did not come up, for instance because its parent was stopping.
     #[error("pool `{pool}`: its actor did not come up: {reason}")]
@@ -69,7 +80,7 @@ pub enum BuildError {
 #[non_exhaustive]
 pub enum ControlError {
     /// No reply within the control limit. What was asked for may still happen.
-    #[error("pool `{pool}`: no reply to {operation} within {limit:?}; it may still happen")]
+    #[error("pool `{pool}`: no reply to {operation} within {}; it may still happen", Seconds(*limit))]
     TimedOut {
         /// The pool.
         pool: Arc<str>,
@@ -111,7 +122,7 @@ pub enum ControlError {
         /// What it said.
         reason: Arc<str>,
     },
-    /// While hooks were asked about it, or had it delayed, another of its kind was asked for and has taken its place. Nothing was changed.
+    /// While hooks were asked about it, or had it delayed, another resize or retune was asked for and has taken its place. Nothing was changed.
     #[error("pool `{pool}`: {operation} was superseded by a later one while hooks were asked about it")]
     Superseded {
         /// The pool.

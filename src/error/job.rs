@@ -39,8 +39,8 @@ pub enum JobError {
     #[error("{0}")]
     Panicked(Box<PanicReport>),
     /// It was cancelled before a worker took it.
-    #[error("job {0} was cancelled before it began")]
-    Cancelled(JobId),
+    #[error("{0}")]
+    Cancelled(Box<CancelledJob>),
     /// One of its time limits passed. In the queue: it never ran. While running: its worker goes down the ladder.
     #[error("{0}")]
     TimedOut(Box<TimedOut>),
@@ -78,6 +78,32 @@ impl JobError {
             Self::Abandoned(_) => Ended::Abandoned,
             Self::Lost(_) => Ended::Lost,
         })
+    }
+}
+
+/// A job that was cancelled before a worker began it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct CancelledJob {
+    /// The pool.
+    pub pool: Arc<str>,
+    /// The job.
+    pub job: JobId,
+    /// What its submitter called it.
+    pub label: Option<Arc<str>>,
+    /// The line that submitted it.
+    pub submitted_from: &'static Location<'static>,
+    /// Who cancelled it: its handle, an operator.
+    pub by: &'static str,
+    /// How long after its admission.
+    pub after: Duration,
+}
+
+impl fmt::Display for CancelledJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pool, job, label, submitted_from, by, after } = self;
+        let (job, after) = (Named(*job, label, submitted_from), Seconds(*after));
+        write!(f, "pool `{pool}`: {job} was cancelled by {by} before it began, {after} after its admission")
     }
 }
 
@@ -126,6 +152,10 @@ pub struct StartFailed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct PanicReport {
+    /// The pool; `None` if a backend ran the job without its [`Claim`](crate::Claim).
+    pub pool: Option<Arc<str>>,
+    /// The worker that ran it; `None` likewise.
+    pub worker: Option<WorkerId>,
     /// The job.
     pub job: JobId,
     /// What its submitter called it.
@@ -140,7 +170,13 @@ pub struct PanicReport {
 
 impl fmt::Display for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(pool) = &self.pool {
+            write!(f, "pool `{pool}`: ")?;
+        }
         write!(f, "{} panicked", Named(self.job, &self.label, self.submitted_from))?;
+        if let Some(worker) = self.worker {
+            write!(f, " on worker {worker}")?;
+        }
         if let Some(location) = &self.location {
             write!(f, " at {location}")?;
         }

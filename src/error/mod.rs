@@ -1,13 +1,17 @@
 //! What an operation can answer, with the scene that explains it. One type per operation.
 
+mod cause;
 mod control;
 mod deadlock;
 mod job;
 mod reject;
 
+pub use cause::Cause;
 pub use control::{AttachError, BuildError, ControlError, StartError};
 pub use deadlock::{Deadlock, NestedWait, WaitsFor};
-pub use job::{JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut};
+pub use job::{
+    CancelledJob, JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut,
+};
 pub use reject::{RejectReason, Rejected};
 
 use std::fmt;

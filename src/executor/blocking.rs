@@ -3,7 +3,8 @@
 use super::{PoolExecutor, TimeLimit};
 use crate::config::Limits;
 use crate::control::{
-    HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, ResizeReport, Select, ShutdownReport, TerminationReport,
+    HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, ResizeReport, Retune, RetuneReport, Select,
+    ShutdownReport, TerminationReport,
 };
 use crate::error::ControlError;
 use crate::snapshot::Inventory;
@@ -32,6 +33,15 @@ impl Blocking<'_> {
     /// As there.
     pub fn resize(self, limits: Limits, limit: TimeLimit) -> Result<ResizeReport, ControlError> {
         block_on(self.0.resize(limits, limit))
+    }
+
+    /// See [`PoolExecutor::retune`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn retune(self, change: Retune, limit: TimeLimit) -> Result<RetuneReport, ControlError> {
+        block_on(self.0.retune(change, limit))
     }
 
     /// See [`PoolExecutor::terminate`].

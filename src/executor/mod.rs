@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use crate::backend::Capabilities;
 use crate::config::Limits;
 use crate::control::{
-    EventStream, HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Select,
-    ShutdownReport, Targets, TerminationReport,
+    EventStream, HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Retune,
+    RetuneReport, Select, ShutdownReport, Targets, TerminationReport,
 };
 use crate::error::{ControlError, Rejected};
 use crate::id::WorkerId;
@@ -186,10 +186,26 @@ pub trait PoolExecutor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they contradict themselves or a reserve, a hook denies it, another resize takes its place while hooks are asked, no reply comes
+    /// If they contradict themselves or a reserve, a hook denies it, another resize or retune takes its place while hooks are asked, no reply comes
     /// within `limit`, or the pool is going or gone.
     async fn resize(&self, limits: Limits, limit: TimeLimit) -> Result<ResizeReport, ControlError> {
         ask(self, "resize", limit, |reply| PoolMessage::Resize(limits, reply)).await?
+    }
+
+    /// Changes what is in force while the pool runs: limits, lanes, restart policy, watchdog, autoscaler. All that `change` names is checked
+    /// first, as when a pool is built, and then made in one step: no snapshot, and nobody who is given a place or a seat, sees a part of it.
+    /// For whom each part holds, the methods of [`Retune`] and [`LaneChange`](crate::LaneChange) say.
+    ///
+    /// A resize or retune that comes while hooks are asked about this one takes its place, and so does this one's of another: what is in force
+    /// afterwards is the later one whole, never a mix.
+    ///
+    /// # Errors
+    ///
+    /// If a part of it contradicts another or what stands ([`ControlError::Config`], with the conflict named), a hook denies its limits, another
+    /// takes its place while hooks are asked, no reply comes within `limit`, or the pool drains or is gone. Nothing is changed then, but for a
+    /// reply that is late.
+    async fn retune(&self, change: Retune, limit: TimeLimit) -> Result<RetuneReport, ControlError> {
+        ask(self, "retune", limit, |reply| PoolMessage::Retune(change, reply)).await?
     }
 
     /// Takes targets down the ladder; answers when each has a fate. Hooks may veto a ladder that does not begin with a kill.
@@ -280,9 +296,9 @@ pub trait PoolExecutor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the pool is gone already, or its actor does not answer a second after `limit`.
+    /// If the pool is gone already, or its actor does not answer within five seconds after `limit`, as any control reply has.
     async fn shutdown(&self, limit: TimeLimit) -> Result<ShutdownReport, ControlError> {
-        let patience = TimeLimit(limit.0.saturating_add(Duration::from_secs(1)));
+        let patience = TimeLimit(limit.0.saturating_add(TimeLimit::default().0));
         ask(self, "shutdown", patience, |reply| PoolMessage::Shutdown(limit.0, reply)).await
     }
 }

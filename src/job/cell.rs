@@ -13,70 +13,14 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::context::place_here;
+use super::key::{ClaimKey, Ran, Settlement};
 use super::options::{Header, Submission};
 use super::outcome::{Owner, Unread};
 use super::panics::{Caught, catch, wake};
 use crate::error::{JobError, PanicReport};
 use crate::snapshot::Ended;
 use crate::sync::{Arc, UnsafeCell};
-
-/// The right to one job's payload. Held by the worker that claimed it, inside a [`Claim`](crate::Claim).
-pub struct ClaimKey {
-    /// The cell's address: an identity, compared and never followed.
-    cell: usize,
-    at_end: Option<AtEnd>,
-}
-
-/// Told whether the payload panicked.
-type AtEnd = Box<dyn FnOnce(bool) + Send>;
-
-impl ClaimKey {
-    /// Has `f` called once the payload has run and before its outcome is written, with whether it panicked: code of the user's, for
-    /// which no outcome waits that is neither to come nor to be had.
-    pub(crate) fn at_end(&mut self, f: impl FnOnce(bool) + Send + 'static) {
-        self.at_end = Some(Box::new(f));
-    }
-
-    fn ended(&mut self, panicked: bool) {
-        if let Some(f) = self.at_end.take() {
-            f(panicked);
-        }
-    }
-}
-
-impl std::fmt::Debug for ClaimKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClaimKey").finish_non_exhaustive()
-    }
-}
-
-/// The right, and the duty, to publish an outcome that was written.
-#[derive(Debug)]
-#[must_use = "an outcome that is not published leaves its handle waiting"]
-pub(crate) struct Settlement {
-    cell: usize,
-    pub(crate) ended: Ended,
-    /// The payload, if nobody else owns it.
-    pub(crate) key: Option<ClaimKey>,
-}
-
-/// How a claimed job ended, told by the backend that ran it to [`Claim::run`](crate::Claim::run).
-#[derive(Debug)]
-pub struct Ran {
-    pub(crate) panicked: bool,
-    /// `None`: somebody else had written the outcome before.
-    pub(crate) settled: Option<Settlement>,
-}
-
-impl Ran {
-    /// Nothing was run, and somebody else wrote the outcome.
-    pub(crate) const NOTHING: Self = Self { panicked: false, settled: None };
-
-    /// True if the payload panicked.
-    pub fn panicked(&self) -> bool {
-        self.panicked
-    }
-}
 
 /// A job as it waits in a queue, whatever its payload and output. Implemented by [`JobCell`] alone.
 pub trait Envelope: Send + Sync + 'static {
@@ -97,7 +41,6 @@ pub struct Sealed<'a>(pub(crate) &'a dyn Inner);
 
 /// The type-erased half of a [`JobCell`].
 pub(crate) trait Inner {
-    fn key(&self) -> ClaimKey;
     fn settle_error(&self, error: JobError, only: Option<Owner>) -> Option<Settlement>;
     fn publish(&self, settlement: Settlement);
     fn discard(&self, key: ClaimKey);
@@ -110,8 +53,20 @@ impl dyn Envelope {
     }
 }
 
-/// What of the payload is there. Beside the payload, and touched with it, by the holder of the key alone.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What of the payload is there. Touched with the payload, by the holder of the key alone; in the header, for the sake of the job's size.
+#[derive(Debug)]
+pub(super) struct StagePlace(UnsafeCell<Stage>);
+
+// SAFETY: it has the owner that the payload has, one at a time, and says nothing that is bound to a thread.
+unsafe impl Sync for StagePlace {}
+
+impl StagePlace {
+    pub(super) fn new() -> Self {
+        Self(UnsafeCell::new(Stage::Fresh))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     /// Never polled: may be moved out.
     Fresh,
@@ -125,7 +80,6 @@ enum Stage {
 /// Small on purpose: up to 120 bytes an allocation can be freed on another thread than its own without a lock.
 pub struct JobCell<P, T> {
     header: Header,
-    stage: UnsafeCell<Stage>,
     payload: UnsafeCell<MaybeUninit<P>>,
     outcome: UnsafeCell<Option<Result<T, JobError>>>,
 }
@@ -191,7 +145,6 @@ impl<P, T> JobCell<P, T> {
     pub(crate) fn new(payload: P, submission: Submission) -> Self {
         Self {
             header: Header::new(submission),
-            stage: UnsafeCell::new(Stage::Fresh),
             payload: UnsafeCell::new(MaybeUninit::new(payload)),
             outcome: UnsafeCell::new(None),
         }
@@ -204,14 +157,14 @@ impl<P, T> JobCell<P, T> {
 
     /// The payload, for the owner of the whole cell.
     fn payload_mut(&mut self) -> Payload<'_, P> {
-        Payload { stage: self.stage.get_mut(), place: self.payload.get_mut() }
+        Payload { stage: self.header.stage.0.get_mut(), place: self.payload.get_mut() }
     }
 
     /// # Safety
     ///
     /// For the holder of the key, for the time of the call.
     unsafe fn payload<R>(&self, f: impl FnOnce(Payload<'_, P>) -> R) -> R {
-        self.stage.with_mut(|stage| {
+        self.header.stage.0.with_mut(|stage| {
             // SAFETY: the caller's: nobody else touches either meanwhile.
             self.payload.with_mut(|place| f(Payload { stage: unsafe { &mut *stage }, place: unsafe { &mut *place } }))
         })
@@ -299,7 +252,8 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
     fn panicked(&self, Caught { message, location }: Caught) -> Ran {
         let header = &self.header;
         let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
-        let report = PanicReport { job, label, submitted_from, message, location };
+        let (pool, worker) = place_here().unzip();
+        let report = PanicReport { pool, worker, job, label, submitted_from, message, location };
         let error = JobError::Panicked(Box::new(report));
         Ran { panicked: true, settled: self.settle_error(error, Some(Owner::Worker)) }
     }
@@ -317,7 +271,7 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
             // SAFETY: this caller won SETTLING just now, so it alone touches the outcome until it publishes.
             self.outcome.with_mut(|outcome| unsafe { *outcome = Some(Ok(output)) });
         }
-        Some(Settlement { cell: self.identity(), ended: Ended::Completed, key: None })
+        Some(Settlement { cell: self.identity(), ended: Ended::Completed, owns_payload: false })
     }
 }
 
@@ -361,10 +315,6 @@ where
 }
 
 impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
-    fn key(&self) -> ClaimKey {
-        ClaimKey { cell: self.identity(), at_end: None }
-    }
-
     fn settle_error(&self, error: JobError, only: Option<Owner>) -> Option<Settlement> {
         let word = &self.header.word;
         let ended = error.ended()?;
@@ -375,8 +325,7 @@ impl<P: Send + 'static, T: Send + 'static> Inner for JobCell<P, T> {
         };
         // SAFETY: this caller won SETTLING just now, so it alone touches the outcome until it publishes.
         self.outcome.with_mut(|outcome| unsafe { *outcome = Some(Err(error)) });
-        let key = (owner == Owner::Queue).then(|| self.key());
-        Some(Settlement { cell: self.identity(), ended, key })
+        Some(Settlement { cell: self.identity(), ended, owns_payload: owner == Owner::Queue })
     }
 
     fn publish(&self, settlement: Settlement) {
@@ -441,7 +390,8 @@ mod tests {
     fn a_small_job_is_freed_without_a_lock() {
         // Two counters of the `Arc`, and what malloc hands out without touching an arena: see `JobCell`.
         let arc = 2 * size_of::<usize>();
-        assert!(arc + size_of::<JobCell<u64, u64>>() <= 120);
+        // A future of one word has another for where it stands.
+        assert!(arc + size_of::<JobCell<[u64; 2], u64>>() <= 120);
         assert!(size_of::<JobError>() <= 2 * size_of::<usize>());
     }
 }

@@ -1,6 +1,7 @@
 //! What a running job knows of itself: as an argument, or by [`JobContext::current`].
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::ptr::NonNull;
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,10 +14,10 @@ use crate::sync::Arc;
 pub(crate) trait InHand: Send + Sync {
     fn worker(&self) -> WorkerId;
     fn pool(&self) -> PoolNo;
-    /// The job in hand, and which claim that is.
-    fn in_hand(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)>;
     /// True if this claim is in hand, and is to stay there until it ends by itself.
     fn is_busy_with(&self, claim: ClaimNo) -> bool;
+    /// True if this claim is in hand still, although its worker was told to end: it cannot be made to, and its job has its outcome.
+    fn is_abandoned_with(&self, claim: ClaimNo) -> bool;
     fn beat(&self, claim: ClaimNo);
 }
 
@@ -39,9 +40,9 @@ impl JobContext {
 
     /// The context of the job that runs on this thread or task, if one does.
     pub fn current() -> Option<Self> {
-        let worker = CURRENT.try_with(|here| here.borrow().clone()).ok().flatten()?;
-        let (job, claim) = worker.in_hand()?;
-        Some(Self { job, worker, claim })
+        let runs = CURRENT.with(|here| here.get())?;
+        // SAFETY: `inside`, which put it there, is still under way on this thread, and borrows what it points to.
+        Some(unsafe { runs.as_ref() }.context())
     }
 
     /// The job's number in its pool.
@@ -87,20 +88,55 @@ impl std::fmt::Debug for JobContext {
     }
 }
 
+/// The one that runs a job on this thread, as long as it does.
+pub(crate) trait Runs {
+    /// The job's view of itself.
+    fn context(&self) -> JobContext;
+}
+
+type Current = Cell<Option<NonNull<dyn Runs>>>;
+
+// Set by `inside` alone, for the time of a call that outlives what it points to.
 #[cfg(not(millpond_loom))]
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<dyn InHand>>> = const { RefCell::new(None) };
+    static CURRENT: Current = const { Cell::new(None) };
 }
 
 // All threads of a model run on one of the system's.
 #[cfg(millpond_loom)]
 loom::thread_local! {
-    static CURRENT: RefCell<Option<Arc<dyn InHand>>> = RefCell::new(None);
+    static CURRENT: Current = Cell::new(None);
 }
 
-/// True if a job may be running here: one look, for those who then ask for its context.
+/// Calls `f` with the job that `runs` runs as this thread's current one. A job that does not ask for its context pays for two stores.
+#[inline]
+pub(crate) fn inside<R>(runs: &dyn Runs, f: impl FnOnce() -> R) -> R {
+    /// Puts back what was there, also in a panic.
+    struct Outer(Option<NonNull<dyn Runs>>);
+
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            CURRENT.with(|here| here.set(self.0));
+        }
+    }
+
+    // SAFETY: only the lifetime changes. The pointer lies in this thread's `CURRENT` alone, and is out of it before this function returns, however
+    // that comes about: `runs` is borrowed for longer.
+    let runs = unsafe { std::mem::transmute::<NonNull<dyn Runs + '_>, NonNull<dyn Runs>>(NonNull::from(runs)) };
+    let _outer = Outer(CURRENT.with(|here| here.replace(Some(runs))));
+    f()
+}
+
+/// True if a job is running here: one look, for those who then ask for its context.
+#[inline]
 pub(super) fn is_inside() -> bool {
-    CURRENT.try_with(|here| here.borrow().is_some()).unwrap_or(false)
+    CURRENT.with(|here| here.get().is_some())
+}
+
+/// The pool and the worker whose job runs here, if one does.
+pub(super) fn place_here() -> Option<(Arc<str>, WorkerId)> {
+    let here = JobContext::current()?;
+    Some((here.worker.pool().find()?.name(), here.worker.worker()))
 }
 
 /// What a job remembers of the job that submits it here, if one does.
@@ -115,42 +151,4 @@ pub(super) fn lineage_here() -> Option<Lineage> {
         submitted_from: header.submitted_from(),
         depth: parent.lineage().map_or(0, |lineage| lineage.depth).saturating_add(1),
     })
-}
-
-/// Makes `worker` the one whose job runs on this thread, for as long as the thread lives or runs another's. A job that
-/// does not ask for its context pays no more than this look.
-pub(crate) fn settle_in(worker: &Arc<dyn InHand>) {
-    // Fails only while the thread tears its locals down, when there is nobody left to ask.
-    let _ = CURRENT.try_with(|here| {
-        let known = here.borrow().as_ref().is_some_and(|here| Arc::ptr_eq(here, worker));
-        if !known {
-            drop(here.replace(Some(worker.clone())));
-        }
-    });
-}
-
-/// The same until the guard leaves, which puts back what was there.
-pub(crate) fn enter(worker: Option<Arc<dyn InHand>>) -> Entered {
-    Entered(CURRENT.try_with(|here| here.replace(worker)).ok())
-}
-
-/// See [`enter`].
-pub(crate) struct Entered(Option<Option<Arc<dyn InHand>>>);
-
-impl Entered {
-    /// Leaves, and hands the worker back for the next time.
-    pub(crate) fn leave(mut self) -> Option<Arc<dyn InHand>> {
-        let outer = self.0.take()?;
-        CURRENT.try_with(|here| here.replace(outer)).ok().flatten()
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if let Some(outer) = self.0.take() {
-            // As above.
-            let ours = CURRENT.try_with(|here| here.replace(outer));
-            drop(ours);
-        }
-    }
 }

@@ -96,6 +96,10 @@ impl<T: 'static> JobHandle<T> {
     /// [`JoinError::WouldBlock`] on the only thread of a runtime, where it would hang or stall everything; the job goes on and
     /// detaches, also if it was to be [cancelled on drop](Self::cancel_on_drop). To keep the handle, use
     /// [`join_timeout`](Self::join_timeout). Otherwise the job's own failure.
+    ///
+    /// # Panics
+    ///
+    /// If the outcome was given before, to somebody who polled the handle by reference.
     #[cfg(not(millpond_loom))]
     pub fn join(mut self) -> Result<T, JoinError> {
         if self.would_block() {

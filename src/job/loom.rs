@@ -4,14 +4,15 @@ use std::panic::Location;
 use std::pin::pin;
 use std::sync::atomic::AtomicUsize as Count;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use loom::future::block_on;
 use loom::thread;
 
 use super::cell::Inner;
 use super::outcome::Owner;
-use super::{Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
-use crate::error::{Deadlock, JobError};
+use super::{ClaimKey, Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
+use crate::error::{CancelledJob, Deadlock, JobError};
 use crate::id::LaneId;
 use crate::sync::{Arc, Ordering};
 
@@ -58,10 +59,14 @@ impl Ends {
 
     /// What a tick, a cancel or a shutdown does: an outcome for a job that is still `owner`'s.
     fn end(&self, owner: Owner) {
-        let error = JobError::Cancelled(self.cell.header().id());
+        let label = None;
+        let (job, submitted_from) = (self.cell.header().id(), Location::caller());
+        let cancelled =
+            CancelledJob { pool: "loom".into(), job, label, submitted_from, by: "loom", after: Duration::ZERO };
+        let error = JobError::Cancelled(Box::new(cancelled));
         let Some(mut settlement) = self.cell.settle_error(error, Some(owner)) else { return };
         self.win();
-        let key = settlement.key.take();
+        let key = settlement.take_key();
         self.cell.publish(settlement);
         if let Some(key) = key {
             self.cell.discard(key);
@@ -82,7 +87,7 @@ impl Recalls for Ends {
         true
     }
 
-    fn could_start(&self, _lane: LaneId, _held: &[usize]) -> bool {
+    fn could_start(&self, _lane: LaneId, _held: &[usize], _abandoned: usize) -> bool {
         true
     }
 
@@ -116,7 +121,7 @@ impl Job {
 
     /// What a worker does with a job that it has claimed.
     fn run(&self) {
-        let mut key = self.cell.key();
+        let mut key = ClaimKey::of(&self.cell);
         let ran = self.cell.run(&mut key, |payload| {
             drop(payload);
             self.outputs_made.fetch_add(1, Ordering::Relaxed);
@@ -269,7 +274,7 @@ fn a_job_that_is_put_back_and_ended_runs_at_most_once() {
         let dying = on_thread(&job, |job| {
             if !job.cell.header().put_back() {
                 // It has its outcome, and its payload is still this worker's.
-                job.cell.discard(job.cell.key());
+                job.cell.discard(ClaimKey::of(&job.cell));
             }
         });
         let tick = on_thread(&job, |job| job.ends.end(Owner::Worker));

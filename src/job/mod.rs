@@ -3,6 +3,7 @@
 mod cell;
 mod context;
 mod handle;
+mod key;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod options;
@@ -13,13 +14,15 @@ mod recall;
 mod span;
 mod waits;
 
-pub use cell::{ClaimKey, Envelope, JobCell, Ran};
+pub use cell::{Envelope, JobCell};
 pub use context::JobContext;
 pub use handle::{JobHandle, JobStatus};
+pub use key::{ClaimKey, Ran};
 pub use options::{Header, JobOptions};
 
-pub(crate) use cell::{Settlement, Settles};
-pub(crate) use context::{InHand, enter, settle_in};
+pub(crate) use cell::Settles;
+pub(crate) use context::{InHand, Runs, inside};
+pub(crate) use key::Settlement;
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};

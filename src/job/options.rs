@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::cell::StagePlace;
 use super::origin::Origin;
 use super::outcome::{Unread, WakerPlace, Word};
 use super::panics::catch;
@@ -162,6 +163,7 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub struct Header {
     pub(super) word: Word,
+    pub(super) stage: StagePlace,
     waker: WakerPlace,
     /// Allocated when asked for.
     token: Mutex<Option<CancellationToken>>,
@@ -177,6 +179,7 @@ impl Header {
         let Submission { lane, site, terms } = submission;
         Self {
             word: Word::new(),
+            stage: StagePlace::new(),
             waker: WakerPlace::new(),
             token: Mutex::new(None),
             lane,

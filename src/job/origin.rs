@@ -2,8 +2,8 @@
 
 use tracing::Span;
 
-use super::context::lineage_here;
-use super::span::of_submitter;
+use super::context::{is_inside, lineage_here};
+use super::span::{is_wanted, of_submitter};
 use crate::snapshot::Lineage;
 use crate::sync::Mutex;
 
@@ -20,7 +20,13 @@ struct Parts {
 
 impl Origin {
     /// The origin of a job that is submitted here. From outside any job, and with nobody listening, this is two looks.
+    #[inline]
     pub(crate) fn here() -> Option<Self> {
+        if is_inside() || is_wanted() { Self::from_here() } else { None }
+    }
+
+    #[cold]
+    fn from_here() -> Option<Self> {
         let (lineage, submitter) = (lineage_here(), of_submitter());
         let known = lineage.is_some() || submitter.is_some();
         known.then(|| Self(Box::new(Parts { lineage, submitter: Mutex::new(submitter) })))

@@ -19,9 +19,10 @@ pub(crate) trait Recalls: Send + Sync {
     /// True if no lane has a right to seats of its own.
     fn is_plain(&self) -> bool;
 
-    /// True if a job of `lane` could start some time, if so many workers of each lane never came free, and all others did: by what there
-    /// is, and what may be started. With the pool's lock, so that no worker on its way from one state to the next is counted twice.
-    fn could_start(&self, lane: LaneId, held: &[usize]) -> bool;
+    /// True if a job of `lane` could start some time, if so many workers of each lane never came free, and so many abandoned ones never
+    /// returned, and all others did: by what there is, and what may be started. With the pool's lock, so that no worker on its way from one
+    /// state to the next is counted twice.
+    fn could_start(&self, lane: LaneId, held: &[usize], abandoned: usize) -> bool;
 
     /// Tells whoever watches the pool of a deadlock that it was part of.
     fn report(&self, deadlock: &Arc<Deadlock>);

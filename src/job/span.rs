@@ -9,12 +9,11 @@ use crate::id::WorkerId;
 
 /// True if somebody wants spans of jobs. While nobody listens at that level, one load and no more.
 #[inline]
-fn is_wanted() -> bool {
+pub(super) fn is_wanted() -> bool {
     tracing::span_enabled!(target: "millpond::job", Level::DEBUG)
 }
 
 /// The span that is current where a job is submitted, if it will be asked for.
-#[inline]
 pub(super) fn of_submitter() -> Option<Span> {
     if is_wanted() { Some(Span::current()).filter(|span| !span.is_none()) } else { None }
 }

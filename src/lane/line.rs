@@ -9,6 +9,7 @@ const STEP: usize = 4;
 
 /// First in, first out. An entry that is not alive any more is skipped, and swept, a few at a time, once half of the line is dead.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Line<T> {
     entries: VecDeque<T>,
     /// What stands before them, if anything does.
@@ -47,6 +48,7 @@ impl<T> Line<T> {
         self.older.get_or_insert_default().returned.push_front(entry);
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<T> {
         let entry = match &mut self.older {
             None => self.entries.pop_front(),
@@ -85,7 +87,7 @@ impl<T> Line<T> {
         self.entries.is_empty() && self.older.is_none()
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len() + self.older.as_ref().map_or(0, |older| older.returned.len() + older.kept.len())
     }
 

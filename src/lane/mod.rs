@@ -2,9 +2,11 @@
 
 mod discipline;
 mod line;
+mod spec;
 
 pub(crate) use discipline::{Seats, room, startable};
 pub(crate) use line::Line;
+pub(crate) use spec::Spec;
 
 use smallvec::SmallVec;
 
@@ -14,7 +16,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 /// One lane, with what is counted of it apart from the jobs that pass the plane's locks; see [`Counted`].
 #[derive(Debug)]
 pub(crate) struct LaneState {
-    pub(crate) spec: Lane,
+    pub(crate) spec: Spec,
     /// Jobs that left the queue without a worker. Written by whoever wins them.
     withdrawn: AtomicU64,
     /// Submitters that wait at the gate.
@@ -23,7 +25,7 @@ pub(crate) struct LaneState {
 
 impl LaneState {
     pub(crate) fn new(spec: Lane) -> Self {
-        Self { spec, withdrawn: AtomicU64::new(0), waiting: AtomicUsize::new(0) }
+        Self { spec: Spec::new(spec), withdrawn: AtomicU64::new(0), waiting: AtomicUsize::new(0) }
     }
 
     pub(crate) fn withdraw(&self) {
@@ -39,9 +41,10 @@ impl LaneState {
 ///
 /// The first lane's count lies beside the lock, on a cache line that whoever takes the lock has to have anyway.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Counted<T> {
-    lock: Mutex<T>,
     counts: SmallVec<[AtomicU64; 1]>,
+    lock: Mutex<T>,
 }
 
 impl<T> Counted<T> {
@@ -61,12 +64,13 @@ impl<T> Counted<T> {
     pub(crate) fn passed(&self, lane: usize) {
         // A plain store: the lock makes this the only writer. Release pairs with the load in `count`.
         let count = &self.counts[lane];
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
+        count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
     /// One that had passed is back. Under the lock.
     pub(crate) fn came_back(&self, lane: usize) {
         let count = &self.counts[lane];
-        count.store(count.load(Ordering::Relaxed) - 1, Ordering::Release);
+        // It may have passed elsewhere: then this goes below zero, and is made up for by the count of that place.
+        count.store(count.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Release);
     }
 }

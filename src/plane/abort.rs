@@ -58,11 +58,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
             return false;
         }
         let ended = self.end_taken(jobs, |job| self.not_started(job, reason));
+        self.keep_or_discard(ended);
+        true
+    }
+
+    /// Jobs that never began, which have their outcomes: kept for whoever wants them back, if anybody does.
+    pub(super) fn keep_or_discard(&self, ended: Unstarted<J>) {
         match &mut *self.unstarted.lock() {
             Some(unstarted) => unstarted.extend(ended),
             None => ended.into_iter().for_each(|(job, key)| self.discard(job.erase(), Some(key))),
         }
-        true
     }
 
     /// Jobs of lanes without a queue that were handed to a worker whose start failed share its fate.
@@ -74,7 +79,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.move_in(&mut ready, &mut inbox);
             for (index, lane) in self.lanes.iter().enumerate() {
                 let Ok(id) = u16::try_from(index).map(LaneId) else { continue };
-                if lane.spec.capacity > 0 {
+                if lane.spec.capacity() > 0 {
+                    continue;
+                }
+                let line = &mut ready.lanes[index];
+                while line.front().is_some_and(|job| !job.header().is_queued()) {
+                    failed.extend(line.pop());
+                }
+                // Behind one that was let into a queue, which has been taken away since, all wait as in one.
+                if !line.front().is_some_and(|job| lane.spec.was_handed_over(job.header().id())) {
                     continue;
                 }
                 let mut excess = self.queued(index).saturating_sub(self.startable(id, None));
@@ -102,24 +115,31 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Writes the outcomes of the jobs that run on the last of `cells`, which it takes out, as many as are one pass's worth for the control
     /// thread. `runs_no_more` says whether the code of a claim is certain to run no more, or sees to it: its job was killed then, and
-    /// else abandoned. What this returns has not ended.
+    /// else abandoned. One that was not begun has not started. What this returns has not ended.
     pub(crate) fn abort_some(
         &self,
         cells: &mut Vec<Arc<Cell>>,
+        reason: &CloseReason,
         by: &Arc<str>,
         runs_no_more: &dyn Fn(&Cell, ClaimNo) -> bool,
     ) -> Vec<Left> {
         let (mut left, exit) = (Vec::new(), Exit::Killed(by.clone()));
         for cell in cells.drain(cells.len().saturating_sub(PASS)..) {
-            let held = cell.lock().held.clone();
+            let mut held = cell.lock().in_hand();
             if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit))
                 && let Some((job, claim)) = &condemned.job
             {
-                job.header().cancel();
-                if runs_no_more(&cell, *claim) {
-                    self.settle_killed(&condemned, &exit);
+                if cell.take_back(*claim) {
+                    // Its worker had not begun it, and will not.
+                    self.settle_for(job, self.not_started(job, reason));
+                    held = None;
                 } else {
-                    self.abandon(&cell, &exit);
+                    job.header().cancel();
+                    if runs_no_more(&cell, *claim) {
+                        self.settle_killed(&condemned, &exit);
+                    } else {
+                        self.abandon(&cell, &exit);
+                    }
                 }
             }
             let state = cell.lock().state;

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::{After, Inbox, Plane};
-use crate::config::WhenFull;
 use crate::error::RejectReason;
 use crate::gate::{Verdict, Waiter};
 use crate::id::{JobId, LaneId};
@@ -72,7 +71,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// high, never too low: then both locks are taken, and the answer is exact.
     fn has_room(&self, inbox: &mut Inbox<J>, lane: LaneId) -> bool {
         let line = &mut inbox.lanes[lane.index()];
-        let (capacity, granted) = (self.lane(lane).spec.capacity as u64, line.granted as u64);
+        let (capacity, granted) = (self.lane(lane).spec.capacity() as u64, line.granted as u64);
         let room = |gone: u64| self.pushed(lane.index()).saturating_sub(gone) + granted < capacity;
         if !line.waiters.is_empty() {
             return false;
@@ -126,7 +125,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let state = self.lane(lane);
         inbox.next_id += 1;
         header.admit(JobId(inbox.next_id), now);
-        let expires = header.expires_at(state.spec.queue_limit);
+        let expires = header.expires_at(state.spec.queue_limit());
         if expires != Timestamp::NEVER {
             after.forget(self.due.queued(expires, job.clone().erase(), &*self.port));
         }
@@ -135,7 +134,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.due.watch_queue(now, &self.clock, &*self.port);
         // Whoever searches looks after it, and calls the next. A seat that is released later is released by a worker that
         // comes by the inbox before it idles, so reading the seats here, under this lock alone, misses none.
-        if inbox.gate.dispatches() && (!self.reserves || self.startable(lane, None) > 0) {
+        if inbox.gate.dispatches() && (!self.has_reserves() || self.startable(lane, None) > 0) {
             if inbox.searching == 0 {
                 self.rouse_one(inbox, after);
             } else if inbox.idle.is_empty() {
@@ -157,6 +156,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if refused.is_none() {
                 inbox.lanes[waiter.lane.index()].waiters.push(waiter.clone());
                 ready.waiters = true;
+                self.disturb();
                 // A place may have come free since the submitter was turned away.
                 self.grant(&mut ready, &mut inbox, &mut after);
             }
@@ -244,7 +244,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     fn must_not_wait(&self, lane: LaneId) -> bool {
-        self.lane(lane).spec.when_full == WhenFull::Reject || self.is_lost_to_abandoned()
+        self.lane(lane).spec.rejects() || self.is_lost_to_abandoned()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Plane;
 use crate::job::Envelope;
 use crate::snapshot::{Health, Shortage};
-use crate::sync::Timestamp;
+use crate::sync::{Arc, Ordering, Timestamp};
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,20 +24,40 @@ pub(super) struct Ailment {
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
-    /// Seats that no worker can be started for, when so many workers hold one: `max - S` of DESIGN.md, section 2.
+    /// Seats that no worker can be started for, when so many workers hold one: `max - S` of DESIGN.md, section 2, less those about which a
+    /// restart policy has just been asked.
     pub(super) fn missing(&self, live: usize) -> usize {
-        self.max().saturating_sub(live).min(self.blocked())
+        let empty = self.empty.load(Ordering::Acquire) + self.beyond_cap();
+        self.max().saturating_sub(live).min(empty)
     }
 
     /// Whether the pool can do its work. Takes no lock while nothing is missing.
     pub(crate) fn health(&self, now: Timestamp) -> Health {
+        self.closed().unwrap_or_else(|| self.staffed(now))
+    }
+
+    /// A pool whose gate takes no more jobs, and since when.
+    fn closed(&self) -> Option<Health> {
+        if !self.refuses.load(Ordering::Acquire) {
+            return None;
+        }
+        let (reason, since) = {
+            let inbox = self.inbox.lock();
+            (inbox.gate.refusal()?, inbox.gate_since)
+        };
+        let why = Shortage { closed: Some(Arc::from(reason.to_string())), ..Shortage::default() };
+        Some(Health::Unavailable { since, why })
+    }
+
+    /// Whether it has the workers that it is to have.
+    fn staffed(&self, now: Timestamp) -> Health {
         match self.level() {
             None => Health::Healthy,
             Some((level, missing)) => {
                 let ailment = self.ailment.lock();
                 let (mut why, missing_since, all_since) = (ailment.why.clone(), ailment.missing, ailment.all);
                 drop(ailment);
-                why.abandoned = self.counts.abandoned().saturating_sub(self.abandoned_cap());
+                why.abandoned = self.beyond_cap();
                 why.last_fault = self.last_fault.lock().clone();
                 match level {
                     // If control has not come round to it, it is new.
@@ -48,7 +68,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// The same for control, which remembers since when. For control alone.
+    /// Whether it has the workers that it is to have, for control, which remembers since when. For control alone. What the gate does is told as such.
     pub(crate) fn note_health(&self, now: Timestamp) -> Health {
         let level = self.level().map(|(level, _)| level);
         {
@@ -57,7 +77,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let all = level.filter(|level| *level == Level::Unavailable);
             ailment.all = all.and(ailment.all.or(Some(now)));
         }
-        self.health(now)
+        self.staffed(now)
     }
 
     /// How many slots have no worker for which reason. What is lost to abandoned workers, and the last fault, is known here.
@@ -71,6 +91,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         // Without the lock, a worker that goes from one state to another may be seen in neither.
         let _ready = self.ready.lock();
+        let _inbox = self.inbox.lock();
         match self.missing(self.counts.live()) {
             0 => None,
             missing if missing == self.max() => Some((Level::Unavailable, missing)),

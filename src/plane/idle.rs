@@ -2,7 +2,7 @@
 //! and each worker's cell knows its node.
 
 use crate::slot::Cell;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, Timestamp};
 
 /// No node, as `usize::MAX` in a cell.
 const NONE: usize = usize::MAX;
@@ -19,6 +19,8 @@ pub(super) struct Idle {
 struct Node {
     /// `None`: it is free.
     cell: Option<Arc<Cell>>,
+    /// Since when that idles.
+    since: Timestamp,
     before: usize,
     behind: usize,
 }
@@ -34,23 +36,29 @@ impl Idle {
         self.ends.is_none()
     }
 
-    /// As the shortest idle.
-    pub(super) fn push(&mut self, cell: Arc<Cell>) {
-        let before = self.ends.map_or(NONE, |ends| ends.last);
+    /// A worker idles, `since` when. One that was called in vain has all that time, and goes back to its place: whoever has idled for longest
+    /// leaves first. Looked for from the near end, since whoever idles shortest is called first.
+    pub(super) fn add(&mut self, cell: Arc<Cell>, since: Timestamp) {
+        let (mut before, mut behind) = (self.ends.map_or(NONE, |ends| ends.last), NONE);
+        while before != NONE && self.nodes[before].since > since {
+            (behind, before) = (before, self.nodes[before].before);
+        }
         let place = self.free.pop().unwrap_or(self.nodes.len());
         cell.idle_at.store(place, Ordering::Relaxed);
-        let node = Node { cell: Some(cell), before, behind: NONE };
+        let node = Node { cell: Some(cell), since, before, behind };
         if place == self.nodes.len() {
             self.nodes.push(node);
         } else {
             self.nodes[place] = node;
         }
-        match &mut self.ends {
-            Some(ends) => {
-                self.nodes[before].behind = place;
-                ends.last = place;
-            }
-            None => self.ends = Some(Ends { first: place, last: place }),
+        let ends = self.ends.get_or_insert(Ends { first: place, last: place });
+        match before {
+            NONE => ends.first = place,
+            before => self.nodes[before].behind = place,
+        }
+        match behind {
+            NONE => ends.last = place,
+            behind => self.nodes[behind].before = place,
         }
     }
 
@@ -77,7 +85,7 @@ impl Idle {
     }
 
     fn take(&mut self, place: usize) -> Option<Arc<Cell>> {
-        let Node { cell, before, behind } = &mut self.nodes[place];
+        let Node { cell, since: _, before, behind } = &mut self.nodes[place];
         let (cell, before, behind) = (cell.take()?, *before, *behind);
         cell.idle_at.store(NONE, Ordering::Relaxed);
         self.free.push(place);
@@ -114,29 +122,32 @@ mod tests {
     use crate::sync::Clock;
 
     #[test]
-    fn whoever_is_taken_out_the_order_of_the_others_stays() {
+    fn whoever_comes_and_goes_the_list_is_in_the_order_of_their_times() {
         let cell = |slot| Cell::new(WorkerId { slot, generation: 1 }, 0, crate::job::PoolNo::NOBODY, Clock::real());
         let cells: Vec<_> = (0..50).map(cell).collect();
-        let (mut idle, mut model) = (Idle::default(), VecDeque::new());
+        let (mut idle, mut model) = (Idle::default(), VecDeque::<(u64, usize)>::new());
         let mut noise = 1_u64;
-        for _ in 0..20_000 {
+        for step in 100..20_100 {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let (what, slot) = (noise >> 60, (noise >> 33) as usize % cells.len());
-            let known = model.iter().position(|other| *other == slot);
+            let known = model.iter().position(|(_, other)| *other == slot);
+            let slot_of = |cell: &Arc<Cell>| cell.id.slot as usize;
             match (what, known) {
                 (0..=3, None) => {
-                    idle.push(cells[slot].clone());
-                    model.push_back(slot);
+                    // Most idle from now on, some since before.
+                    let since = step - if what == 0 { (noise >> 20) % 100 } else { 0 };
+                    idle.add(cells[slot].clone(), Timestamp::from_nanos(since));
+                    model.insert(model.partition_point(|(other, _)| *other <= since), (since, slot));
                 }
                 (0..=9, known) => {
                     assert_eq!(idle.remove(&cells[slot]), known.is_some());
-                    model.retain(|other| *other != slot);
+                    model.retain(|(_, other)| *other != slot);
                 }
-                (10..=12, _) => assert_eq!(idle.pop().map(|cell| cell.id.slot as usize), model.pop_back()),
-                _ => assert_eq!(idle.pop_first().map(|cell| cell.id.slot as usize), model.pop_front()),
+                (10..=12, _) => assert_eq!(idle.pop().as_ref().map(slot_of), model.pop_back().map(|(_, slot)| slot)),
+                _ => assert_eq!(idle.pop_first().as_ref().map(slot_of), model.pop_front().map(|(_, slot)| slot)),
             }
-            assert!(idle.iter().map(|cell| cell.id.slot as usize).eq(model.iter().copied()));
-            assert_eq!(idle.first().map(|cell| cell.id.slot as usize), model.front().copied());
+            assert!(idle.iter().map(slot_of).eq(model.iter().map(|(_, slot)| *slot)));
+            assert_eq!(idle.first().map(slot_of), model.front().map(|(_, slot)| *slot));
             assert_eq!(idle.is_empty(), model.is_empty());
         }
         assert!(idle.nodes.len() <= cells.len(), "nodes are used again");

@@ -4,6 +4,7 @@
 mod gate;
 mod queue;
 mod recycle;
+mod retune;
 mod seats;
 mod watch;
 
@@ -18,6 +19,7 @@ use parking_lot::Mutex as Outside;
 use super::{ControlPort, Entry, Garbage, Plane, Signal, WorkerContext};
 use crate::config::{Lane, Limits, PoolConfig};
 use crate::error::{CloseReason, RejectReason};
+use crate::gate::Gate;
 use crate::id::{LaneId, WorkerId};
 use crate::job::{Envelope, JobCell, JobHandle, Submission, Terms};
 use crate::sync::{Arc, Clock, Ordering, Ticks, Timestamp};
@@ -163,6 +165,8 @@ impl Pond {
         };
         let work = inbox.gate.dispatches() && (0..self.plane.lanes.len() as u16).any(could_start);
         assert!(!work || inbox.idle.is_empty() || inbox.searching > 0, "jobs wait, workers idle, and nobody searches");
+        let calm = ready.is_calm() && inbox.gate == Gate::Open;
+        assert!(calm || !self.plane.is_calm(), "whoever goes by the inbox alone would miss something");
     }
 
     /// Nothing runs, nothing waits, and nothing is owed.
@@ -170,6 +174,7 @@ impl Pond {
         let plane = &self.plane;
         let ready = plane.ready.lock();
         let inbox = plane.inbox.lock();
+        assert!(!plane.is_calm() || ready.is_calm() && inbox.gate == Gate::Open, "calm");
         assert_eq!(inbox.searching, 0, "searching");
         assert_eq!(inbox.idle.iter().count(), plane.counts.idle(), "idle");
         assert_eq!(plane.counts.busy(), 0, "busy");

@@ -5,6 +5,7 @@
 mod abort;
 mod admit;
 mod bell;
+mod calm;
 mod claim;
 mod company;
 mod health;
@@ -15,14 +16,17 @@ mod nested;
 mod port;
 mod read;
 mod recycle;
+mod retune;
 mod seats;
 mod steer;
 mod tick;
 mod turnover;
 mod watch;
 mod withdraw;
+mod worker;
 
-pub use claim::{Claim, WorkerContext};
+pub use claim::Claim;
+pub use worker::WorkerContext;
 
 pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
@@ -42,9 +46,11 @@ use crate::gate::{Gate, Waiter};
 use crate::id::{LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
-use crate::slot::{Cell, Counts, Held};
+use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Mutex, Ordering, Padded, RwLock, Timestamp, Weak};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Flag, Mutex, Ordering, Padded, RwLock, Timestamp, Weak,
+};
 
 /// What workers take from.
 pub(crate) struct Ready<J: ?Sized> {
@@ -63,30 +69,41 @@ pub(crate) struct Ready<J: ?Sized> {
     lets_one_go: bool,
 }
 
-/// What submitters put into.
+/// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
+#[repr(C)]
 pub(crate) struct Inbox<J: ?Sized> {
-    gate: Gate,
-    gate_since: Timestamp,
-    lanes: SmallVec<[InboxLane<J>; 1]>,
-    /// Those that wait for work, the longest idle first.
-    idle: idle::Idle,
     /// Workers woken that have not looked yet. Jobs that could start and idle workers imply that this is above zero.
     searching: usize,
     next_id: u64,
+    /// Those that wait for work, the longest idle first.
+    idle: idle::Idle,
+    lanes: SmallVec<[InboxLane<J>; 1]>,
+    gate: Gate,
+    gate_since: Timestamp,
     /// Control was asked to start workers and has not looked yet.
     demanded: bool,
 }
 
+#[repr(C)]
 struct InboxLane<J: ?Sized> {
     jobs: Line<Arc<J>>,
-    waiters: Line<Arc<Waiter>>,
-    /// Places promised to waiters.
-    granted: usize,
     /// How many jobs had left the queue when a submitter last looked: looking costs it a line that workers write.
     gone_seen: u64,
+    /// Places promised to waiters.
+    granted: usize,
+    waiters: Line<Arc<Waiter>>,
+}
+
+/// What turnovers of a calm pool count, under the inbox lock.
+#[repr(C)]
+struct Calmly {
+    /// Jobs of the one lane that were taken from the inbox itself.
+    taken: AtomicU64,
+    shard: Shard,
 }
 
 /// Counters and histograms, of which several workers share a copy.
+#[repr(C)]
 struct Shard {
     ended: [AtomicU64; Ended::COUNT],
     queue_wait: Box<[Buckets]>,
@@ -110,17 +127,26 @@ pub(crate) struct Plane<J: ?Sized> {
     pub(crate) counts: Padded<Counts>,
     ready: Padded<Counted<Ready<J>>>,
     inbox: Padded<Counted<Inbox<J>>>,
-    /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job.
-    reserves: bool,
+    /// Some lane reserves seats; without reserves, whoever holds a seat may take any lane's job. Written under both locks.
+    reserves: Flag,
+    /// A turnover may go by the inbox alone; written under both locks.
+    calm: AtomicBool,
+    calmly: Padded<Calmly>,
     /// The `max` in force; written under both locks.
     max: AtomicUsize,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
     cooling: AtomicUsize,
+    /// How many of those count as missing; written under both locks.
+    empty: AtomicUsize,
+    /// How many of those stay empty for good; written under both locks.
+    given_up: AtomicUsize,
     limits: Mutex<Limits>,
     /// Written by workers at their turnover, under the ready lock; several, so that a worker mostly finds its own in its cache.
     shards: Box<[Padded<Shard>]>,
     /// Written by everybody else, and by workers that end.
     aside: Shard,
+    /// The gate takes no more jobs. Written under both locks.
+    refuses: AtomicBool,
     rejected: AtomicU64,
     gone_at_gate: AtomicU64,
     start_delay: Buckets,
@@ -146,16 +172,16 @@ pub(crate) struct Plane<J: ?Sized> {
 
 /// What has to be done once the locks are free: user code and system calls run under none of them.
 pub(crate) struct After<J: ?Sized> {
-    /// The job that ended: nobody's memory is given back under a lock. Its payload and output are gone by now.
-    ended: Option<Held>,
     wake: Option<Arc<Cell>>,
     demand: bool,
     quiet: bool,
     /// A worker leaves, and control has not brought that about.
     leaves: bool,
     /// What a turnover or a submission seldom leaves behind.
-    rare: Option<Box<Rare<J>>>,
+    rare: Seldom<J>,
 }
+
+type Seldom<J> = Option<Box<Rare<J>>>;
 
 struct Rare<J: ?Sized> {
     wake_more: Vec<Arc<Cell>>,
@@ -169,25 +195,29 @@ struct Rare<J: ?Sized> {
     due: Vec<tick::Swept>,
 }
 
+impl<J: ?Sized> Default for Rare<J> {
+    fn default() -> Self {
+        Self {
+            wake_more: Vec::new(),
+            waiters: Vec::new(),
+            sent_away: Vec::new(),
+            worn: None,
+            expired: Vec::new(),
+            swept: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+}
+
 impl<J: ?Sized> Default for After<J> {
     fn default() -> Self {
-        Self { ended: None, wake: None, demand: false, quiet: false, leaves: false, rare: None }
+        Self { wake: None, demand: false, quiet: false, leaves: false, rare: None }
     }
 }
 
 impl<J: ?Sized> After<J> {
     fn rare(&mut self) -> &mut Rare<J> {
-        self.rare.get_or_insert_with(|| {
-            Box::new(Rare {
-                wake_more: Vec::new(),
-                waiters: Vec::new(),
-                sent_away: Vec::new(),
-                worn: None,
-                expired: Vec::new(),
-                swept: Vec::new(),
-                due: Vec::new(),
-            })
-        })
+        self.rare.get_or_insert_default()
     }
 
     /// Entries of the timer that are to be dropped.
@@ -197,7 +227,9 @@ impl<J: ?Sized> After<J> {
         }
     }
 
-    fn notify(&mut self, cell: Arc<Cell>) {
+    /// Calls a worker, under the inbox lock; it is woken when that is free.
+    fn call(&mut self, cell: Arc<Cell>) {
+        cell.parker.call();
         if self.wake.is_none() {
             self.wake = Some(cell);
         } else {
@@ -207,8 +239,9 @@ impl<J: ?Sized> After<J> {
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
-    pub(crate) fn new(config: PoolConfig, port: Box<dyn ControlPort>) -> Arc<Self> {
-        let lanes: Box<[_]> = config.lanes.iter().cloned().map(LaneState::new).collect();
+    pub(crate) fn new(mut config: PoolConfig, port: Box<dyn ControlPort>) -> Arc<Self> {
+        // What is in force is what they can be changed to.
+        let lanes: Box<[_]> = std::mem::take(&mut config.lanes).into_iter().map(LaneState::new).collect();
         let count = lanes.len();
         let shards = config.limits.max.next_power_of_two().min(SHARDS);
         let inbox_lanes = (0..count)
@@ -242,12 +275,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     demanded: false,
                 },
             )),
-            reserves: config.lanes.iter().any(|lane| lane.reserve > 0),
+            reserves: Flag::new(lanes.iter().any(|lane| lane.spec.reserve() > 0)),
+            calm: AtomicBool::new(false),
+            calmly: Padded(Calmly { taken: AtomicU64::new(0), shard: Shard::new(count) }),
             max: AtomicUsize::new(config.limits.max),
             cooling: AtomicUsize::new(0),
+            empty: AtomicUsize::new(0),
+            given_up: AtomicUsize::new(0),
             limits: Mutex::new(config.limits),
             shards: (0..shards).map(|_| Padded(Shard::new(count))).collect(),
             aside: Shard::new(count),
+            refuses: AtomicBool::new(false),
             rejected: AtomicU64::new(0),
             gone_at_gate: AtomicU64::new(0),
             start_delay: Buckets::default(),
@@ -276,6 +314,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         &self.lanes[lane.index()]
     }
 
+    pub(crate) fn lane_named(&self, name: &str) -> Option<LaneId> {
+        let index = self.lanes.iter().position(|lane| &*lane.spec.name == name)?;
+        u16::try_from(index).ok().map(LaneId)
+    }
+
+    fn has_reserves(&self) -> bool {
+        self.reserves.load(Ordering::Relaxed)
+    }
+
     /// Jobs ever admitted to a lane.
     pub(crate) fn pushed(&self, lane: usize) -> u64 {
         self.inbox.count(lane)
@@ -283,7 +330,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Jobs that workers ever took from a lane, less those that were put back.
     fn taken(&self, lane: usize) -> u64 {
-        self.ready.count(lane)
+        // One that was put back may have been taken by the other way.
+        self.ready.count(lane).wrapping_add(self.calmly.taken.load(Ordering::Acquire))
     }
 
     /// Jobs that ever left a lane's queue. Never goes down by more than was put back.
@@ -306,10 +354,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Does what was put off until the locks were free.
     #[inline]
     fn after(&self, after: After<J>) {
-        let After { ended, wake, demand, quiet, leaves, rare } = after;
-        drop(ended);
+        let After { wake, demand, quiet, leaves, rare } = after;
         if let Some(cell) = wake {
-            cell.parker.notify();
+            cell.parker.wake();
         }
         if let Some(rare) = rare {
             self.after_all(*rare);
@@ -348,7 +395,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn wake_all(&self, mut cells: Vec<Arc<Cell>>) {
         let mut wake_some = move || {
             let rest = cells.len().saturating_sub(WAKES);
-            cells.drain(rest..).for_each(|cell| cell.parker.notify());
+            cells.drain(rest..).for_each(|cell| cell.parker.wake());
             !cells.is_empty()
         };
         if wake_some() {
@@ -364,7 +411,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// All of them, to be summed up.
     fn all_shards(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.iter().map(|shard| &shard.0).chain([&self.aside])
+        self.shards.iter().map(|shard| &shard.0).chain([&self.calmly.shard, &self.aside])
     }
 
     /// Counts the end of a job, apart from a turnover. Always before its outcome is published, or who awaits it and reads the

@@ -19,21 +19,23 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
     }
 
     fn is_plain(&self) -> bool {
-        !self.reserves
+        !self.has_reserves()
     }
 
-    fn could_start(&self, lane: LaneId, held: &[usize]) -> bool {
-        // Each seat up to the limit may have a worker some time, but for an operator. Beyond it, those that are there may still take a job
-        // before they leave; without the lock, one that goes from one state to the next would count twice.
-        let seats = {
-            let _ready = self.ready.lock();
-            self.max().max(self.counts.live())
-        };
+    fn could_start(&self, lane: LaneId, held: &[usize], abandoned: usize) -> bool {
+        // Each seat up to the limit may have a worker some time, but for an operator, and for abandoned workers beyond the cap that never
+        // return. Those that are there may still take a job before they leave; without the lock, one that goes from one state to the next
+        // would count twice.
+        let blocked = abandoned.saturating_sub(self.abandoned_cap());
+        let ready = self.ready.lock();
+        let inbox = self.inbox.lock();
+        let seats = self.max().saturating_sub(blocked).max(self.counts.live());
         let busy = |index: usize| held.get(index).copied().unwrap_or(0);
         let lanes = self.lanes.iter().enumerate();
         let lanes: SmallVec<[Seats; 4]> = lanes
-            .map(|(index, lane)| Seats { busy: busy(index), reserve: lane.spec.reserve, ..Seats::default() })
+            .map(|(index, lane)| Seats { busy: busy(index), reserve: lane.spec.reserve(), ..Seats::default() })
             .collect();
+        drop((inbox, ready));
         lane::startable(&lanes, lane.index(), seats) > 0
     }
 
@@ -42,7 +44,8 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
     }
 
     fn recall(&self, job: &Arc<dyn Envelope>) {
-        self.cancel(job);
+        // Whether a worker was quicker makes no difference to whoever asked.
+        let _ = self.cancel(job, "its handle");
     }
 
     fn would_block(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What can be seen of the plane, without asking any worker.
 
 use super::Plane;
-use crate::config::Limits;
+use crate::config::{Lane, Limits};
 use crate::gate::Gate;
 use crate::job::Envelope;
 use crate::lane::Line;
@@ -36,7 +36,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         };
         for (index, lane) in self.lanes.iter().enumerate() {
             seen.queued += self.queued(index);
-            seen.queue_capacity = seen.queue_capacity.saturating_add(lane.spec.capacity);
+            seen.queue_capacity = seen.queue_capacity.saturating_add(lane.spec.capacity());
             seen.waiting += lane.waiting.load(Ordering::Acquire);
         }
         seen
@@ -105,6 +105,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let now = self.clock.now();
         let inventory = self.inventory(now);
+        let (limits, lanes) = self.in_force();
         let gate = self.gate().word();
         let mut start_delay = Histogram::default();
         self.start_delay.add_to(&mut start_delay);
@@ -112,18 +113,18 @@ impl<J: ?Sized + Envelope> Plane<J> {
             pool: self.config.name.clone(),
             taken_at: now,
             saturation: inventory.saturation,
-            limits: self.limits(),
+            limits,
             health: inventory.health.clone(),
             vetoed_starts: self.vetoed(),
             gate,
-            lanes: (0..self.lanes.len()).map(|index| self.lane_snapshot(index)).collect(),
+            lanes: lanes.iter().enumerate().map(|(index, lane)| self.lane_snapshot(index, lane)).collect(),
             ledger: self.ledger(),
             longest_active_since: inventory.longest_active().and_then(|row| row.job.as_ref().map(|_| row.since)),
             start_delay,
         }
     }
 
-    fn lane_snapshot(&self, index: usize) -> LaneSnapshot {
+    fn lane_snapshot(&self, index: usize, spec: &Lane) -> LaneSnapshot {
         let lane = &self.lanes[index];
         let (mut queue_wait, mut run_time) = (Histogram::default(), Histogram::default());
         for shard in self.all_shards() {
@@ -131,11 +132,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
             shard.run_time[index].add_to(&mut run_time);
         }
         LaneSnapshot {
-            name: lane.spec.name.clone(),
+            name: spec.name.clone(),
             queued: self.queued(index),
-            capacity: lane.spec.capacity,
+            capacity: spec.capacity,
             active: self.counts.busy_in(index),
-            reserve: lane.spec.reserve,
+            reserve: spec.reserve,
             waiting: lane.waiting.load(Ordering::Acquire),
             head_since: self.head_since(index),
             queue_wait,

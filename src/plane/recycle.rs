@@ -19,11 +19,26 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             let (age, idle) = (self.age_limit(&cell), self.idle_limit(&state));
             drop(state);
-            next = next.min(age.max(now)).min(idle.max(now));
-            let Some(reason) = self.reason(&cell, age, idle, now) else { continue };
-            found.push((cell, reason));
+            match self.reason(&cell, age, idle, now) {
+                Some(reason) => found.push((cell, reason)),
+                None => next = next.min(age).min(idle),
+            }
         }
         (found, next)
+    }
+
+    /// Why this worker is to be recycled, if it is by now and is not due yet.
+    pub(crate) fn worn(&self, cell: &Cell, now: Timestamp) -> Option<RecycleReason> {
+        let state = cell.lock();
+        let is_due = matches!(state.due, Some(RecycleReason::Jobs(_) | RecycleReason::Age(_)));
+        let is_free = matches!(state.state, WorkerState::Idle | WorkerState::Busy) && state.leave.is_none();
+        let (age, idle) = (self.age_limit(cell), self.idle_limit(&state));
+        drop(state);
+        match self.config.recycle.after_jobs {
+            _ if is_due || !is_free => None,
+            Some(most) if cell.jobs_done() >= most => Some(RecycleReason::Jobs(most)),
+            _ => self.reason(cell, age, idle, now),
+        }
     }
 
     fn reason(&self, cell: &Cell, age: Timestamp, idle: Timestamp, now: Timestamp) -> Option<RecycleReason> {
@@ -64,7 +79,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// True if one worker less is no worker too few: more than `min` are up, or there is no room for another one before one has gone.
-    /// Under the ready lock, under which nobody else gives up a seat.
+    /// Under both locks.
     fn can_spare_one(&self) -> bool {
         let min = self.limits.lock().min;
         self.counts.live() > min || self.counts.live() >= self.max()
@@ -73,10 +88,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// The same, for control, which is told when it changes.
     pub(crate) fn has_one_to_spare(&self) -> bool {
         let _ready = self.ready.lock();
+        let _inbox = self.inbox.lock();
         self.can_spare_one()
     }
 
-    /// A worker that asks for work, and is due, goes if one may: it takes the turn along. Under the ready lock.
+    /// A worker that asks for work, and is due, goes if one may: it takes the turn along. Under both locks.
     pub(super) fn takes_its_turn(
         &self,
         ready: &mut Ready<J>,
@@ -102,6 +118,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             let idle = inbox.idle.iter().find(|cell| self.is_due(cell, now)).filter(|_| self.can_spare_one()).cloned();
             ready.lets_one_go = idle.is_none();
+            self.disturb();
             if let Some(cell) = idle {
                 inbox.idle.remove(&cell);
                 let exit = {

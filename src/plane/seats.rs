@@ -32,7 +32,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Seats that cannot be filled: DESIGN.md, section 2. What is abandoned beyond the cap is counted in the same breath as it
     /// gives up its seat, so that nobody is promised that seat in between.
     pub(super) fn blocked(&self) -> usize {
-        self.cooling.load(Ordering::Acquire) + self.counts.abandoned().saturating_sub(self.abandoned_cap())
+        self.cooling.load(Ordering::Acquire) + self.beyond_cap()
+    }
+
+    /// Abandoned workers each of which takes a seat.
+    pub(super) fn beyond_cap(&self) -> usize {
+        self.counts.abandoned().saturating_sub(self.abandoned_cap())
     }
 
     /// Seats that exist: DESIGN.md, section 2.
@@ -40,9 +45,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.max().min(self.counts.live() + self.startable_workers())
     }
 
-    /// True if workers that cannot be made to die hold every seat.
+    /// True if workers that cannot be made to die hold every seat, but for those that nobody is ever to have again. Not while a slot backs off:
+    /// its seat comes back by itself.
     pub(crate) fn is_lost_to_abandoned(&self) -> bool {
-        self.counts.abandoned() > self.abandoned_cap() && self.seats() == 0
+        let beyond = self.beyond_cap();
+        beyond > 0 && self.counts.live() == 0 && beyond + self.given_up.load(Ordering::Acquire) >= self.max()
     }
 
     /// Seats owed back after a shrink.
@@ -54,9 +61,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn lane_seats(&self, inbox: Option<&Inbox<J>>, released: Option<LaneId>) -> Vec<Seats> {
         let numbers = |(index, lane): (usize, &crate::lane::LaneState)| Seats {
             busy: self.counts.busy_in(index) - usize::from(released.is_some_and(|lane| lane.index() == index)),
-            reserve: lane.spec.reserve,
+            reserve: lane.spec.reserve(),
             queued: self.queued(index),
-            capacity: lane.spec.capacity,
+            capacity: lane.spec.capacity(),
             granted: inbox.map_or(0, |inbox| inbox.lanes[index].granted),
         };
         self.lanes.iter().enumerate().map(numbers).collect()
@@ -88,6 +95,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if ready.waiters {
             self.grant(ready, inbox, after);
         }
+        if ready.waiters && self.is_lost_to_abandoned() {
+            // As whoever comes now is told: nothing that was admitted could run before one of those returns.
+            self.send_away(ready, inbox, after);
+        }
         if ready.dispatches && inbox.searching == 0 && self.lane_to_serve(ready, inbox).is_some() {
             self.rouse_one(inbox, after);
         }
@@ -100,7 +111,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             Some(cell) => {
                 inbox.searching += 1;
                 cell.searching.store(true, Ordering::Relaxed);
-                after.notify(cell);
+                after.call(cell);
             }
             None => self.demand(inbox, after),
         }
@@ -182,6 +193,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Until when a promise made now is kept.
     pub(super) fn admission_deadline(&self, lane: LaneId, now: Timestamp, deadline: Timestamp) -> Timestamp {
-        self.lane(lane).spec.admission_limit.map_or(Timestamp::NEVER, |limit| now.after(limit)).min(deadline)
+        self.lane(lane).spec.admission_limit().map_or(Timestamp::NEVER, |limit| now.after(limit)).min(deadline)
     }
 }

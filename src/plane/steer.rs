@@ -1,13 +1,13 @@
 //! What control does to the plane: starts, resizes, gates, condemns, abandons, aborts. All of it under both locks, none of it slow.
 
 use super::{After, Inbox, Plane, Ready};
-use crate::config::{ConfigError, Limits, check_limits};
+use crate::config::{ConfigError, Lane, Limits, check_limits};
 use crate::error::{CloseReason, JobError, KilledJob};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Owner};
 use crate::policy::Exit;
-use crate::slot::{Cell, transition};
+use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 
@@ -34,7 +34,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let cell = Cell::new(id, restarts, self.number(), self.clock.clone());
         self.note_generation(id);
         let _ready = self.ready.lock();
-        transition(&self.counts, &mut cell.lock(), WorkerState::Starting, None, cell.started_at);
+        let _inbox = self.inbox.lock();
+        transition(&self.counts, &mut cell.lock(), WorkerState::Starting, Hand::Empty, cell.started_at);
         self.cells.write().insert(id, cell.clone());
         cell
     }
@@ -74,16 +75,18 @@ impl<J: ?Sized + Envelope> Plane<J> {
         for_jobs.max(for_min).min(self.startable_workers())
     }
 
-    /// Puts new limits in force. Growth cancels debt and lets waiters in at once; a shrink takes idle workers first.
-    pub(crate) fn resize(&self, limits: Limits) -> Result<usize, ConfigError> {
-        check_limits(&limits, &self.config.lanes)?;
+    /// Puts limits and lanes in force. Growth cancels debt and lets waiters in at once; a shrink takes idle workers first.
+    pub(crate) fn retune(&self, limits: Limits, lanes: &[Lane]) -> Result<usize, ConfigError> {
+        check_limits(&limits, lanes)?;
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
+            self.set_lanes(&inbox, lanes);
             *self.limits.lock() = limits;
             self.max.store(limits.max, Ordering::Release);
             ready.in_debt = true;
+            self.disturb();
             self.have_some_pay(&mut ready, &mut inbox, &mut after);
         }
         while self.debt() > 0 {
@@ -114,9 +117,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn retire(&self, cell: &Arc<Cell>, exit: Exit, after: &mut After<J>) {
         let mut state = cell.lock();
         state.leave.get_or_insert(exit);
-        transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+        transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
         drop(state);
-        after.notify(cell.clone());
+        after.call(cell.clone());
     }
 
     /// Retires workers above `min` that have idled for too long; says when to look again.
@@ -152,12 +155,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         None
     }
 
-    /// Slots that cannot be filled for now.
-    pub(crate) fn set_cooling(&self, slots: usize) {
+    /// Slots that cannot be filled for now. How many of them count as missing: those about which a policy has just been asked do not. How many
+    /// stay empty for good.
+    pub(crate) fn set_cooling(&self, slots: usize, missing: usize, given_up: usize) {
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
+            self.empty.store(missing, Ordering::Release);
+            self.given_up.store(given_up, Ordering::Release);
             if self.cooling.swap(slots, Ordering::AcqRel) != slots {
                 self.change_scene();
             }
@@ -188,6 +194,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 _ => {}
             }
             ready.dispatches = gate.dispatches();
+            self.disturb();
             if inbox.gate != gate {
                 inbox.gate_since = self.clock.now();
                 self.change_scene();
@@ -195,6 +202,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             inbox.gate = gate;
             self.rouse(&mut ready, &mut inbox, &mut after);
             if inbox.gate.refusal().is_some() {
+                self.refuses.store(true, Ordering::Release);
                 self.send_away(&mut ready, &mut inbox, &mut after);
             }
             self.note_quiet(&inbox, &mut after);
@@ -235,11 +243,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 let mut state = cell.lock();
                 state.leave.get_or_insert(Exit::Retired);
                 if state.state == WorkerState::Idle {
-                    transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+                    transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
                     drop(state);
                     inbox.idle.remove(cell);
                     self.stop_searching(&mut inbox, cell);
-                    after.notify(cell.clone());
+                    after.call(cell.clone());
                 }
             }
         }
@@ -255,6 +263,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             None => {
                 // In one look: between two, the worker could go on to its next job and be missed.
                 let job = cell.condemn_any(exit.clone())?;
+                // One that it has not begun is not meant: it goes back into its lane when the worker ends.
+                let job = job.filter(|(_, claim)| !cell.take_back(*claim));
                 if job.is_none() {
                     self.stop_worker(cell, exit);
                 }
@@ -280,7 +290,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
             state.held.as_ref().and_then(|held| {
-                let error = JobError::Abandoned(Box::new(self.killed_job(&held.job, cell, exit, now, held.since)));
+                let killed = Box::new(self.killed_job(&held.job, cell, exit, now, held.since));
+                // What was not begun, and will not be, runs no more.
+                let error = if cell.is_seized() { JobError::Killed(killed) } else { JobError::Abandoned(killed) };
                 Some((held.job.settle_error(error, Some(Owner::Worker))?, held.job.clone()))
             })
         };
@@ -332,7 +344,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
             in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number))).cloned()
         };
-        found.is_some_and(|found| self.withdraw(&found.erase(), JobError::Cancelled(job)))
+        found.is_some_and(|found| self.cancel(&found.erase(), "an operator"))
     }
 
     /// True if there has been a job of this number.

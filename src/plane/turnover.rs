@@ -1,22 +1,23 @@
 //! The turnover: a worker gives back the seat of one job and takes the next, in one hold of the ready lock.
 
-use super::{After, Inbox, Plane, Rare, Ready};
+use super::{After, Inbox, Plane, Ready, Seldom, Shard};
 use crate::gate::Gate;
-use crate::id::{ClaimNo, LaneId};
+use crate::id::LaneId;
 use crate::job::Envelope;
 use crate::policy::Exit;
-use crate::slot::{Cell, CellState, Held, transition};
+use crate::slot::{Cell, CellState, Hand, Taken, transition};
 use crate::snapshot::{Ended, WorkerState};
-use crate::sync::{Arc, MutexGuard, Ordering, Timestamp};
+use crate::sync::{Arc, LatchGuard, Ordering, Timestamp};
+use std::time::Duration;
 
-/// So many entries of a line are looked at in one hold of the lock, if they are dead or expired. A worker that finds no other idles, and is
-/// the first to be called, since the line is not empty.
+/// So many entries of a line are looked at in one hold of the lock, if they are dead or expired. A worker that finds no other idles, and one
+/// is called at once, since the line is not empty.
 const MOST_LOOKS: usize = 256;
 
 /// What a worker does next.
 pub(super) enum Turn<J: ?Sized> {
     /// Runs this job, which is claimed and seated.
-    Run(Arc<J>, ClaimNo),
+    Run(Taken<J>),
     /// Waits for a notice: it is among the idle.
     Wait,
     /// Ends: it holds no seat any more.
@@ -31,7 +32,7 @@ pub(super) struct Turned<J: ?Sized> {
     /// It left jobs in the queue.
     pub(super) more: bool,
     /// What wakes others' tasks, or ends others' jobs: for after this job's outcome is published.
-    pub(super) rare: Option<Box<Rare<J>>>,
+    pub(super) rare: Seldom<J>,
 }
 
 /// A job that its worker has just run to its end.
@@ -45,24 +46,27 @@ pub(super) struct Spent {
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Gives back what `cell` holds, if anything, and finds its next job. `now` ends the one and begins the other.
     pub(super) fn turnover(&self, cell: &Arc<Cell>, now: Timestamp, spent: Option<Spent>) -> Turned<J> {
+        if self.is_calm()
+            && let Some(turned) = self.turn_calmly(cell, now, spent.as_ref())
+        {
+            return turned;
+        }
         let mut after = After::default();
         let mut ready = self.ready.lock();
         if let Some(spent) = spent {
-            self.note_spent(cell, &spent, now, &mut after);
+            self.note_spent(self.shard(cell.id.slot as usize), cell, &spent, now, &mut after.rare);
         }
         let mut state = cell.lock();
         let turn = if !state.seated() {
+            // One that was abandoned has shown what it had until now.
+            state.held = None;
             Turn::Leave
-        } else if state.departs()
-            || ready.in_debt && self.owes(&mut ready)
-            || ready.lets_one_go && self.takes_its_turn(&mut ready, cell, &mut state, now)
-        {
-            // Debt is paid here, by whoever next asks for work.
+        } else if state.departs() || self.has_to_go(&mut ready, cell, &mut state, now) {
             state.leave.get_or_insert(Exit::Retired);
-            after.ended = transition(&self.counts, &mut state, WorkerState::Leaving, None, now);
+            let mut inbox = self.inbox.lock();
+            transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, now);
             after.leaves = true;
             drop(state);
-            let mut inbox = self.inbox.lock();
             self.stop_searching(&mut inbox, cell);
             self.rouse(&mut ready, &mut inbox, &mut after);
             self.note_quiet(&inbox, &mut after);
@@ -78,12 +82,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
         Turned { turn, called, more, rare }
     }
 
-    /// Counts a job that was run. Under the ready lock, so that plain stores are enough; before its outcome is published.
-    fn note_spent(&self, cell: &Cell, spent: &Spent, now: Timestamp, after: &mut After<J>) {
+    /// Counts a job that was run. Under the lock that `shard` goes with, so that plain stores are enough; before its outcome is published.
+    #[inline]
+    pub(super) fn note_spent(&self, shard: &Shard, cell: &Cell, spent: &Spent, now: Timestamp, rare: &mut Seldom<J>) {
         if self.config.recycle.after_jobs == Some(cell.count_job()) {
-            after.rare().worn = Some(cell.id);
+            rare.get_or_insert_default().worn = Some(cell.id);
         }
-        let shard = self.shard(cell.id.slot as usize);
         if let Some(ended) = spent.ended {
             let count = &shard.ended[ended.index()];
             // Release pairs with the ledger's load.
@@ -92,16 +96,21 @@ impl<J: ?Sized + Envelope> Plane<J> {
         shard.run_time[spent.lane.index()].record_alone(now.nanos_since(spent.since));
     }
 
-    /// True if there are more workers than seats.
-    fn owes(&self, ready: &mut Ready<J>) -> bool {
-        ready.in_debt = self.debt() > 0;
-        ready.in_debt
+    /// True if its seat is owed, which is paid by whoever next asks for work, or if it is to be recycled and its turn has come.
+    fn has_to_go(&self, ready: &mut Ready<J>, cell: &Cell, state: &mut CellState, now: Timestamp) -> bool {
+        if !ready.in_debt && !ready.lets_one_go {
+            return false;
+        }
+        // Under this lock the counts are exact; and no seat is given up but under the ready lock as well.
+        let _inbox = self.inbox.lock();
+        ready.in_debt = ready.in_debt && self.debt() > 0;
+        ready.in_debt || ready.lets_one_go && self.takes_its_turn(ready, cell, state, now)
     }
 
     fn serve(
         &self,
         ready: &mut Ready<J>,
-        mut state: MutexGuard<'_, CellState>,
+        mut state: LatchGuard<'_, CellState>,
         cell: &Arc<Cell>,
         now: Timestamp,
         after: &mut After<J>,
@@ -109,14 +118,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let released = state.held.as_ref().map(|held| held.lane);
         let searches = cell.searching.load(Ordering::Relaxed);
         let mut inbox = None;
-        let mut job = self.pick(ready, released, now, after);
+        let mut job = self.pick(ready, None, released, now, after);
         if job.is_none() && ready.dispatches {
             let mut locked = self.inbox.lock();
             let moved = self.move_in(ready, &mut locked);
             // A worker that goes from one job to the next keeps submitters out for no longer than that took.
             inbox = (!moved || released.is_none() || searches || ready.waiters).then_some(locked);
             if moved {
-                job = self.pick(ready, released, now, after);
+                job = self.pick(ready, inbox.as_deref_mut(), released, now, after);
             }
         }
         // The worker is to idle, a search ends, a place came free, or, with other counts, other jobs than before could start.
@@ -125,38 +134,43 @@ impl<J: ?Sized + Envelope> Plane<J> {
             inbox.get_or_insert_with(|| self.inbox.lock());
         }
         let turn = match job {
-            Some(job) => self.seat(cell, &mut state, job, now, after),
+            Some(job) => self.seat(self.shard(cell.id.slot as usize), &mut state, job, now),
             None => {
-                after.ended = transition(&self.counts, &mut state, WorkerState::Idle, None, now);
+                transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
                 Turn::Wait
             }
         };
+        let since = state.since;
         drop(state);
         if let Some(mut inbox) = inbox {
             if matches!(turn, Turn::Wait) {
-                inbox.idle.push(cell.clone());
+                // One that was called in vain has idled since before.
+                inbox.idle.add(cell.clone(), since);
             }
             self.stop_searching(&mut inbox, cell);
             self.rouse(ready, &mut inbox, after);
             self.note_quiet(&inbox, after);
+            self.calm_down(ready, &inbox);
         }
         turn
     }
 
-    fn seat(&self, cell: &Cell, state: &mut CellState, job: Arc<J>, now: Timestamp, after: &mut After<J>) -> Turn<J> {
-        let lane = job.header().lane();
-        let waited = now.nanos_since(job.header().accepted_at());
-        self.shard(cell.id.slot as usize).queue_wait[lane.index()].record_alone(waited);
-        let claim = state.next_claim();
-        let held = Held { job: job.clone().erase(), lane, claim, since: now };
-        after.ended = transition(&self.counts, state, WorkerState::Busy, Some(held), now);
-        Turn::Run(job, claim)
+    /// Gives a job that was claimed to its worker. Under the lock that `shard` goes with.
+    #[inline]
+    pub(super) fn seat(&self, shard: &Shard, state: &mut CellState, job: Arc<J>, now: Timestamp) -> Turn<J> {
+        let header = job.header();
+        let (lane, waited) = (header.lane(), now.nanos_since(header.accepted_at()));
+        shard.queue_wait[lane.index()].record_alone(waited);
+        let (taken, shown) = Taken::new(job, lane, state.next_claim(), now);
+        transition(&self.counts, state, WorkerState::Busy, Hand::Takes(shown), now);
+        Turn::Run(taken)
     }
 
-    /// Takes the next job that may start, lanes in turn. What expired on the way is put aside.
+    /// Takes the next job that may start, lanes in turn. What expired on the way is put aside. Whoever holds the inbox hands it in.
     fn pick(
         &self,
         ready: &mut Ready<J>,
+        mut inbox: Option<&mut Inbox<J>>,
         released: Option<LaneId>,
         now: Timestamp,
         after: &mut After<J>,
@@ -167,13 +181,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if self.lanes.len() == 1 {
             return self.pick_from(ready, LaneId::DEFAULT, released, now, after);
         }
-        self.move_in_fresh(ready);
+        self.move_in_fresh(ready, inbox.as_deref_mut());
         let lanes = self.lanes.len();
         for step in 1..=lanes {
             let index = (ready.cursor + step) % lanes;
             let lane = LaneId(u16::try_from(index).ok()?);
             let mut job = self.pick_from(ready, lane, released, now, after);
-            if job.is_none() && self.move_in_fresh(ready) {
+            if job.is_none() && self.move_in_fresh(ready, inbox.as_deref_mut()) {
                 // Nothing but dead ones stood there, and hid what had come after them.
                 job = self.pick_from(ready, lane, released, now, after);
             }
@@ -196,7 +210,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     ) -> Option<Arc<J>> {
         let line = &mut ready.lanes[lane.index()];
         // A worker that asks holds a seat; only another lane's reserve can keep it from this lane's jobs.
-        if line.is_empty() || self.reserves && self.startable(lane, released) == 0 {
+        if line.is_empty() || self.has_reserves() && self.startable(lane, released) == 0 {
             return None;
         }
         let state = self.lane(lane);
@@ -211,26 +225,43 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let overtakes = || line.back().is_some_and(hurries) && self.queued(lane.index()) > self.max();
             let pressed = line.front().is_some_and(is_pressed) && overtakes();
             let Some(job) = (if pressed { line.pop_back() } else { line.pop() }) else { break };
-            let header = job.header();
-            if header.expires_at(state.spec.queue_limit) <= now {
-                after.rare().expired.push(job);
-            } else if header.claim() {
+            let queue_limit = state.spec.queue_limit_of(job.header().id());
+            let claimed = self.claim(job, queue_limit, now, &mut after.rare);
+            if claimed.is_some() {
                 self.ready.passed(lane.index());
-                return Some(job);
+                return claimed;
             }
-            // Otherwise it is dead: cancelled or expired where it stood, and counted by whoever did that.
         }
         None
     }
 
+    /// Claims a job that was taken out of its line, unless its time is over, or it is dead: cancelled or expired where it stood, and counted by
+    /// whoever did that.
+    #[inline]
+    pub(super) fn claim(
+        &self,
+        job: Arc<J>,
+        queue_limit: Option<Duration>,
+        now: Timestamp,
+        rare: &mut Seldom<J>,
+    ) -> Option<Arc<J>> {
+        let header = job.header();
+        if header.expires_at(queue_limit) <= now {
+            rare.get_or_insert_default().expired.push(job);
+            return None;
+        }
+        header.claim().then_some(job)
+    }
+
     /// With several lanes, one lane's long ready queue must not hide what came for another: those are moved in early.
     /// True if anything came.
-    fn move_in_fresh(&self, ready: &mut Ready<J>) -> bool {
+    fn move_in_fresh(&self, ready: &mut Ready<J>, inbox: Option<&mut Inbox<J>>) -> bool {
         let fresh = |lane: usize| ready.lanes[lane].is_empty() && self.pushed(lane) != ready.moved[lane];
-        (0..self.lanes.len()).any(fresh) && {
-            let mut inbox = self.inbox.lock();
-            self.move_in(ready, &mut inbox)
-        }
+        (0..self.lanes.len()).any(fresh)
+            && match inbox {
+                Some(held) => self.move_in(ready, held),
+                None => self.move_in(ready, &mut self.inbox.lock()),
+            }
     }
 
     /// Swaps in the inbox of every lane whose ready queue is empty. True if anything came.
@@ -238,12 +269,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut moved = false;
         for (index, line) in ready.lanes.iter_mut().enumerate() {
             let jobs = &mut inbox.lanes[index].jobs;
-            if line.is_empty() && !jobs.is_empty() {
-                std::mem::swap(line, jobs);
-                // All that was pushed is here now.
+            if line.is_empty() {
+                // All that was pushed is here now, or died in the inbox and was swept out of it.
                 ready.moved[index] = self.pushed(index);
-                moved = true;
+                if !jobs.is_empty() {
+                    std::mem::swap(line, jobs);
+                    moved = true;
+                }
             }
+        }
+        if moved {
+            self.disturb();
         }
         moved
     }
@@ -253,6 +289,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         // Under the inbox lock, as all who write it: no swap is needed.
         if cell.searching.load(Ordering::Relaxed) {
             cell.searching.store(false, Ordering::Relaxed);
+            cell.parker.answer();
             inbox.searching -= 1;
         }
     }

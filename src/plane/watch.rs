@@ -12,7 +12,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// How long a job may make no progress.
     pub(crate) fn overdue_after(&self, job: &dyn Envelope) -> Option<Duration> {
         let header = job.header();
-        header.overdue_after(self.lane(header.lane()).spec.overdue_after)
+        header.overdue_after(self.lane(header.lane()).spec.overdue_after())
     }
 
     /// Has the job in hand of this worker, whichever it is then, looked at by `at`.
@@ -29,7 +29,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // Another entry, for an earlier moment, has taken its place.
             return;
         }
-        let Some(held) = cell.lock().held.clone() else { return };
+        let Some(held) = cell.lock().in_hand() else { return };
         // What has ended a job while it runs looks after its worker.
         if held.job.header().is_done() {
             return;

@@ -1,12 +1,11 @@
 //! What leaves: jobs from the queue without a worker, workers from their seats; and the bookkeeping of a job's life.
 
-use super::claim::Taken;
 use super::{After, Plane, Signal, Unstarted};
-use crate::error::{JobError, LimitKind, StartError, TimedOut};
+use crate::error::{CancelledJob, JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, Owner, Settlement};
+use crate::job::{Envelope, Header, Owner, Settlement};
 use crate::policy::Exit;
-use crate::slot::{Cell, transition};
+use crate::slot::{Cell, Hand, Taken, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Timestamp};
 
@@ -21,12 +20,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// A worker has a job; its run limit counts from now, and so does its progress.
     pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Arc<J>, claim: ClaimNo, now: Timestamp) {
         let header = job.header();
-        let (until, deadline) = header.run_until(now, self.lane(header.lane()).spec.run_limit);
+        let lane = &self.lane(header.lane()).spec;
+        let (until, deadline) = header.run_until(now, lane.run_limit());
         if until != Timestamp::NEVER {
             let kind = if deadline { LimitKind::Deadline } else { LimitKind::Run };
             self.due.running(until, job.clone().erase(), cell.clone(), claim, kind, &*self.port);
         }
-        if let Some(span) = header.overdue_after(self.lane(header.lane()).spec.overdue_after) {
+        if let Some(span) = header.overdue_after(lane.overdue_after()) {
             self.watch_progress(cell, now.after(span));
         }
     }
@@ -37,8 +37,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if let Some(settled) = settled {
             self.count(settled.ended);
         }
-        let lane = taken.job.header().lane();
-        self.aside.run_time[lane.index()].record(self.clock.now().nanos_since(taken.since));
+        self.aside.run_time[taken.lane.index()].record(self.clock.now().nanos_since(taken.since));
     }
 
     /// A worker that ends had taken a job and not begun it: back to the front of its lane. False: it has its outcome by now, or
@@ -46,39 +45,43 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn put_back(&self, cell: &Cell, job: &Arc<J>, claim: ClaimNo) -> bool {
         let mut after = After::default();
         let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
         let mut state = cell.lock();
         let held = state.held.as_ref().is_some_and(|held| held.claim == claim);
-        // Condemned, it was hit by a kill together with its worker.
-        if !held || state.state == WorkerState::Condemned || !job.header().put_back() {
+        // Condemned, it was hit by a kill together with its worker, unless it was taken back before that.
+        let hit = state.state == WorkerState::Condemned && !cell.is_seized();
+        if !held || hit || !job.header().put_back() {
             return false;
         }
         let lane = job.header().lane();
-        let before = transition(&self.counts, &mut state, WorkerState::Leaving, None, self.clock.now());
+        transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
         after.leaves = true;
         drop(state);
         self.ready.came_back(lane.index());
         ready.lanes[lane.index()].push_front(job.clone());
-        {
-            let mut inbox = self.inbox.lock();
-            // What submitters saw leave is back.
-            inbox.lanes[lane.index()].gone_seen = 0;
-            self.rouse(&mut ready, &mut inbox, &mut after);
-        }
-        drop(ready);
-        drop(before);
+        self.disturb();
+        // What submitters saw leave is back.
+        inbox.lanes[lane.index()].gone_seen = 0;
+        self.rouse(&mut ready, &mut inbox, &mut after);
+        drop((inbox, ready));
         self.after(after);
         if job.header().is_cancelled() {
             // Asked while the worker had it, it would have been told when it ran: now it need not run.
-            self.cancel(&job.clone().erase());
+            self.cancel(&job.clone().erase(), "request");
         } else {
             self.limit_again(job);
         }
         true
     }
 
+    /// From when on an admitted job must not begin.
+    fn expires_at(&self, header: &Header) -> Timestamp {
+        header.expires_at(self.lane(header.lane()).spec.queue_limit_of(header.id()))
+    }
+
     /// The entry of a job's queue limit may be gone by now: it did not matter while a worker had the job.
     fn limit_again(&self, job: &Arc<J>) {
-        let expires = job.header().expires_at(self.lane(job.header().lane()).spec.queue_limit);
+        let expires = self.expires_at(job.header());
         if expires <= self.clock.now() {
             self.expire_found(vec![job.clone()]);
         } else if expires != Timestamp::NEVER {
@@ -96,6 +99,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
+            let mut inbox = self.inbox.lock();
             let mut state = cell.lock();
             if state.state == to || state.state == WorkerState::Gone {
                 return;
@@ -107,29 +111,23 @@ impl<J: ?Sized + Envelope> Plane<J> {
             after.leaves = to == WorkerState::Leaving;
             let was_idle = state.state == WorkerState::Idle;
             // An abandoned worker still has its job, and inventory shows it.
-            let keeps = state.held.clone().filter(|_| to == WorkerState::Abandoned);
-            let held = transition(&self.counts, &mut state, to, keeps, self.clock.now());
+            let hand = if to == WorkerState::Abandoned { Hand::Keeps } else { Hand::Empty };
+            transition(&self.counts, &mut state, to, hand, self.clock.now());
             drop(state);
-            let mut inbox = self.inbox.lock();
             self.stop_searching(&mut inbox, cell);
             if was_idle {
                 // It leaves no entry behind that could be woken in vain.
                 inbox.idle.remove(cell);
                 // Parked, it could end, and would never learn that it is to.
-                after.notify(cell.clone());
+                after.call(cell.clone());
             }
             self.rouse(&mut ready, &mut inbox, &mut after);
-            if to == WorkerState::Abandoned && self.is_lost_to_abandoned() {
-                // As whoever comes now is told: nothing that was admitted could run before one of them returns.
-                self.send_away(&mut ready, &mut inbox, &mut after);
-            }
             if to == WorkerState::Gone && std::mem::take(&mut after.demand) {
                 // Control is about to be told of the exit, and starts workers then: knowing whether this one's slot may have one.
                 inbox.demanded = false;
             }
             self.note_quiet(&inbox, &mut after);
             drop((inbox, ready));
-            drop(held);
         }
         self.after(after);
     }
@@ -150,15 +148,19 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.port.signal(Signal::Exited { worker: cell.id, exit });
     }
 
-    /// Ends a queued job as cancelled, if no worker has it.
-    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>) {
-        self.withdraw(job, JobError::Cancelled(job.header().id()));
+    /// Ends a queued job as cancelled by this one, if no worker has it. True if it did.
+    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>, by: &'static str) -> bool {
+        let (pool, header) = (self.config.name.clone(), job.header());
+        let after = self.clock.now().since(header.accepted_at());
+        let (job_id, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
+        let cancelled = CancelledJob { pool, job: job_id, label, submitted_from, by, after };
+        self.withdraw(job, JobError::Cancelled(Box::new(cancelled)))
     }
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.
     pub(super) fn withdraw(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
         let Some(mut settlement) = job.settle_error(error, Some(Owner::Queue)) else { return false };
-        let key = settlement.key.take();
+        let key = settlement.take_key();
         let lane = job.header().lane();
         self.lane(lane).withdraw();
         self.count(settlement.ended);
@@ -204,7 +206,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let mut settlement = open.then(|| erased.settle_error(error_of(&erased), Some(Owner::Queue))).flatten()?;
             self.lane(job.header().lane()).withdraw();
             self.count(settlement.ended);
-            let key = settlement.key.take().expect("the payload of a queued job belongs to whoever ends it");
+            let key = settlement.take_key().expect("the payload of a queued job belongs to whoever ends it");
             Some(((job, key), settlement))
         };
         let (ended, settlements): (Unstarted<J>, Vec<_>) = jobs.into_iter().filter_map(settle).unzip();
@@ -227,7 +229,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(super) fn timed_out_in_queue(&self, job: &Arc<dyn Envelope>, now: Timestamp) -> JobError {
         let header = job.header();
-        let expires = header.expires_at(self.lane(header.lane()).spec.queue_limit);
+        let expires = self.expires_at(header);
         let limit = if expires == header.deadline() { LimitKind::Deadline } else { LimitKind::Queue };
         let after = expires.since(header.accepted_at());
         self.timed_out(job, limit, after, None, now)

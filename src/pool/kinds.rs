@@ -24,6 +24,10 @@ impl ThreadPool {
     /// # Errors
     ///
     /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit<F, T>(&self, job: F) -> impl Future<Output = Result<JobHandle<T>, Rejected<F>>> + Send + use<'_, F, T>
     where
@@ -66,6 +70,10 @@ impl ThreadPool {
     /// # Errors
     ///
     /// Hands the job back, with the reason: among them that the threads' state is of another type.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit_with<F, S, T>(
         &self,
@@ -185,6 +193,10 @@ impl TaskPool {
     /// # Errors
     ///
     /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit<F>(
         &self,
@@ -237,6 +249,10 @@ impl<W: Worker> ActorPool<W> {
     /// # Errors
     ///
     /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit(
         &self,

@@ -43,7 +43,7 @@ impl<B: Backend> Pool<B> {
         let pool = || plane.config.name.clone();
         let lane = match &options.lane {
             None => LaneId::DEFAULT,
-            Some(name) => plane.config.lane_named(name).ok_or_else(|| {
+            Some(name) => plane.lane_named(name).ok_or_else(|| {
                 let known: Vec<_> = plane.lanes.iter().map(|lane| format!("`{}`", lane.spec.name)).collect();
                 RejectReason::UnknownLane { pool: pool(), lane: name.clone(), known: known.join(", ") }
             })?,
@@ -174,6 +174,10 @@ impl<'a, B: Backend> Submitter<'a, B> {
     /// # Errors
     ///
     /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit<J>(
         self,
@@ -219,6 +223,10 @@ impl<'a> Submitter<'a, Threads> {
     /// # Errors
     ///
     /// Hands the job back, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future admits nothing.
     #[track_caller]
     pub fn submit_with<F, S, T>(
         self,

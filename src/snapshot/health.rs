@@ -7,7 +7,7 @@ use super::scene::Slots;
 use crate::id::WorkerId;
 use crate::sync::{Arc, Timestamp};
 
-/// Whether a pool can do its work, while its gate is not closed.
+/// Whether a pool can do its work.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Health {
@@ -25,6 +25,9 @@ pub enum Health {
         why: Shortage,
     },
     /// No worker is up and none can be started now. It ends by itself as soon as one slot can have a worker again.
+    ///
+    /// Or the pool takes no more jobs, since it drains or has ended, whatever workers it has: then [`why`](Shortage::closed) says so, and it does
+    /// not end. [`PoolEvent::Gate`](crate::PoolEvent::Gate) tells that, and not [`PoolEvent::Health`](crate::PoolEvent::Health).
     #[non_exhaustive]
     Unavailable {
         /// Since when.
@@ -45,12 +48,12 @@ impl Health {
         matches!(self, Self::Degraded { .. })
     }
 
-    /// No worker is up and none can be started.
+    /// No worker is up and none can be started, or the pool takes no more jobs.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 
-    /// Why seats are missing, if any are.
+    /// Why it is not healthy, if it is not.
     pub fn why(&self) -> Option<&Shortage> {
         match self {
             Self::Healthy => None,
@@ -58,7 +61,7 @@ impl Health {
         }
     }
 
-    /// Since when seats have been missing, if any are.
+    /// Since when it has not been healthy, if it is not: seats have been missing, or the gate has taken no more jobs.
     pub fn since(&self) -> Option<Timestamp> {
         match self {
             Self::Healthy => None,
@@ -108,11 +111,11 @@ impl fmt::Display for HealthAt<'_> {
     }
 }
 
-/// Why seats are missing.
+/// Why seats are missing, or why the pool takes no more jobs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Shortage {
-    /// Slots that back off or cool down after a fault of their worker, or whose policy is being asked.
+    /// Slots that back off or cool down after a fault of their worker, or whose policy has been asked for longer than 100 ms.
     pub cooling: usize,
     /// The same after a start that failed, for instance because the system refused a thread.
     pub refused: usize,
@@ -126,11 +129,16 @@ pub struct Shortage {
     pub last_fault: Option<(WorkerId, Arc<str>)>,
     /// When the next of those slots is tried again.
     pub next_try: Option<Timestamp>,
+    /// Why the pool takes no more jobs, as text; nothing else is said then.
+    pub closed: Option<Arc<str>>,
 }
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
+        if let Some(reason) = &self.closed {
+            parts.push(format!("the pool takes no more jobs: {reason}"));
+        }
         for (slots, what) in [
             (self.cooling, "without a worker after faults"),
             (self.refused, "without a worker after failed starts"),

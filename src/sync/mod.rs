@@ -1,12 +1,16 @@
 //! Primitives: `std`/`parking_lot`, or loom's under `--cfg millpond_loom`; the clock; parking.
 
 mod clock;
+#[cfg(not(millpond_loom))]
+mod latch;
 mod park;
 
 #[cfg(feature = "testing")]
 pub(crate) use clock::Settable;
 pub(crate) use clock::Ticks;
 pub use clock::{Clock, Timestamp};
+#[cfg(not(millpond_loom))]
+pub(crate) use latch::{Latch, LatchGuard};
 pub(crate) use park::{Parker, thread_waker};
 #[cfg(not(millpond_loom))]
 pub(crate) use park::{block_on, block_on_within};
@@ -18,6 +22,9 @@ pub(crate) use std::sync::atomic::AtomicU64 as Tally;
 
 /// A flag that no worker or submitter waits for, so that loom need not permute it either.
 pub(crate) use std::sync::atomic::AtomicBool as Flag;
+
+/// What control sets under the locks of all who have to agree about it. loom permutes the locks, and need not permute this as well.
+pub(crate) use std::sync::atomic::AtomicU64 as Setting;
 
 #[cfg(not(millpond_loom))]
 mod imp {
@@ -47,6 +54,10 @@ mod imp {
 mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use loom::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+
+    /// Who waits for a latch looks again and again, which a model is not to.
+    pub(crate) type Latch<T> = Mutex<T>;
+    pub(crate) type LatchGuard<'a, T> = MutexGuard<'a, T>;
 
     /// A cell whose accesses loom tracks, those through `&mut` excepted: what gave that, std's `Arc` for one, loom does not see.
     #[derive(Debug)]

@@ -11,29 +11,38 @@ use std::time::Duration;
 use super::Clock;
 use super::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 
-/// Where an idle worker waits. `notify` is remembered until `take` sees it, so none is lost.
+/// Where an idle worker waits to be called.
 ///
-/// A worker stays on its thread or task, so its waker is stored once and only looked at from then on. Every notifier takes a
-/// read-modify-write step on `notified`, and so does the poll that stores a waker, after that: whichever comes first, either the
-/// notifier sees the waker, or the poll sees the notice.
+/// It is called, and answers, under one lock of those who use this, and is woken when that is free. A worker stays on its thread or task, so
+/// its waker is stored once and only looked at from then on. A poll that has stored a waker passes that lock before it looks again: if the
+/// call came before, the poll sees it; else whoever calls sees the waker.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Parker {
-    notified: AtomicBool,
+    /// Written under the lock.
+    called: AtomicBool,
+    /// `moved` is in use.
+    has_moved: AtomicBool,
     /// The waker of the first poll.
     first: OnceLock<Waker>,
     /// That of the latest poll, for a worker that was moved to another task.
     moved: Mutex<Option<Waker>>,
-    /// `moved` is in use.
-    has_moved: AtomicBool,
 }
 
 impl Parker {
-    /// Wakes the worker, or has its next wait end at once.
-    pub(crate) fn notify(&self) {
-        // AcqRel: what the notifier wrote before is seen by whoever takes the notice.
-        if self.notified.swap(true, Ordering::AcqRel) {
-            return;
-        }
+    /// Has the worker's wait end, the one to come if it does not wait. Under the lock; to be followed by [`wake`](Self::wake).
+    pub(crate) fn call(&self) {
+        // Release: what the caller wrote before is seen by whoever sees the call.
+        self.called.store(true, Ordering::Release);
+    }
+
+    /// The worker has come. Under the lock.
+    pub(crate) fn answer(&self) {
+        self.called.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes a worker that was called.
+    pub(crate) fn wake(&self) {
         if let Some(first) = self.first.get() {
             first.wake_by_ref();
         }
@@ -45,28 +54,21 @@ impl Parker {
         }
     }
 
-    /// Takes the notice, if there is one.
-    pub(crate) fn take(&self) -> bool {
-        // A plain load first: a spinning worker must not own the line that the notifier wants.
-        self.notified.load(Ordering::Relaxed) && self.notified.swap(false, Ordering::AcqRel)
+    pub(crate) fn is_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
     }
 
-    /// True if there is a notice to take.
-    #[cfg(not(millpond_loom))]
-    pub(crate) fn is_notified(&self) -> bool {
-        self.notified.load(Ordering::Relaxed)
-    }
-
-    /// Ready when notified.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.take() {
+    /// Ready when called. `pass` takes the lock and lets go of it.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>, pass: impl FnOnce()) -> Poll<()> {
+        if self.is_called() {
             return Poll::Ready(());
         }
         if self.first.get().is_some_and(|first| first.will_wake(cx.waker())) {
             return Poll::Pending;
         }
         self.store(cx.waker().clone());
-        if self.notified.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        pass();
+        if self.is_called() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     #[cold]

@@ -26,6 +26,12 @@
 //! | [`watchdog::patient`] | asked, its worker is told, its worker is taken, each after a grace |
 //! | [`watchdog::strict`] | asked, and its worker is taken at once |
 //!
+//! | hook | is told, and |
+//! |---|---|
+//! | [`hook::AuditTrail`] | writes a line of JSON for each question and all that happens |
+//! | [`hook::Tracing`] | writes to `tracing` what millpond itself does not |
+//! | [`hook::Alarm`] | calls somebody when a pool is saturated for long, and when it is so no more |
+//!
 //! ```
 //! use millpond::{Limits, ThreadPool};
 //! use millpond_supervisors::OneForOne;
@@ -42,6 +48,7 @@
 
 mod autoscale;
 mod group;
+pub mod hook;
 mod restart;
 pub mod watchdog;
 

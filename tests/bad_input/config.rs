@@ -73,7 +73,8 @@ fn zero_time_limits() {
         (lane().overdue_after(Duration::ZERO), "overdue limit"),
         (lane().admission_limit(Duration::ZERO), "admission limit"),
     ] {
-        assert_eq!(refused_config(builder("bad-lane").lane(lane), &[what, "zero"]), ConfigError::ZeroLimit(what));
+        let conflict = ConfigError::ZeroLaneLimit { lane: "slow".to_owned(), what };
+        assert_eq!(refused_config(builder("bad-lane").lane(lane), &["`slow`", what, "zero"]), conflict);
     }
     let conflict = refused_config(builder("bad-start").start_limit(Duration::ZERO), &["start limit"]);
     assert_eq!(conflict, ConfigError::ZeroLimit("start limit"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millpond::{Doomed, Hook, HookContext, Limits, Notice, Question, Verdict, WorkerId};
+use millpond::{ClaimNo, Doomed, Hook, HookContext, JobId, Limits, Notice, Question, RecycleReason, Verdict, WorkerId};
 use parking_lot::Mutex;
 
 use crate::task::Gate;
@@ -82,6 +82,14 @@ impl Hook for Answers {
 
     async fn terminate(&self, _cx: &HookContext, targets: &[Doomed]) -> Verdict {
         self.ask(Question::Terminate { targets: targets.into() })
+    }
+
+    async fn recycle(&self, _cx: &HookContext, worker: WorkerId, reason: RecycleReason) -> Verdict {
+        self.ask(Question::Recycle { worker, reason })
+    }
+
+    async fn overdue(&self, _cx: &HookContext, worker: WorkerId, job: JobId, silent_for: Duration) -> Verdict {
+        self.ask(Question::Overdue { worker, claim: ClaimNo::default(), job, silent_for })
     }
 
     async fn told(&self, _cx: &HookContext, notice: &Notice) {

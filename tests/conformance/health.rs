@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{EventStream, Health, Limits, PoolEvent, PoolExecutor, Restart};
+use tokio_test::{assert_pending, task::spawn};
 
 use crate::faults::{By, Faulty, with_faults};
-use crate::rig::{PoolOf, after_control, at_rest, build, soon, until};
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, soon, until};
+use crate::subject::Subject;
+use crate::task::Gate;
 
 with_faults! {
     what_is_missing_is_told_with_why_and_since_when_and_comes_back_by_itself,
     a_slot_that_is_given_up_is_told_as_such,
+}
+
+mod every_kind {
+    use super::a_pool_that_takes_no_more_jobs_says_so_and_since_when;
+
+    conform! { a_pool_that_takes_no_more_jobs_says_so_and_since_when }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -84,4 +93,41 @@ fn a_slot_that_is_given_up_is_told_as_such<S: Faulty>() {
     let Health::Degraded { missing: 1, why, .. } = &health else { panic!("{health:?}") };
     assert_eq!((why.given_up, why.cooling, why.next_try), (1, 0, None));
     assert!(health.to_string().starts_with("degraded, 1 seat missing: 1 slot given up for good"), "{health}");
+}
+
+fn a_pool_that_takes_no_more_jobs_says_so_and_since_when<S: Subject>() {
+    let clock = SettableClock::new();
+    let pool = build::<S>("closing", |builder| builder.limits(Limits::fixed(1)).clock(clock.clock()));
+    until("it is up", || pool.saturation().idle == 1);
+    let mut events = pool.events();
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    soon(pool.quiesce(LIMIT)).expect("it answers");
+    assert_eq!(pool.snapshot().health, Health::Healthy, "paused, it takes jobs still");
+
+    clock.advance(SECOND);
+    let draining = clock.now();
+    let mut drain = spawn(pool.drain(LIMIT));
+    assert_pending!(drain.poll());
+    until("it drains", || pool.snapshot().gate == "draining");
+    clock.advance(SECOND * 10);
+    let health = pool.snapshot().health;
+    assert!(matches!(&health, Health::Unavailable { since, .. } if *since == draining), "{health:?}");
+    assert_eq!(health.to_string(), "unavailable: the pool takes no more jobs: it drains");
+    let text = pool.inventory_now().to_string();
+    assert!(text.contains("\nunavailable for 10.0 s: the pool takes no more jobs: it drains"), "{text}");
+    gate.open();
+    soon(drain).expect("it has run all that it had");
+    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+
+    let closed = clock.now();
+    soon(pool.shutdown(LIMIT)).expect("it answers");
+    clock.advance(SECOND);
+    for health in [pool.snapshot().health, pool.inventory_now().health] {
+        assert!(matches!(&health, Health::Unavailable { since, .. } if *since == closed), "{health:?}");
+        assert_eq!(health.why().and_then(|why| why.closed.as_deref()), Some("it was shut down"));
+    }
+    while let Some(event) = soon(events.next()) {
+        assert!(!matches!(event, PoolEvent::Health(_)), "it is told as what the gate does: {event:?}");
+    }
 }

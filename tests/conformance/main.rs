@@ -33,6 +33,7 @@ mod exits;
 mod extension;
 mod hook_actors;
 mod hooks;
+mod hooks_left;
 mod ladder;
 mod lane_room;
 mod lanes;
@@ -40,10 +41,12 @@ mod ledger;
 mod ledger_at_the_gate;
 mod lifecycle;
 mod lineage;
+mod not_begun;
 mod outcomes;
 mod ownership;
 mod recycling_under_load;
 mod resize;
+mod retune;
 mod selectors;
 mod visibility;
 
@@ -64,6 +67,10 @@ mod histories;
 #[cfg(feature = "testing")]
 mod hooks_clocked;
 #[cfg(feature = "testing")]
+mod hooks_overdue;
+#[cfg(feature = "testing")]
+mod hooks_recycle;
+#[cfg(feature = "testing")]
 mod hooks_told;
 #[cfg(feature = "testing")]
 mod leaving;
@@ -74,6 +81,8 @@ mod policies;
 #[cfg(feature = "testing")]
 mod recycling;
 #[cfg(feature = "testing")]
+mod retune_clocked;
+#[cfg(feature = "testing")]
 mod scenes;
 #[cfg(feature = "testing")]
 mod scripted;
@@ -81,6 +90,8 @@ mod scripted;
 mod scripted_escalation;
 #[cfg(feature = "testing")]
 mod scripted_recycling;
+#[cfg(feature = "testing")]
+mod scripted_retune;
 #[cfg(feature = "testing")]
 mod swap;
 #[cfg(feature = "testing")]

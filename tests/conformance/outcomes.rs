@@ -38,6 +38,10 @@ fn a_panic_comes_back_with_message_place_and_submitter<S: Subject>() {
     assert!(place.starts_with(&format!("{}:{panicked_at}:", file!())), "{place}");
     let text = error.to_string();
     assert!(text.contains("no luck today") && text.contains(place), "{text}");
+    let worker = report.worker.expect("it is known");
+    assert_eq!(report.pool.as_deref(), Some(pool.name()));
+    assert!(text.starts_with(&format!("pool `{}`: job {id} from ", pool.name())), "{text}");
+    assert!(text.contains(&format!(" panicked on worker {worker} at ")), "{text}");
     assert_eq!(soon(put::<S>(&pool, Task::value(1))).unwrap(), 1, "the pool goes on");
     at_rest(&pool);
     let ledger = pool.snapshot().ledger;
@@ -69,11 +73,18 @@ fn a_queued_job_that_is_cancelled_never_runs<S: Subject>() {
     let gate = Gate::new();
     let held = hold::<S>(&pool, &gate, 1);
     let (task, ran) = counting();
-    let queued = put::<S>(&pool, task);
+    let queued = put_with::<S>(&pool, JobOptions::new().label("late"), task);
     queued.cancel();
     assert_eq!((queued.status(), pool.saturation().queued), (JobStatus::Done, 0));
     let id = queued.id();
-    assert!(matches!(soon(queued), Err(JobError::Cancelled(job)) if job == id));
+    let error = soon(queued).expect_err("it was cancelled");
+    assert!(matches!(&error, JobError::Cancelled(cancelled) if cancelled.job == id), "{error}");
+    let (text, line) = (error.to_string(), "`late` from tests/conformance/");
+    assert!(text.starts_with(&format!("pool `{}`: job {id} {line}", pool.name())), "{text}");
+    assert!(
+        text.contains(" was cancelled by its handle before it began, ") && text.ends_with(" after its admission"),
+        "{text}"
+    );
     gate.open();
     held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
     at_rest(&pool);

@@ -32,30 +32,30 @@ conform! {
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
 /// How long a job may be silent here.
-const SPAN: Duration = Duration::from_secs(10);
+pub(crate) const SPAN: Duration = Duration::from_secs(10);
 
 /// Four seconds after the warning it asks, after three more it tells, after two more it takes.
-fn watchdog() -> Watchdog {
+pub(crate) fn watchdog() -> Watchdog {
     let ladder = Ladder::new().then(Rung::Cancel, SECOND * 3).then(Rung::Stop, SECOND * 2).then(Rung::Kill, SECOND);
     Watchdog::new(SECOND * 4, ladder)
 }
 
-struct Rig<S: Subject> {
-    pool: PoolOf<S>,
+pub(crate) struct Rig<S: Subject> {
+    pub(crate) pool: PoolOf<S>,
     clock: SettableClock,
-    events: EventStream,
+    pub(crate) events: EventStream,
 }
 
 /// What the watchdog said.
 #[derive(PartialEq, Debug)]
-enum Said {
+pub(crate) enum Said {
     Warned(Duration),
     Took(Rung, Duration),
     LetOff(Duration),
 }
 
 impl<S: Subject> Rig<S> {
-    fn new(what: &str, watchdog: Watchdog) -> Self {
+    pub(crate) fn new(what: &str, watchdog: Watchdog) -> Self {
         let clock = SettableClock::new();
         let lane = Lane::new("io").overdue_after(SPAN);
         let pool = build::<S>(what, |builder| {
@@ -68,12 +68,12 @@ impl<S: Subject> Rig<S> {
     }
 
     /// Control has heard of it when this returns.
-    fn advance(&self, span: Duration) {
+    pub(crate) fn advance(&self, span: Duration) {
         self.clock.advance(span);
         after_control(&self.pool);
     }
 
-    fn said(&mut self) -> Vec<Said> {
+    pub(crate) fn said(&mut self) -> Vec<Said> {
         let said = |event| match event {
             PoolEvent::Overdue { silent_for, .. } => Some(Said::Warned(silent_for)),
             PoolEvent::OverdueRung { rung, silent_for, .. } => Some(Said::Took(rung, silent_for)),
@@ -84,7 +84,7 @@ impl<S: Subject> Rig<S> {
     }
 
     /// A job that runs, and the means to beat for it.
-    fn run(&self, options: JobOptions, hold: impl FnOnce(Task) -> Task) -> (JobHandle<u64>, JobContext) {
+    pub(crate) fn run(&self, options: JobOptions, hold: impl FnOnce(Task) -> Task) -> (JobHandle<u64>, JobContext) {
         let (tell, told) = sync_channel(1);
         let task = Task::call(move || {
             tell.send(JobContext::current().expect("a job has a context")).expect("the test waits for it");
@@ -98,7 +98,7 @@ impl<S: Subject> Rig<S> {
         self.pool.inventory_now().workers.remove(0)
     }
 
-    fn next_job_runs(&self) {
+    pub(crate) fn next_job_runs(&self) {
         assert_eq!(soon(put::<S>(&self.pool, Task::value(9))).unwrap(), 9);
     }
 }

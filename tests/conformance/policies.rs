@@ -20,6 +20,7 @@ with_faults! {
     a_policy_that_asks_for_an_absurd_delay_is_replaced,
     a_policy_that_asks_for_an_endless_cool_down_is_replaced,
     a_policy_that_hangs_is_replaced_at_its_limit,
+    a_question_is_no_absence_until_it_takes_long,
 }
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -156,4 +157,43 @@ fn a_policy_that_hangs_is_replaced_at_its_limit<S: Faulty>() {
     until("it answers in the end", || answered.load(Ordering::Acquire));
     is_by_the_default::<S>(&pool, &clock, &mut events);
     assert_eq!(pool.snapshot().gate, "open", "what it said so late counts for nothing");
+}
+
+/// A worker that is replaced at once is no change of the pool's health; one whose policy takes its time is.
+fn a_question_is_no_absence_until_it_takes_long<S: Faulty>() {
+    let (answer, answers) = sync_channel::<Restart>(1);
+    let (asked, answers) = (Arc::new(AtomicBool::new(false)), Mutex::new(answers));
+    let entered = asked.clone();
+    let policy = By(move || {
+        entered.store(true, Ordering::Release);
+        answers.lock().recv().unwrap_or(Restart::Never)
+    });
+    let (pool, clock) = ruled::<S>("question", policy);
+    let mut events = pool.events();
+    let missing = || (pool.saturation().missing, pool.snapshot().health.is_degraded());
+
+    for patient in [true, false] {
+        asked.store(false, Ordering::Release);
+        fault::<S>(&pool);
+        until("the policy is asked", || asked.load(Ordering::Acquire));
+        after_control(&pool);
+        clock.advance(Duration::from_millis(99));
+        after_control(&pool);
+        assert_eq!(missing(), (0, false), "{}", pool.snapshot().health);
+        if !patient {
+            clock.advance(Duration::from_millis(1));
+            after_control(&pool);
+            assert_eq!(missing(), (1, true), "{}", pool.snapshot().health);
+        }
+        answer.send(Restart::After(Duration::ZERO)).expect("the policy listens");
+        until("both are up", || pool.saturation().idle == 2);
+        after_control(&pool);
+        assert_eq!(missing(), (0, false));
+        let mut told = 0;
+        while let Some(event) = events.try_next() {
+            told += usize::from(matches!(event, PoolEvent::Health(_)));
+        }
+        assert_eq!(told > 0, !patient, "{told} changes of health");
+    }
+    at_rest(&pool);
 }

@@ -16,7 +16,7 @@ pub(crate) type PoolOf<S> = Pool<<S as Subject>::Backend>;
 type BuilderOf<S> = PoolBuilder<<S as Subject>::Backend>;
 
 /// Longer than anything here takes, however loaded the machine: whoever waits this long waits for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The same for control replies.
 pub(crate) const LIMIT: TimeLimit = TimeLimit(PATIENCE);
 

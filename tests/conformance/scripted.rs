@@ -5,9 +5,10 @@ use std::time::Duration;
 use millpond::testing::{Script, Scripted, SettableClock};
 use millpond::{
     CloseReason, Ended, Exit, Fate, Health, JobError, JobStatus, Ladder, Lane, Limits, Pool, PoolBuilder, PoolEvent,
-    PoolExecutor, RejectReason, Restart, Rung, Select, StartError, ThreadPool, WorkerId,
+    PoolExecutor, RejectReason, Restart, Rung, Select, StartError, ThreadPool, WorkerId, WorkerState,
 };
 use std::sync::atomic::Ordering;
+use tokio_test::{assert_pending, task::spawn};
 
 use crate::rig::{LIMIT, after_control, at_rest, named, soon, until};
 use crate::subject::OnThreads;
@@ -81,6 +82,39 @@ fn a_job_that_was_not_begun_goes_back_to_the_front_of_its_lane() {
     assert_eq!((soon(one).unwrap(), soon(two).unwrap()), (2, 3));
     at_rest(&stage.pool);
     assert_eq!(stage.pool.snapshot().ledger.completed, 3);
+}
+
+/// A worker that was called in vain has idled all the time, and is not taken for one that has just begun to.
+#[test]
+fn who_has_idled_for_longest_leaves_first_though_it_was_called_in_vain() {
+    let stage = plain("longest-idle", true, Limits::new(0, 2).idle_timeout(SECOND * 8));
+    let jobs = [stage.submit(10), stage.submit(11)];
+    let (first, second) = (stage.worker(0, 1), stage.worker(1, 1));
+    let taken = [stage.take(first), stage.take(second)];
+    assert!(taken.contains(&10) && taken.contains(&11));
+    assert!(stage.script.finish(first, 1));
+    stage.clock.advance(SECOND * 5);
+    // The first one is called, and has not looked when there is nothing to be found any more.
+    stage.submit(12).cancel();
+    assert!(stage.script.finish(second, 2));
+    assert_eq!(stage.script.take(first), None);
+    for job in jobs {
+        soon(job).expect("it was run");
+    }
+    let leaves = |worker: WorkerId| {
+        let row = |row: &millpond::WorkerRow| row.worker == worker && row.state == WorkerState::Leaving;
+        stage.pool.inventory_now().workers.iter().any(row)
+    };
+    stage.clock.advance(SECOND * 3);
+    until("the first one is told to leave", || leaves(first));
+    stage.script.die(first);
+    stage.clock.advance(SECOND * 4);
+    after_control(&stage.pool);
+    assert_eq!(stage.pool.saturation().idle, 1, "the second one has a second left");
+    stage.clock.advance(SECOND);
+    until("it is told to leave as well", || leaves(second));
+    stage.script.die(second);
+    at_rest(&stage.pool);
 }
 
 /// Invariant 1: a worker that dies with a job in hand does not take its outcome along; nor is the job delivered again.
@@ -246,6 +280,37 @@ fn abandoned_workers_beyond_the_cap_are_not_replaced_and_admission_says_so() {
     assert_eq!(stage.pool.snapshot().health, Health::Healthy);
     stage.script.die(stuck[1]);
     until("nobody is abandoned", || stage.pool.saturation().abandoned == 0);
+    at_rest(&stage.pool);
+}
+
+/// Who waits at the gate learns that no seat is left however the last one went: here with a worker that crashed, and was not to be replaced.
+#[test]
+fn who_waits_is_told_when_the_last_live_worker_crashes_beyond_the_cap() {
+    let shape = |builder: PoolBuilder<Scripted>, _: &Script| {
+        builder.abandoned_cap(0).default_lane(Lane::new("default").capacity(0).admission_limit(SECOND * 3600))
+    };
+    let stage = stage("cap-crash", false, Limits::fixed(2), shape);
+    let workers = [stage.worker(0, 1), stage.worker(1, 1)];
+    let jobs = [stage.submit(10), stage.submit(11)];
+    // The one that is called first calls the other.
+    let mut taken = [None, None];
+    until("both have a job", || {
+        for (worker, job) in workers.iter().zip(&mut taken) {
+            *job = job.or_else(|| stage.script.take(*worker));
+        }
+        taken.iter().all(Option::is_some)
+    });
+    let stuck = if taken[0] == Some(10) { 0 } else { 1 };
+    soon(stage.pool.terminate(Select::job(jobs[0].id()), Ladder::kill(), LIMIT)).expect("it answers");
+    // The seat that is left is the other's, and is the only one: a shrink takes none that is used.
+    soon(stage.pool.resize(Limits::fixed(1), LIMIT)).expect("it answers");
+    let mut waits = spawn(millpond::Executor::submit(&stage.pool, 12));
+    assert_pending!(waits.poll());
+    stage.script.die(workers[1 - stuck]);
+    let refused = soon(waits).expect_err("no seat is left");
+    assert!(matches!(refused.reason(), RejectReason::SaturatedByAbandoned { cap: 0, .. }), "{refused}");
+    stage.script.die(workers[stuck]);
+    until("its seat came back", || stage.pool.saturation().idle == 1);
     at_rest(&stage.pool);
 }
 

@@ -142,6 +142,53 @@ fn the_drop_of_an_error_that_comes_too_late_blocks() {
     part.harms_nobody();
 }
 
+/// Everybody who knew of a failed start has forgotten it, and last of all the events that nobody has read.
+#[test]
+fn the_drop_of_an_error_that_only_an_event_holds_blocks() {
+    let ground = Ground::new();
+    let part = Part::new(&ground);
+    let fault = Mutex::new(Some(part.take()));
+    let starts = Meter::default();
+    let refuse = starts.clone();
+    let builder = ThreadPool::builder("h01-event-error").limits(Limits::fixed(1)).initializer(move |_| {
+        drop(refuse.enter());
+        match (fault.lock().take(), refuse.entered()) {
+            (Some(fault), _) => Err(StartError::failed(Fault(fault))),
+            // Another fault of the slot takes the place of the first one.
+            (None, 2) => Err(StartError::failed("once more")),
+            _ => Ok(()),
+        }
+    });
+    let pool = builder.build().expect("the configuration is sound");
+    let _unread = pool.events();
+    eventually("a worker is up", || pool.saturation().idle == 1);
+    let limit = TimeLimit::default();
+    for _ in 0..600 {
+        if part.dropping.inside() == 1 {
+            break;
+        }
+        pool.blocking().quiesce(limit).expect("it answers");
+        pool.blocking().resume(limit).expect("it answers");
+    }
+    part.harms_nobody();
+}
+
+/// An error that the system cannot have made, in one of the system's kind.
+#[test]
+fn the_drop_of_an_io_errors_cause_blocks() {
+    let ground = Ground::new();
+    let part = Part::new(&ground);
+    let fault = Mutex::new(Some(part.take()));
+    let builder = ThreadPool::builder("h01-io-error").limits(Limits::fixed(1)).initializer(move |_| {
+        let fault = fault.lock().take();
+        fault.map_or(Ok(()), |fault| Err(StartError::Refused(std::io::Error::other(Fault(fault)))))
+    });
+    let pool = builder.build().expect("the configuration is sound");
+    eventually("a worker is up", || pool.saturation().idle == 1);
+    drop(pool);
+    part.harms_nobody();
+}
+
 struct Clerk(#[expect(dead_code, reason = "it is there to be dropped")] Blocks);
 
 impl Worker for Clerk {

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use millpond::{
-    Deadlock, EventStream, Executor, JobError, JobHandle, JobOptions, JoinError, Lane, Limits, Pool, PoolEvent,
-    PoolExecutor, RejectReason, TimeLimit, WaitsFor,
+    Deadlock, EventStream, Executor, JobError, JobHandle, JobOptions, JoinError, Ladder, Lane, Limits, Pool, PoolEvent,
+    PoolExecutor, RejectReason, Select, TimeLimit, WaitsFor,
 };
 use parking_lot::Mutex;
 
-use crate::kinds::{Ground, Kind, Output, Work, on_every_kind, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, OnThreads, Output, Work, failure, on_every_kind, put, put_labelled, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{FOREVER, at_rest, eventually};
 use crate::work::Then;
@@ -269,6 +269,31 @@ fn a_shrink_that_takes_the_last_free_worker<K: Kind>() {
     assert_eq!(value(plain), 1);
     one_of_two_fails(handles, &failures);
     at_rest(&there);
+}
+
+/// A thread that was abandoned beyond the cap blocks a seat until it returns, which it does not while it waits for somebody who needs that seat.
+#[test]
+fn an_abandoned_thread_that_waits() {
+    let ground = Ground::new();
+    let builder = OnThreads::builder("h03-abandoned", &ground).limits(Limits::fixed(2)).abandoned_cap(0);
+    let there: There<OnThreads> = Arc::new(builder.build().expect("the configuration is sound"));
+    let (failures, running) = (Failures::default(), Meter::default());
+    let (first, second) = (ground.latch(), ground.latch());
+    let outer = |label, go| {
+        put_labelled::<OnThreads>(&there, label, parent::<OnThreads>(&running, go, &there, Work::value(7), &failures))
+    };
+    let (lost, other) = (outer("lost", &first), outer("other", &second));
+    eventually("both run", || running.inside() == 2);
+    there.blocking().terminate(Select::label("lost"), Ladder::kill(), TimeLimit::default()).expect("it answers");
+    assert!(matches!(failure(lost), JobError::Abandoned(_)));
+    first.open();
+    eventually("it waits", || there.saturation().queued == 1);
+    failures.none();
+    second.open();
+    assert_eq!(value(other), 0, "nobody is left to run what it waits for");
+    assert_eq!(failures.one().waits.len(), 2, "both are named");
+    at_rest(&there);
+    assert_eq!(there.snapshot().ledger.completed, 3);
 }
 
 /// The wait ends with the error, long before its limit; the handle can wait again.

@@ -11,7 +11,7 @@ use ractor::{Actor, ActorRef};
 use crate::busy_parent::{Order, Parent};
 use crate::kinds::{Ground, Kind, Work, on_every_kind, put};
 use crate::latch::Meter;
-use crate::patience::{CONTROL_LIMIT, FOREVER, Flag, eventually};
+use crate::patience::{FOREVER, Flag, eventually};
 
 on_every_kind!(
     a_drain_of_a_killed_pool_is_closed,
@@ -63,7 +63,7 @@ impl<K: Kind> Scene<K> {
 
     #[track_caller]
     fn promptly<T>(&self, what: &str, waits: Waits<'_, T>) -> T {
-        let answer = self.ground.block_on(async { tokio::time::timeout(CONTROL_LIMIT * 4, waits).await });
+        let answer = self.ground.block_on(async { tokio::time::timeout(FOREVER / 2, waits).await });
         answer.unwrap_or_else(|_| panic!("{what} is left waiting for a pool that is gone"))
     }
 }

@@ -1,7 +1,7 @@
 //! 17. User code under a lock: what a pool drops or calls may call the pool, or panic.
 //!
 //! Payloads and outputs whose `Drop` submits or panics, predicates that panic, jobs that ask about themselves: after each the pool
-//! has to work as before. (Hooks are not there yet.)
+//! has to work as before. Hooks: `hazard_17_hooks_that_call_back`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use millpond::{Fate as Reported, JobError, Ladder, PoolExecutor, Select, Target, TimeLimit, WorkerState};
+use millpond::{
+    ControlError, Fate as Reported, JobError, Ladder, LaneChange, PoolExecutor, Retune, Select, Target, TimeLimit,
+    WorkerState,
+};
 
 use crate::command::{Command, LANES, No};
 use crate::pond::{PATIENCE, Pond, limits, poll};
@@ -26,6 +29,20 @@ pub(crate) fn fate(no: No, outcome: Result<u64, JobError>) -> Fate {
         Err(JobError::Killed(_)) => Fate::Killed,
         Err(JobError::Abandoned(_)) => Fate::Abandoned,
         Err(other) => panic!("job {no}: {other}"),
+    }
+}
+
+fn bounds(capacity: [usize; LANES.len()], reserve: usize) -> Retune {
+    let change = |lane: usize| LaneChange::new(LANES[lane]).capacity(capacity[lane]);
+    Retune::new().lane(change(0)).lane(change(1).reserve(reserve))
+}
+
+/// Other limits are put in force, unless the hook is strict.
+fn is_made(answer: Result<(), ControlError>, model: &Model) {
+    match answer {
+        Ok(()) => assert_ne!(model.hook, Some(true), "it was asked"),
+        Err(ControlError::Vetoed { .. }) => assert_eq!(model.hook, Some(true)),
+        Err(other) => panic!("the reserve fits: {other}"),
     }
 }
 
@@ -61,12 +78,22 @@ impl Pond {
             }
             Command::Return(no) => self.come_back(no),
             Command::Resize { min, max } => {
-                let report = self.pool.blocking().resize(limits(min, max), PATIENCE).expect("the reserve fits");
-                assert_eq!((report.to.min, report.to.max), (min, max));
+                let answer = self.pool.blocking().resize(limits(min, max), PATIENCE);
+                is_made(answer.map(|report| assert_eq!((report.to.min, report.to.max), (min, max))), model);
+            }
+            Command::Retune { min, max, capacity, reserve } => {
+                let change = bounds(capacity, reserve).limits(limits(min, max));
+                is_made(self.pool.blocking().retune(change, PATIENCE).map(drop), model);
+            }
+            Command::RetuneInVain { capacity } => {
+                let refused = self.pool.blocking().retune(bounds(capacity, 100), PATIENCE);
+                refused.expect_err("nobody has so many seats");
             }
             Command::FailNextStart => self.script.refuse_next_start(),
             Command::Quiesce => self.pool.blocking().quiesce(PATIENCE).expect("it is open"),
             Command::Resume => self.pool.blocking().resume(PATIENCE).expect("it is quiesced"),
+            Command::Hook { strict } => self.set_hook(strict),
+            Command::NoHook => self.remove_hook(),
             Command::Advance(span) => self.advance(span, model),
         }
     }
@@ -168,6 +195,12 @@ impl Pond {
             let seen = &snapshot.lanes[lane];
             let expected = (model.queues[lane].len(), model.busy(lane), model.gate[lane].len());
             assert_eq!((seen.queued, seen.active, seen.waiting), expected, "lane {}", seen.name);
+            assert_eq!(
+                (seen.capacity, seen.reserve),
+                (model.setup.capacity[lane], model.reserve(lane)),
+                "lane {}",
+                seen.name
+            );
         }
         self.check_ledger(model);
     }

@@ -54,9 +54,26 @@ pub(crate) enum Command {
         min: usize,
         max: usize,
     },
+    /// Limits, bounds and reserve at once.
+    Retune {
+        min: usize,
+        max: usize,
+        capacity: [usize; LANES.len()],
+        reserve: usize,
+    },
+    /// The same, with a reserve that does not fit: nothing of it is done.
+    RetuneInVain {
+        capacity: [usize; LANES.len()],
+    },
     FailNextStart,
     Quiesce,
     Resume,
+    /// From now on a hook is asked, which allows everything but, if it is `strict`, other limits. It takes the place of one before it.
+    Hook {
+        strict: bool,
+    },
+    /// Nobody is asked any more.
+    NoHook,
     /// Milliseconds.
     Advance(u64),
 }
@@ -103,6 +120,15 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
         Command::Resize { min, max }
     });
     choices.push((3, resize.boxed()));
+    let bounds = || [0..=3usize, 0..=2usize];
+    let retune = (0..=4usize, 1..=4usize, bounds(), 0..=2usize).prop_map(|(min, max, capacity, reserve)| {
+        let (min, max) = fit(min, max, reserve);
+        Command::Retune { min, max, capacity, reserve }
+    });
+    choices.push((4, retune.boxed()));
+    choices.push((1, bounds().prop_map(|capacity| Command::RetuneInVain { capacity }).boxed()));
+    choices.push((2, any::<bool>().prop_map(|strict| Command::Hook { strict }).boxed()));
+    choices.push((if model.hook.is_some() { 2 } else { 0 }, Just(Command::NoHook).boxed()));
     let mut among = |weight, jobs: Vec<No>, command: fn(No) -> Command| {
         if !jobs.is_empty() {
             choices.push((weight, select(jobs).prop_map(command).boxed()));
@@ -126,7 +152,8 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
 /// True if `command` makes sense now: shrinking takes away what came before.
 pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
     match command {
-        Command::Submit { .. } | Command::KillStale => true,
+        Command::Submit { .. } | Command::KillStale | Command::RetuneInVain { .. } | Command::Hook { .. } => true,
+        Command::NoHook => model.hook.is_some(),
         // A place that was promised for a start to come is kept, although the start fails: who was quicker is a matter of threads.
         Command::Wait { .. } => model.refusals == 0,
         // What a tick does by itself and what control does on its word have no order among each other.
@@ -141,6 +168,9 @@ pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
         Command::DieIdle | Command::KillIdle => model.idle > 0,
         // Which slots cool down decides what a shrink cuts off; which worker came up in which slot is a matter of threads.
         Command::Resize { min, max } => model.all_starts_work() && model.setup.reserve <= *min && min <= max,
+        Command::Retune { min, max, reserve, .. } => {
+            model.all_starts_work() && reserve <= min && min <= max && reserve < max
+        }
         // With a reserve it matters whether a worker that was woken looks before or after a start has failed.
         Command::FailNextStart => {
             model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && model.at_gate().is_empty()

@@ -8,6 +8,7 @@
 
 mod check;
 mod command;
+mod hook;
 mod pond;
 mod reference;
 mod rest;

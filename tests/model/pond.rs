@@ -42,6 +42,8 @@ pub(crate) struct Pond {
     pub(crate) script: Script,
     pub(crate) clock: SettableClock,
     pub(crate) killable: bool,
+    /// There is a hook.
+    pub(crate) hooked: bool,
     events: EventStream,
     /// Faults reported and decisions made: a policy that still thinks leaves them apart.
     faults: usize,
@@ -91,6 +93,7 @@ impl Pond {
             script,
             clock,
             killable: setup.killable,
+            hooked: false,
             faults: 0,
             decisions: 0,
             submissions: BTreeMap::new(),
@@ -124,7 +127,7 @@ impl Pond {
             let before = (self.faults, self.decisions);
             let inventory = self.pool.blocking().inventory(PATIENCE).expect("control answers");
             self.read_events();
-            let unchanged = before == (self.faults, self.decisions);
+            let unchanged = before == (self.faults, self.decisions) && self.nobody_is_asked();
             quiet = if unchanged && self.nobody_is_on_the_way(&inventory) { quiet + 1 } else { 0 };
             // Twice: what a worker that is gone has told control came before the second question.
             if quiet == 2 {

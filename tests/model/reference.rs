@@ -44,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) expires: u64,
     /// Asked to stop while a worker had it.
     pub(crate) asked: bool,
+    /// It came to a lane without a queue, and was not let into one that was taken away.
+    pub(crate) handed_over: bool,
 }
 
 /// A job in a worker's hands.
@@ -79,6 +81,8 @@ pub(crate) struct Model {
     pub(crate) promised: [VecDeque<No>; LANES.len()],
     /// Starts to come that the system refuses.
     pub(crate) refusals: usize,
+    /// There is a hook; true if it is strict.
+    pub(crate) hook: Option<bool>,
     pub(crate) fates: BTreeMap<No, Fate>,
     pub(crate) cursor: usize,
 }
@@ -98,6 +102,7 @@ impl Model {
             gate: Default::default(),
             promised: Default::default(),
             refusals: 0,
+            hook: None,
             fates: BTreeMap::new(),
             cursor: 0,
             setup,
@@ -155,7 +160,7 @@ impl Model {
         self.runs.iter().filter(|run| run.job.lane == lane).count()
     }
 
-    fn reserve(&self, lane: usize) -> usize {
+    pub(crate) fn reserve(&self, lane: usize) -> usize {
         if lane + 1 == LANES.len() { self.setup.reserve } else { 0 }
     }
 
@@ -181,9 +186,10 @@ impl Model {
         room.saturating_sub(taken(lane))
     }
 
-    /// Workers that cannot be made to die hold every seat.
+    /// Workers that cannot be made to die hold every seat. Not while a slot backs off, whose seat comes back.
     pub(crate) fn is_lost(&self) -> bool {
-        self.seats() == 0 && self.abandoned.len() > self.setup.abandoned_cap
+        let beyond = self.abandoned.len().saturating_sub(self.setup.abandoned_cap);
+        beyond > 0 && self.live() == 0 && beyond >= self.max
     }
 
     // ---- coming to rest ------------------------------------------------------------------------------------------------
@@ -192,6 +198,9 @@ impl Model {
     /// moves: in the order in which the pond lets things happen.
     pub(crate) fn settle(&mut self) {
         while self.staff() | self.receive() | self.idle_take() {}
+        if self.is_lost() {
+            self.send_away();
+        }
     }
 
     fn wanted(&self) -> usize {
@@ -217,7 +226,10 @@ impl Model {
     /// Jobs of lanes without a queue for which no seat is left share the fate of the start that failed.
     fn fail_handed_over(&mut self) {
         for lane in 0..LANES.len() {
-            while self.setup.capacity[lane] == 0 && self.queues[lane].len() > self.free(lane) {
+            while self.setup.capacity[lane] == 0
+                && self.queues[lane].front().is_some_and(|job| job.handed_over)
+                && self.queues[lane].len() > self.free(lane)
+            {
                 let job = self.queues[lane].pop_front().expect("it is longer than something");
                 self.fates.insert(job.no, Fate::StartFailed);
             }
@@ -281,7 +293,7 @@ impl Model {
     pub(crate) fn enter(&mut self, no: No, lane: usize, terms: Terms) {
         let deadline = terms.deadline.map_or(u64::MAX, |span| self.now + span);
         let expires = terms.queue.map_or(u64::MAX, |limit| self.now + limit).min(deadline);
-        self.queues[lane].push_back(Job { no, lane, terms, deadline, expires, asked: false });
+        self.queues[lane].push_back(Job { no, lane, terms, deadline, expires, asked: false, handed_over: true });
         self.fates.insert(no, Fate::Open);
     }
 }

@@ -31,7 +31,12 @@ impl Model {
             Command::KillStale => {}
             Command::Stop(no) => self.run_mut(no).condemned = true,
             Command::Return(no) => self.abandoned.retain(|other| *other != no),
+            Command::Resize { .. } | Command::Retune { .. } if self.hook == Some(true) => {}
             Command::Resize { min, max } => self.resize(min, max),
+            Command::Retune { min, max, capacity, reserve } => self.retune(min, max, capacity, reserve),
+            Command::RetuneInVain { .. } => {}
+            Command::Hook { strict } => self.hook = Some(strict),
+            Command::NoHook => self.hook = None,
             Command::FailNextStart => self.refusals += 1,
             Command::Quiesce => self.quiesced = true,
             Command::Resume => self.quiesced = false,
@@ -127,14 +132,11 @@ impl Model {
         } else {
             self.end(run.job.no, Fate::Abandoned);
             self.abandoned.push(no);
-            if self.is_lost() {
-                self.send_away();
-            }
         }
     }
 
     /// Nothing that was admitted now could run: those who wait are told what whoever comes now is told.
-    fn send_away(&mut self) {
+    pub(crate) fn send_away(&mut self) {
         for (no, _) in self.gate.iter_mut().flat_map(|line| line.drain(..)) {
             self.fates.insert(no, Fate::SaturatedByAbandoned);
         }
@@ -145,6 +147,16 @@ impl Model {
         while self.live() > self.max && self.idle > 0 {
             self.idle -= 1;
         }
+    }
+
+    fn retune(&mut self, min: usize, max: usize, capacity: [usize; LANES.len()], reserve: usize) {
+        // One that is not begun yet may come back.
+        let running = self.runs.iter_mut().map(|run| &mut run.job);
+        for job in self.queues.iter_mut().flatten().chain(running) {
+            job.handed_over &= capacity[job.lane] > 0 || self.setup.capacity[job.lane] == 0;
+        }
+        (self.setup.capacity, self.setup.reserve) = (capacity, reserve);
+        self.resize(min, max);
     }
 
     fn advance(&mut self, span: u64) {

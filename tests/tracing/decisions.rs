@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millpond::{
-    Exit, JobOptions, Ladder, Limits, PoolExecutor, Restart, RestartPolicy, Select, SlotHistory, StartContext,
-    StartError, ThreadPool, TimeLimit, Timestamp,
+    Exit, JobOptions, Ladder, LaneChange, Limits, PoolExecutor, Restart, RestartPolicy, Retune, Rung, Select,
+    SlotHistory, StartContext, StartError, ThreadPool, TimeLimit, Timestamp, Watchdog,
 };
 use parking_lot::Mutex;
 use tracing::Level;
 
-use crate::listener::{Heard, heard, listen};
+use crate::listener::{Heard, heard, listen, times_heard};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -41,6 +41,11 @@ fn each_decision_is_an_event_with_its_facts() {
 
     pool.blocking().resize(Limits::fixed(3), LIMIT).expect("it answers");
     assert_fields(&event(&pool, "new limits are in force"), &[("max_before", "1"), ("max", "3"), ("min", "3")]);
+
+    let change = Retune::new().by("night shift").lane(LaneChange::new("default").capacity(7));
+    pool.blocking().retune(change, LIMIT).expect("it can be done");
+    let changes = "lane `default`: capacity 1024 to 7";
+    assert_fields(&event(&pool, "the pool was retuned"), &[("by", "night shift"), ("changes", changes)]);
 
     let (begin, begun) = std::sync::mpsc::sync_channel(1);
     let stop = Arc::new(std::sync::Barrier::new(2));
@@ -117,4 +122,29 @@ fn a_fault_is_told_without_reading_the_users_error() {
     assert_eq!(given_up.level, Level::ERROR);
     let readers = readers.lock().clone();
     assert!(!readers.is_empty() && readers.iter().all(|thread| thread != "millpond-control"), "{readers:?}");
+}
+
+/// What the watchdog does is told once each, with the job by its name and line.
+#[test]
+fn an_overdue_job_is_told_of_once() {
+    listen();
+    let ladder = Ladder::new().then(Rung::Cancel, Duration::from_millis(5)).then(Rung::Kill, Duration::from_millis(5));
+    let watchdog = Watchdog::new(Duration::from_millis(5), ladder);
+    let pool = ThreadPool::builder("silent").limits(Limits::fixed(1)).watchdog(watchdog).build().expect("it is built");
+    let (end, ends) = std::sync::mpsc::sync_channel::<()>(1);
+    let options = JobOptions::new().label("quiet").overdue_after(Duration::from_millis(20));
+    let line = line!() + 1;
+    let stuck = pool.with(options).submit_blocking(move || ends.recv().is_err()).expect("there is a place");
+    let warning = event(&pool, "a job is overdue: it makes no progress");
+    assert_eq!(warning.level, Level::WARN);
+    assert_fields(&warning, &[("job", "1"), ("claim", "1"), ("label", "quiet")]);
+    assert!(warning.fields["from"].starts_with(&format!("tests/tracing/decisions.rs:{line}:")), "{warning:?}");
+    stuck.join().expect_err("its worker is taken");
+    event(&pool, "a worker cannot be made to end: it is abandoned");
+    // Everything about this job, by whatever words.
+    let about = |heard: &Heard| heard.fields.get("pool").is_some_and(|name| name == pool.name());
+    let told: Vec<_> = ["Cancel", "Kill"].map(|rung| times_heard("rung", rung, about)).into();
+    assert_eq!(told, [1, 1]);
+    assert_eq!(times_heard("job", "1", about), 3, "the warning and two rungs");
+    drop(end);
 }

@@ -79,6 +79,12 @@ pub(crate) fn listen() {
     LISTENS.get_or_init(|| set_global_default(Registry::default().with(Listener)).expect("it is the first"));
 }
 
+/// How many events with this value of a field there have been.
+pub(crate) fn times_heard(field: &str, value: &str, also: impl Fn(&Heard) -> bool) -> usize {
+    let has = |heard: &&Heard| heard.fields.get(field).is_some_and(|is| is == value) && also(heard);
+    HEARD.lock().iter().filter(has).count()
+}
+
 /// The first event with this value of a field, once there is one.
 #[track_caller]
 #[allow(clippy::disallowed_methods, reason = "looks again and again, and pauses between two looks")]

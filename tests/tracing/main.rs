@@ -4,4 +4,5 @@
 
 mod decisions;
 mod listener;
+mod operator;
 mod spans;

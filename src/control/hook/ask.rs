@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tracing::Span;
 
 use super::message::HookMessage;
 use crate::backend::Backend;
@@ -13,7 +14,7 @@ use crate::control::event::PoolEvent;
 use crate::control::message::Command;
 use crate::control::supervisor::Supervision;
 use crate::control::timer;
-use crate::hook::{HookContext, LONGEST_DELAY, Question, Verdict};
+use crate::hook::{Answer, HookContext, LONGEST_DELAY, Notice, Question, Verdict};
 use crate::snapshot::Veto;
 use crate::sync::{Arc, Timestamp};
 
@@ -82,6 +83,7 @@ struct Pending<B: Backend> {
     /// The longest delay asked for so far.
     delay: Duration,
     denied: Option<Veto>,
+    answers: Vec<Answer>,
     /// Once it is ruled: when what follows is to happen.
     at: Option<Timestamp>,
     then: Then<B>,
@@ -119,6 +121,9 @@ impl<B: Backend> Supervision<B> {
             then(self, Ruling::Allowed);
             return None;
         }
+        // What follows belongs to whoever asked for it, although a hook's answer sets it going.
+        let span = Span::current();
+        let then = move |supervision: &mut Self, ruling| span.in_scope(|| then(supervision, ruling));
         let now = self.now();
         self.hooks.questions.last += 1;
         let number = self.hooks.questions.last;
@@ -133,7 +138,8 @@ impl<B: Backend> Supervision<B> {
         for wait in &waits {
             self.hooks.questions.due = self.hooks.questions.due.min(wait.until);
         }
-        let pending = Pending { question, waits, delay: Duration::ZERO, denied: None, at: None, then: Box::new(then) };
+        let (answers, then) = (Vec::new(), Box::new(then));
+        let pending = Pending { question, waits, delay: Duration::ZERO, denied: None, answers, at: None, then };
         self.hooks.questions.out.insert(number, pending);
         for (hook, fault) in faults {
             self.take_default(number, hook, fault);
@@ -149,10 +155,10 @@ impl<B: Backend> Supervision<B> {
         registered.asked += 1;
         let receipt = registered.line.ask().ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();
-        let context = HookContext::new(pool, registered.name.clone(), now);
+        let context = HookContext::new(pool.clone(), registered.name.clone(), now);
         let (question, reply) = (question.clone(), sender.into());
         let message = HookMessage::Asked { context, question, reply, receipt };
-        let actor = registered.actor().ok_or(HookFault::NoAnswer)?;
+        let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
         actor.cast(message).map_err(|_| HookFault::NoAnswer)?;
         let runtime = timer::control_runtime().map_err(|_| HookFault::NoAnswer)?;
         #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]
@@ -178,7 +184,7 @@ impl<B: Backend> Supervision<B> {
             None => Some(panic().map_or(HookFault::NoAnswer, HookFault::Panicked)),
         };
         match (fault, verdict) {
-            (None, Some(verdict)) => self.weigh(number, hook, verdict),
+            (None, Some(verdict)) => self.weigh(number, hook, verdict, false),
             (fault, _) => self.take_default(number, hook, fault.unwrap_or(HookFault::NoAnswer)),
         }
         self.rule(number);
@@ -195,24 +201,23 @@ impl<B: Backend> Supervision<B> {
             "asked about {word}: {fault}; its default counts"
         );
         self.tell(PoolEvent::HookFault { hook: name, question: word, fault, verdict: verdict.clone() });
-        self.weigh(number, hook, verdict);
+        self.weigh(number, hook, verdict, true);
     }
 
     /// The strictest counts: one that denies, else the longest delay.
-    fn weigh(&mut self, number: u64, hook: u64, verdict: Verdict) {
-        let veto = match (&verdict, self.hooks.find(hook)) {
-            (Verdict::Deny(reason), Some(registered)) => {
-                registered.denied += 1;
-                Some(Veto::new(registered.name.clone(), reason.clone()))
-            }
-            _ => None,
-        };
+    fn weigh(&mut self, number: u64, hook: u64, verdict: Verdict, defaulted: bool) {
+        let Some(registered) = self.hooks.find(hook) else { return };
+        registered.denied += u64::from(matches!(verdict, Verdict::Deny(_)));
+        let name = registered.name.clone();
         let Some(pending) = self.hooks.questions.out.get_mut(&number) else { return };
-        match verdict {
+        match &verdict {
             Verdict::Allow => {}
-            Verdict::Deny(_) => pending.denied = pending.denied.take().or(veto),
-            Verdict::Delay(delay) => pending.delay = pending.delay.max(delay),
+            Verdict::Deny(reason) => {
+                pending.denied.get_or_insert_with(|| Veto::new(name.clone(), reason.clone()));
+            }
+            Verdict::Delay(delay) => pending.delay = pending.delay.max(*delay),
         }
+        pending.answers.push(Answer::new(name, verdict, defaulted));
     }
 
     /// Has happen what follows, if the question has its ruling.
@@ -231,13 +236,24 @@ impl<B: Backend> Supervision<B> {
                 return;
             }
         }
-        let Some(Pending { question, denied, then, .. }) = questions.out.remove(&number) else { return };
+        if let Some(pending) = questions.out.remove(&number) {
+            self.follow_up(pending);
+        }
+    }
+
+    fn follow_up(&mut self, pending: Pending<B>) {
+        let Pending { question, denied, answers, then, .. } = pending;
+        let answers = answers.into();
         match denied {
             Some(veto) => {
-                self.tell(PoolEvent::Vetoed { question: question.word(), veto: veto.clone() });
+                self.tell(PoolEvent::Vetoed { question: question.clone(), veto: veto.clone() });
+                self.tell_hooks(&Notice::Vetoed { question, veto: veto.clone(), answers });
                 then(self, Ruling::Denied(veto));
             }
-            None => then(self, Ruling::Allowed),
+            None => {
+                self.tell_hooks(&Notice::Allowed { question, answers });
+                then(self, Ruling::Allowed);
+            }
         }
     }
 
@@ -280,14 +296,14 @@ impl<B: Backend> Supervision<B> {
     }
 
     /// Nobody is to follow up on this question any more.
-    pub(super) fn withdraw_question(&mut self, number: u64) {
+    pub(in crate::control) fn withdraw_question(&mut self, number: u64) {
         drop(self.hooks.questions.out.remove(&number));
     }
 
     /// A shutdown asks nobody: what was asked is taken as allowed.
     pub(in crate::control) fn waive_questions(&mut self) {
-        while let Some((_, Pending { then, .. })) = self.hooks.questions.out.pop_first() {
-            then(self, Ruling::Allowed);
+        while let Some((_, pending)) = self.hooks.questions.out.pop_first() {
+            self.follow_up(Pending { denied: None, ..pending });
         }
     }
 

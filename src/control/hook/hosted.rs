@@ -11,23 +11,44 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::message::HookMessage;
+use crate::control::reaper::{self, HOOK_THREAD};
 use crate::hook::{Hook, put};
 use crate::job::catch;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// How long a hook that is let go of has to deal with what it was told before, until its future is dropped where it awaits.
 const END_GRACE: Duration = Duration::from_secs(1);
 
 /// A hook that can be given a thread, whatever its type.
 pub(super) trait Launch: Send + Sync {
-    /// Starts its thread and its actor.
-    fn launch(self: Arc<Self>) -> io::Result<Running>;
+    /// Starts its thread and its actor, for a pool, under a name.
+    fn launch(self: Arc<Self>, pool: &Arc<str>, name: &Arc<str>) -> io::Result<Running>;
 }
 
 /// A hosted hook's actor; when this is dropped, the actor and its thread end.
 pub(super) struct Running {
     pub(super) actor: ActorRef<HookMessage>,
     _over: oneshot::Sender<()>,
+    pool: Arc<str>,
+    name: Arc<str>,
+    /// Its thread has ended.
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        reaper::adopt_hook(&self.pool, &self.name, &self.ended);
+    }
+}
+
+/// Says that the thread has ended, in whatever way.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Pairs with the Acquire of whoever lists those that have not.
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// A runtime that waits for nobody when it is dropped.
@@ -43,7 +64,7 @@ impl Drop for Bench {
 
 impl<H: Hook> Launch for H {
     #[expect(clippy::disallowed_methods, reason = "the home of hooks' threads")]
-    fn launch(self: Arc<Self>) -> io::Result<Running> {
+    fn launch(self: Arc<Self>, pool: &Arc<str>, name: &Arc<str>) -> io::Result<Running> {
         let bench = Bench(Some(Builder::new_current_thread().enable_all().build()?));
         let (actor, started) = {
             let _inside = bench.0.as_ref().map(Runtime::enter);
@@ -51,12 +72,17 @@ impl<H: Hook> Launch for H {
         };
         let (_over, over) = oneshot::channel();
         let cell = actor.get_cell();
-        std::thread::Builder::new().name("millpond-hook".to_owned()).spawn(move || {
+        let ended = Arc::new(AtomicBool::new(false));
+        let ends = Ended(ended.clone());
+        std::thread::Builder::new().name(HOOK_THREAD.to_owned()).spawn(move || {
+            // Dropped after the runtime, and the hook with it.
+            let _ends = ends;
+            let bench = bench;
             if let Some(runtime) = &bench.0 {
                 runtime.block_on(host(&cell, started, over));
             }
         })?;
-        Ok(Running { actor, _over })
+        Ok(Running { actor, _over, pool: pool.clone(), name: name.clone(), ended })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - `message.rs`, `credit.rs`, `hosted.rs`: what is sent, how much of it, and the actor that hosts a hook of the trait
 //! - `ask.rs`: a question is put to all hooks, and what is to follow happens when the strictest verdict is in
-//! - `starts.rs`, `exits.rs`, `requests.rs`: what is asked about, and what follows
+//! - `starts.rs`, `exits.rs`, `recycles.rs`, `requests.rs`, and `control/watchdog.rs`: what is asked about, and what follows
 //! - `told.rs`, `pressure.rs`: what is told
 
 pub(super) mod ask;
@@ -11,6 +11,7 @@ mod exits;
 mod hosted;
 mod message;
 mod pressure;
+mod recycles;
 mod registry;
 mod requests;
 mod starts;

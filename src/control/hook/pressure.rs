@@ -110,7 +110,7 @@ impl<B: Backend> Supervision<B> {
             let lasted = now.since(since) >= PRESSED && pressure.saturated_since.is_none();
             return lasted.then(|| {
                 pressure.saturated_since = Some(since);
-                Notice::Saturated { saturation }
+                Notice::Saturated { saturation, since }
             });
         }
         pressure.pressed_since = None;

@@ -10,6 +10,7 @@ use super::exits::Spared;
 use super::hosted::Running;
 use super::message::{HookMessage, HookSpec, Host, check_count};
 use super::pressure::Pressure;
+use super::recycles::Kept;
 use super::requests::Wanted;
 use crate::backend::Backend;
 use crate::config::ConfigError;
@@ -30,6 +31,7 @@ pub(in crate::control) struct Hooks<B: Backend> {
     pub(super) starts: usize,
     pub(super) last_veto: Option<Veto>,
     pub(super) spared: Spared,
+    pub(super) kept: Kept,
     pub(super) wanted: Option<Wanted>,
     pub(super) pressure: Pressure,
 }
@@ -43,6 +45,7 @@ impl<B: Backend> Default for Hooks<B> {
             starts: 0,
             last_veto: None,
             spared: Spared::default(),
+            kept: Kept::default(),
             wanted: None,
             pressure: Pressure::default(),
         }
@@ -65,13 +68,13 @@ pub(super) struct Registered {
 
 impl Registered {
     /// Its actor, started with its thread if it has none; `None`: the system gives it no thread now.
-    pub(super) fn actor(&self) -> Option<&ActorRef<HookMessage>> {
+    pub(super) fn actor(&self, pool: &Arc<str>) -> Option<&ActorRef<HookMessage>> {
         let hook = match &self.host {
             Host::Foreign(actor) => return Some(actor),
             Host::Side(hook) => hook,
         };
         if self.running.get().is_none() {
-            match (**hook).clone().launch() {
+            match (**hook).clone().launch(pool, &self.name) {
                 // Only the supervisor comes here, one message after the other.
                 Ok(running) => drop(self.running.set(running)),
                 Err(error) => tracing::error!(hook = &*self.name, "no thread for a hook: {error}"),

@@ -1,4 +1,4 @@
-//! What somebody else asked the pool for: a resize, a termination. The veto is in the reply.
+//! What somebody else asked the pool for: a resize or retune, a termination. The veto is in the reply.
 
 use std::time::Duration;
 
@@ -6,51 +6,45 @@ use ractor::RpcReplyPort;
 
 use super::ask::Ruling;
 use crate::backend::Backend;
-use crate::config::{Limits, check_limits};
-use crate::control::report::{Fate, ResizeReport, Rung, TargetReport, TerminationReport};
+use crate::control::report::{Fate, TargetReport, TerminationReport};
+use crate::control::retune::{Asker, Retune};
 use crate::control::supervisor::Supervision;
 use crate::control::target::{Ladder, Target, Targets};
 use crate::error::ControlError;
 use crate::hook::{Doomed, Question};
 use crate::snapshot::Veto;
 
-/// A resize that hooks are asked about.
+/// A change that hooks are asked about.
 pub(super) struct Wanted {
     /// `None` until it is put.
     question: Option<u64>,
-    reply: RpcReplyPort<Result<ResizeReport, ControlError>>,
+    asker: Asker,
 }
 
 impl<B: Backend> Supervision<B> {
-    /// A resize, if the hooks allow it. One that comes while another is asked about, or delayed, takes its place.
-    pub(in crate::control) fn ask_resize(
-        &mut self,
-        limits: Limits,
-        reply: RpcReplyPort<Result<ResizeReport, ControlError>>,
-    ) {
-        if let Some(Wanted { question, reply }) = self.hooks.wanted.take() {
-            question.into_iter().for_each(|question| self.withdraw_question(question));
-            let pool = self.plane().config.name.clone();
-            // Whoever asked may have gone: that is their affair, here and below.
-            let _ = reply.send(Err(ControlError::Superseded { pool, operation: "resize" }));
+    /// A resize or retune, if the hooks allow it: they are asked about limits alone. One that could be made takes the place of another that
+    /// is asked about, or delayed.
+    pub(in crate::control) fn ask_retune(&mut self, change: Retune, asker: Asker) {
+        if let Err(refused) = self.check(&change, &asker) {
+            return asker.answer(Err(refused));
         }
-        let unasked = self.ending.is_some() || !self.hooks.are_asked();
-        if unasked || check_limits(&limits, &self.plane().config.lanes).is_err() {
-            return self.resize(limits, reply);
-        }
-        let from = self.plane().limits();
-        let question = match limits.max < from.max {
-            true => Question::Shrink { from, to: limits },
-            false => Question::Resize { from, to: limits },
+        self.supersede();
+        let Some(to) = change.limits.filter(|_| self.hooks.are_asked()) else {
+            return self.retune(change, asker);
         };
-        self.hooks.wanted = Some(Wanted { question: None, reply });
+        let from = self.plane().limits();
+        let question = match to.max < from.max {
+            true => Question::Shrink { from, to },
+            false => Question::Resize { from, to },
+        };
+        self.hooks.wanted = Some(Wanted { question: None, asker });
         let question = self.ask_hooks(question, move |supervision, ruling| {
-            let Some(Wanted { reply, .. }) = supervision.hooks.wanted.take() else { return };
+            let Some(Wanted { asker, .. }) = supervision.hooks.wanted.take() else { return };
             match ruling {
-                Ruling::Allowed => supervision.resize(limits, reply),
+                Ruling::Allowed => supervision.retune(change, asker),
                 Ruling::Denied(Veto { by, reason }) => {
-                    let pool = supervision.plane().config.name.clone();
-                    drop(reply.send(Err(ControlError::Vetoed { pool, operation: "resize", by, reason })));
+                    let (pool, operation) = (supervision.plane().config.name.clone(), asker.operation());
+                    asker.answer(Err(ControlError::Vetoed { pool, operation, by, reason }));
                 }
             }
         });
@@ -58,6 +52,14 @@ impl<B: Backend> Supervision<B> {
         if let Some(wanted) = &mut self.hooks.wanted {
             wanted.question = question;
         }
+    }
+
+    /// Whoever waits for a ruling is told that another's change has taken the place of theirs.
+    fn supersede(&mut self) {
+        let Some(Wanted { question, asker }) = self.hooks.wanted.take() else { return };
+        question.into_iter().for_each(|question| self.withdraw_question(question));
+        let (pool, operation) = (self.plane().config.name.clone(), asker.operation());
+        asker.answer(Err(ControlError::Superseded { pool, operation }));
     }
 
     /// A termination, if the hooks allow it. One that begins with a kill is nobody's to refuse.
@@ -68,8 +70,7 @@ impl<B: Backend> Supervision<B> {
         reply: RpcReplyPort<TerminationReport>,
     ) {
         let began = self.now();
-        let is_forced = ladder.rungs.first().is_none_or(|(rung, _)| *rung == Rung::Kill);
-        if is_forced || targets.is_empty() || self.ending.is_some() || !self.hooks.are_asked() {
+        if ladder.is_forced() || targets.is_empty() || self.ending.is_some() || !self.hooks.are_asked() {
             return self.terminate(targets, &ladder, reply, began);
         }
         let question = Question::Terminate { targets: targets.iter().map(doomed).collect() };

@@ -21,6 +21,7 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         }
         PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
         PoolEvent::Resized { from, to } => Notice::Resized { from: *from, to: *to },
+        PoolEvent::Retuned(retuned) => Notice::Retuned(retuned.clone()),
         PoolEvent::Scaled { from, to } => Notice::Scaled { from: *from, to: *to },
         PoolEvent::RestartPolicySet => Notice::RestartPolicySet,
         PoolEvent::Overrun { worker, claim } => Notice::Overrun { worker: *worker, claim: *claim },
@@ -36,9 +37,10 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         // Its first rung follows the warning, and its last is the worker's end.
         PoolEvent::OverdueRung { .. } => return None,
         PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
-        PoolEvent::Vetoed { question, veto } => Notice::Vetoed { question, veto: veto.clone() },
-        // What a hook itself did, and what a reader of events missed.
-        PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => return None,
+        // Hooks are told more of a ruling. What a hook itself did, and what a reader of events missed.
+        PoolEvent::Vetoed { .. } | PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => {
+            return None;
+        }
     })
 }
 
@@ -72,7 +74,7 @@ impl<B: Backend> Supervision<B> {
 
     fn send(&self, hook: &Registered, notice: Notice, receipt: Receipt) {
         let message = HookMessage::Told { context: self.context(&hook.name), notice, receipt };
-        if let Some(actor) = hook.actor() {
+        if let Some(actor) = hook.actor(&self.plane().config.name) {
             // One that is gone is told nothing.
             let _ = actor.cast(message);
         }

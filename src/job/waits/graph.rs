@@ -2,6 +2,9 @@
 //!
 //! Its lock is taken before any pool's. Nothing is woken, dropped or told while it is held.
 
+#[cfg(all(test, not(millpond_loom)))]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
@@ -44,6 +47,11 @@ impl Wait {
     /// True while it waits on, and holds a seat that nobody is about to take from it.
     pub(super) fn holds_its_worker(&self) -> bool {
         self.verdict.is_none() && self.worker.is_busy_with(self.claim)
+    }
+
+    /// True while it waits on, and keeps a worker from returning that was told to end.
+    pub(super) fn keeps_from_returning(&self) -> bool {
+        self.verdict.is_none() && self.worker.is_abandoned_with(self.claim)
     }
 }
 
@@ -138,8 +146,9 @@ impl Graph {
             Needs::Nothing => true,
             Needs::ItsOwnEnd => self.wait_of(target).is_none(),
             Needs::AWorker => {
+                // Whoever waits in an abandoned worker blocks a seat at most, so it is counted as if it held one.
                 let waiting = self.by_pool.get(&target.number).copied().unwrap_or(0);
-                target.pool.is_plain() && target.pool.could_start(target.lane, &[waiting])
+                target.pool.is_plain() && target.pool.could_start(target.lane, &[waiting], 0)
             }
         })
     }
@@ -164,9 +173,9 @@ impl Graph {
         Ended { waker: wait.waker.clone(), pools: pools.into_values().collect(), deadlock }
     }
 
-    /// All that hold their worker while they wait.
-    pub(super) fn standing(&self) -> BTreeSet<u64> {
-        self.waits.iter().filter(|(_, wait)| wait.holds_its_worker()).map(|(id, _)| *id).collect()
+    /// All that are so while they wait.
+    pub(super) fn those(&self, are_so: impl Fn(&Wait) -> bool) -> BTreeSet<u64> {
+        self.waits.iter().filter(|(_, wait)| are_so(wait)).map(|(id, _)| *id).collect()
     }
 }
 

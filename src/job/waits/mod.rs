@@ -138,6 +138,11 @@ impl Scope {
         Self { outer, notes: NOTES.try_with(|notes| notes.replace(ours)).ok() }
     }
 
+    #[inline]
+    fn has_noted(&self) -> bool {
+        HERE.with(|here| here.noted.get())
+    }
+
     /// What was noted.
     fn noted(&self) -> Vec<Target> {
         if !HERE.with(|here| here.noted.replace(false)) {
@@ -223,7 +228,7 @@ impl Suspended {
         if self.counted.is_none() {
             let scope = Scope::open(ANY, None);
             let polled = f(cx);
-            if polled.is_ready() || scope.noted().is_empty() {
+            if polled.is_ready() || !scope.has_noted() {
                 return polled;
             }
         }

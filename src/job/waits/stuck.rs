@@ -3,28 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Target;
-use super::graph::{Graph, Needs};
+use super::graph::{Graph, Needs, Wait};
 use crate::job::PoolNo;
 
 /// The waits of a graph that cannot end. All are taken for stuck first; whichever turns out to be able to end is taken out, and frees its
 /// worker for others, until no more turn up.
 pub(super) struct Stuck<'a> {
     graph: &'a Graph,
-    waits: BTreeSet<u64>,
+    pub(super) waits: BTreeSet<u64>,
+    /// Those of them that keep an abandoned worker from returning: they hold no seat, but may block one.
+    abandoned: BTreeSet<u64>,
     /// Of a pool, by lane, how many workers they hold.
     held: BTreeMap<PoolNo, Vec<usize>>,
 }
 
 impl<'a> Stuck<'a> {
     pub(super) fn of(graph: &'a Graph) -> Self {
-        let waits = graph.standing();
+        // One after the other: a worker that is abandoned in between is in both, and counts as what it was.
+        let mut waits = graph.those(Wait::holds_its_worker);
+        let abandoned = &graph.those(Wait::keeps_from_returning) - &waits;
         let mut held: BTreeMap<PoolNo, Vec<usize>> = BTreeMap::new();
         for wait in waits.iter().map(|id| &graph.waits[id]) {
             let (lanes, lane) = (held.entry(wait.number).or_default(), wait.lane().index());
             lanes.resize(lanes.len().max(lane + 1), 0);
             lanes[lane] += 1;
         }
-        let mut stuck = Self { graph, waits, held };
+        waits.extend(&abandoned);
+        let mut stuck = Self { graph, waits, abandoned, held };
         while stuck.let_go() {}
         stuck
     }
@@ -36,7 +41,9 @@ impl<'a> Stuck<'a> {
         for id in &free {
             self.waits.remove(id);
             let wait = &self.graph.waits[id];
-            if let Some(lanes) = self.held.get_mut(&wait.number) {
+            if !self.abandoned.remove(id)
+                && let Some(lanes) = self.held.get_mut(&wait.number)
+            {
                 lanes[wait.lane().index()] -= 1;
             }
         }
@@ -49,7 +56,8 @@ impl<'a> Stuck<'a> {
             Needs::ItsOwnEnd => self.graph.wait_of(target).is_none_or(|id| !self.waits.contains(&id)),
             Needs::AWorker => {
                 let held = self.held.get(&target.number).map_or(&[][..], Vec::as_slice);
-                target.pool.could_start(target.lane, held)
+                let of_it = |id: &&u64| self.graph.waits[*id].number == target.number;
+                target.pool.could_start(target.lane, held, self.abandoned.iter().filter(of_it).count())
             }
         }
     }

@@ -75,6 +75,23 @@ fn lanes_with_a_reserve_lose_no_job() {
     });
 }
 
+/// A job that died in the inbox and was swept out of it is missing there, not fresh: a worker that holds the inbox must not ask for it again.
+#[test]
+fn a_job_that_was_swept_out_of_one_lane_hides_nothing_of_another() {
+    let config = config(1, &[lane(4), Lane::new("dns").capacity(4)]);
+    check(2, move || {
+        let pond = Pond::new(&config);
+        let worker = pond.employ(0);
+        pond.submit(0).cancel();
+        let worker = pond.spawn(|_| work(worker));
+        let handle = pond.submit(1);
+        assert!(block_on(handle).is_ok());
+        pond.plane.stop_all();
+        assert_eq!(join(worker), 1);
+        pond.assert_at_rest();
+    });
+}
+
 #[test]
 fn a_worker_that_goes_while_it_is_woken_passes_the_search_on() {
     let config = config(2, &[lane(4)]);
@@ -202,7 +219,7 @@ fn a_pool_that_is_aborted_ends_every_job() {
         let worker = pond.spawn(|_| work(worker));
         let submitter = pond.spawn(|pond| pond.try_submit(0).ok());
         let mut cells = pond.plane.close(CloseReason::ActorGone);
-        let running = pond.plane.abort_some(&mut cells, &Arc::from("the model"), &|_, _| true);
+        let running = pond.plane.abort_some(&mut cells, &CloseReason::ActorGone, &Arc::from("the model"), &|_, _| true);
         pond.fail_queued(&CloseReason::ActorGone);
         if let Some(handle) = join(submitter) {
             // Which way it ended is a matter of luck; that it ended is not.

@@ -239,3 +239,22 @@ fn a_future_that_was_seized_is_not_polled_again() {
         drop(worker);
     });
 }
+
+/// A worker that lets others go first, against an abort or a kill that takes its job back.
+#[test]
+fn a_job_that_was_taken_back_is_not_begun() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let worker = pond.employ(0);
+        let cell = worker.facts_cell();
+        cell.stand(ClaimNo(1));
+        let begins = {
+            let cell = cell.clone();
+            pond.spawn(move |_| cell.go_on(ClaimNo(1)))
+        };
+        let taken = cell.take_back(ClaimNo(1));
+        assert_ne!(join(begins), taken, "it is one's or the other's");
+        drop(worker);
+    });
+}

@@ -1,0 +1,170 @@
+//! Questions, answers and notices as objects of JSON.
+
+use std::time::Duration;
+
+use millpond::{
+    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Verdict, WorkerId,
+};
+use serde_json::{Map, Value, json};
+
+type Fields = Map<String, Value>;
+
+/// What happened, in a word or two, and its facts.
+pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
+    let (what, value) = match notice {
+        Notice::WorkerStarted { worker, start_delay } => {
+            ("worker started", json!({ "worker": id(worker), "start_delay_ms": millis(*start_delay) }))
+        }
+        Notice::WorkerGone { worker, exit } => ("worker gone", with(json!({ "worker": id(worker) }), of_exit(exit))),
+        Notice::WorkerAbandoned { worker } => ("worker abandoned", json!({ "worker": id(worker) })),
+        Notice::RestartDecided { worker, restart } => {
+            ("restart decided", with(json!({ "worker": id(worker), "by": "restart policy" }), of_restart(restart)))
+        }
+        Notice::PolicyReplaced { reason } => ("policy replaced", json!({ "reason": reason })),
+        Notice::Resized { from, to } => {
+            ("resized", json!({ "from": of_limits(from), "to": of_limits(to), "by": "operator" }))
+        }
+        Notice::Retuned(retuned) => ("retuned", of_retune(retuned)),
+        Notice::Scaled { from, to } => ("scaled", json!({ "from": from, "to": to, "by": "autoscaler" })),
+        Notice::RestartPolicySet => ("restart policy set", json!({ "by": "operator" })),
+        Notice::RecycleDue { worker, reason } => {
+            ("recycle due", json!({ "worker": id(worker), "reason": reason.to_string(), "by": "recycling rule" }))
+        }
+        Notice::Overdue { worker, claim, job, silent_for } => ("overdue", silence(worker, *claim, *job, *silent_for)),
+        Notice::LetOff { worker, claim, job, silent_for } => ("let off", silence(worker, *claim, *job, *silent_for)),
+        Notice::Overrun { worker, claim } => {
+            ("overrun", json!({ "worker": id(worker), "claim": claim.to_string(), "by": "run limit" }))
+        }
+        Notice::Deadlock(deadlock) => ("deadlock", json!({ "waits": deadlock.to_string() })),
+        Notice::Saturated { saturation, since } => {
+            ("saturated", with(json!({ "since_ns": since.as_nanos() }), of_saturation(saturation)))
+        }
+        Notice::Relieved { saturation, after } => {
+            ("relieved", with(json!({ "after_ms": millis(*after) }), of_saturation(saturation)))
+        }
+        Notice::Rejected { jobs } => ("rejected", json!({ "jobs": jobs })),
+        Notice::Expired { jobs } => ("expired", json!({ "jobs": jobs })),
+        Notice::Gate(state) => ("gate", json!({ "state": state })),
+        Notice::Health(health) => ("health", of_health(health)),
+        Notice::Allowed { question, answers } => ("allowed", with(of_question(question), of_answers(answers))),
+        Notice::Vetoed { question, veto, answers } => {
+            let veto = json!({ "vetoed_by": &*veto.by, "because": &*veto.reason });
+            ("vetoed", with(with(of_question(question), veto), of_answers(answers)))
+        }
+        Notice::Missed { notices } => ("missed", json!({ "notices": notices })),
+        // A newer millpond's: better in words than not at all.
+        other => ("other", json!({ "text": format!("{other:?}") })),
+    };
+    (what, fields(value))
+}
+
+/// What hooks were asked, about whom, and by whom it is wanted.
+fn of_question(question: &Question) -> Value {
+    let (by, about) = match question {
+        Question::Start { worker } => ("pool", json!({ "worker": id(worker) })),
+        Question::Shrink { from, to } | Question::Resize { from, to } => {
+            ("operator", json!({ "from": of_limits(from), "to": of_limits(to) }))
+        }
+        Question::IdleExit { worker, idle_for } => {
+            ("idle timeout", json!({ "worker": id(worker), "idle_for_ms": millis(*idle_for) }))
+        }
+        Question::Terminate { targets } => {
+            let target = |worker: Option<WorkerId>, job: Option<JobId>| json!({ "worker": worker.as_ref().map(id), "job": job.map(JobId::get) });
+            let targets: Vec<_> = targets.iter().map(|target_of| target(target_of.worker, target_of.job)).collect();
+            ("operator", json!({ "targets": targets }))
+        }
+        Question::Recycle { worker, reason } => {
+            ("recycling rule", json!({ "worker": id(worker), "reason": reason.to_string() }))
+        }
+        Question::Overdue { worker, claim, job, silent_for } => {
+            ("watchdog", silence(worker, *claim, *job, *silent_for))
+        }
+        other => ("unknown", json!({ "text": format!("{other:?}") })),
+    };
+    with(json!({ "question": question.word(), "asked_for": by }), about)
+}
+
+fn of_answers(answers: &[Answer]) -> Value {
+    let answer = |answer: &Answer| {
+        let said = match &answer.verdict {
+            Verdict::Allow => json!({ "verdict": "allow" }),
+            Verdict::Deny(reason) => json!({ "verdict": "deny", "reason": &**reason }),
+            Verdict::Delay(span) => json!({ "verdict": "delay", "delay_ms": millis(*span) }),
+            other => json!({ "verdict": other.to_string() }),
+        };
+        with(json!({ "hook": &*answer.hook, "defaulted": answer.defaulted }), said)
+    };
+    json!({ "answers": answers.iter().map(answer).collect::<Vec<_>>() })
+}
+
+/// Why, and who asked for it if somebody did.
+fn of_exit(exit: &Exit) -> Value {
+    match exit {
+        Exit::Stopped(by) | Exit::Killed(by) => json!({ "exit": exit.to_string(), "by": &**by }),
+        Exit::Stuck(_) => json!({ "exit": exit.to_string(), "by": "watchdog" }),
+        Exit::Recycled(_) => json!({ "exit": exit.to_string(), "by": "recycling rule" }),
+        Exit::IdleTimeout => json!({ "exit": exit.to_string(), "by": "idle timeout" }),
+        _ => json!({ "exit": exit.to_string(), "fault": exit.is_fault() }),
+    }
+}
+
+fn of_restart(restart: &Restart) -> Value {
+    match restart {
+        Restart::After(delay) => json!({ "restart": "after", "delay_ms": millis(*delay) }),
+        Restart::CoolDown(delay) => json!({ "restart": "cool down", "delay_ms": millis(*delay) }),
+        Restart::Never => json!({ "restart": "never" }),
+        Restart::Escalate(reason) => json!({ "restart": "escalate", "reason": reason }),
+        other => json!({ "restart": format!("{other:?}") }),
+    }
+}
+
+fn of_health(health: &Health) -> Value {
+    let is = match health {
+        Health::Healthy => "healthy",
+        Health::Degraded { .. } => "degraded",
+        Health::Unavailable { .. } => "unavailable",
+        _ => "unknown",
+    };
+    json!({ "health": is, "text": health.to_string() })
+}
+
+/// What is different is in words: each of it is named in `to_string`.
+fn of_retune(retuned: &Retuned) -> Value {
+    let by = retuned.by.as_deref().unwrap_or("operator");
+    json!({ "by": by, "changed": retuned.to_string(), "from": of_limits(&retuned.from.limits), "to": of_limits(&retuned.to.limits) })
+}
+
+fn of_limits(limits: &Limits) -> Value {
+    json!({ "min": limits.min, "max": limits.max, "idle_timeout_ms": limits.idle_timeout.map(millis) })
+}
+
+fn of_saturation(saturation: &Saturation) -> Value {
+    let Saturation { limit, debt, active, idle, starting, abandoned, missing, queued, waiting, .. } = saturation;
+    json!({
+        "limit": limit, "debt": debt, "active": active, "idle": idle, "starting": starting,
+        "abandoned": abandoned, "missing": missing, "queued": queued, "waiting": waiting,
+    })
+}
+
+fn silence(worker: &WorkerId, claim: ClaimNo, job: JobId, silent_for: Duration) -> Value {
+    let worker = id(worker);
+    json!({ "worker": worker, "claim": claim.to_string(), "job": job.get(), "silent_for_ms": millis(silent_for) })
+}
+
+fn id(worker: &WorkerId) -> String {
+    worker.to_string()
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
+fn with(one: Value, other: Value) -> Value {
+    let mut both = fields(one);
+    both.extend(fields(other));
+    Value::Object(both)
+}
+
+fn fields(value: Value) -> Fields {
+    if let Value::Object(fields) = value { fields } else { Fields::new() }
+}

@@ -1,0 +1,219 @@
+//! Hooks are asked whether a worker is to be recycled, on a clock that the test moves.
+
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{
+    EventStream, Exit, HookOptions, HookSpec, Limits, PoolEvent, PoolExecutor, Question, Recycle, RecycleReason,
+    Verdict, WorkerId,
+};
+
+use crate::answers::{Answers, Seen};
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, put, soon, until};
+use crate::subject::Subject;
+use crate::task::{Gate, Task};
+
+conform! {
+    one_whose_recycling_is_denied_works_on_and_is_asked_about_again,
+    a_worker_takes_jobs_while_its_recycling_is_asked_about,
+    a_delayed_recycling_comes_then_and_not_before,
+    a_job_ends_the_question_about_a_worker_that_idles,
+    nobody_is_asked_about_the_one_that_takes_its_place,
+    no_answer_about_a_recycling_in_time_takes_the_default,
+    a_hook_that_is_removed_holds_up_no_recycling,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const OLD: WorkerId = first(0);
+
+const fn first(slot: u32) -> WorkerId {
+    WorkerId { slot, generation: 1 }
+}
+
+struct Rig<S: Subject> {
+    pool: PoolOf<S>,
+    clock: SettableClock,
+    events: EventStream,
+}
+
+impl<S: Subject> Rig<S> {
+    /// The hook is not asked about the workers that come up first, and has an hour for each answer.
+    fn new(what: &str, limits: Limits, recycle: Recycle, hook: Answers) -> Self {
+        Self::with(what, limits, recycle, hook, HookOptions::new().limit(MINUTE * 60))
+    }
+
+    fn with(what: &str, limits: Limits, recycle: Recycle, hook: Answers, options: HookOptions) -> Self {
+        let clock = SettableClock::new();
+        let pool =
+            build::<S>(what, |builder| builder.limits(limits.idle_timeout(None)).recycle(recycle).clock(clock.clock()));
+        until("all are up", || pool.saturation().idle == limits.min);
+        soon(pool.set_hook(HookSpec::new("keeper", hook).options(options), LIMIT)).expect("there is room");
+        let events = pool.events();
+        Self { pool, clock, events }
+    }
+
+    fn advance(&self, span: Duration) {
+        self.clock.advance(span);
+        after_control(&self.pool);
+    }
+
+    /// So many jobs, one after another, each for a worker that idles; control has heard of them.
+    fn run(&self, jobs: u64) {
+        for n in 0..jobs {
+            until("a worker idles", || self.pool.saturation().idle > 0);
+            assert_eq!(soon(put::<S>(&self.pool, Task::value(n))).unwrap(), n);
+        }
+        until("a worker idles", || self.pool.saturation().idle > 0);
+        after_control(&self.pool);
+    }
+
+    /// Control has so many answers.
+    fn answered(&self, seen: &Seen, times: usize) {
+        until("it is asked", || seen.asked() == vec!["recycle"; times]);
+        until("it has answered", || soon(self.pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
+    }
+
+    fn workers(&self) -> Vec<WorkerId> {
+        self.pool.inventory_now().workers.iter().map(|row| row.worker).collect()
+    }
+
+    #[track_caller]
+    fn until_gone(&mut self, worker: WorkerId) -> RecycleReason {
+        let mut why = None;
+        until("it is recycled", || {
+            while let Some(event) = self.events.try_next() {
+                match event {
+                    PoolEvent::WorkerGone { worker: gone, exit: Exit::Recycled(reason) } if gone == worker => {
+                        why = Some(reason);
+                    }
+                    PoolEvent::WorkerGone { worker, exit } => panic!("{worker}: {exit}"),
+                    _ => {}
+                }
+            }
+            why.is_some()
+        });
+        why.expect("it is gone")
+    }
+}
+
+fn one_whose_recycling_is_denied_works_on_and_is_asked_about_again<S: Subject>() {
+    let (hook, seen) = Answers::denying("recycle");
+    let mut rig = Rig::<S>::new("keep", Limits::fixed(1), Recycle::new().after_jobs(2), hook);
+    rig.run(2);
+    rig.answered(&seen, 1);
+    let mut events = std::iter::from_fn(|| rig.events.try_next());
+    let reason = RecycleReason::Jobs(2);
+    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto } if *question == Question::Recycle { worker: OLD, reason } && *veto.by == *"keeper");
+    assert!(events.any(|event| vetoed(&event)), "it says whose recycling was denied");
+    rig.run(3);
+    rig.advance(MINUTE - MILLI);
+    assert_eq!((seen.asked().len(), rig.workers()), (1, vec![OLD]), "it works on, and is left alone for a minute");
+    rig.advance(MILLI);
+    rig.answered(&seen, 2);
+    rig.advance(MINUTE);
+    rig.answered(&seen, 3);
+    assert_eq!(rig.workers(), [OLD]);
+    soon(rig.pool.remove_hook("keeper", LIMIT)).expect("it is there");
+    rig.advance(MINUTE);
+    assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(5));
+    at_rest(&rig.pool);
+}
+
+fn a_worker_takes_jobs_while_its_recycling_is_asked_about<S: Subject>() {
+    let answer = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let mut rig = Rig::<S>::new("asked", Limits::fixed(1), Recycle::new().after_jobs(2), hook.behind(answer.other()));
+    rig.run(2);
+    until("it is asked", || seen.asked() == ["recycle"]);
+    rig.run(7);
+    assert_eq!((seen.asked().len(), rig.workers()), (1, vec![OLD]));
+    answer.open();
+    assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(9));
+    rig.run(1);
+    at_rest(&rig.pool);
+}
+
+fn a_delayed_recycling_comes_then_and_not_before<S: Subject>() {
+    let (hook, seen) = Answers::new(|_| Verdict::Delay(SECOND * 90));
+    let mut rig = Rig::<S>::new("later", Limits::fixed(1), Recycle::new().after_jobs(1), hook);
+    rig.run(1);
+    rig.answered(&seen, 1);
+    rig.advance(SECOND * 90 - MILLI);
+    assert_eq!(rig.workers(), [OLD]);
+    rig.advance(MILLI);
+    assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(1));
+    assert_eq!(seen.asked().len(), 1, "a delay is not asked about again");
+    at_rest(&rig.pool);
+}
+
+fn a_job_ends_the_question_about_a_worker_that_idles<S: Subject>() {
+    let answer = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let mut rig =
+        Rig::<S>::new("idles", Limits::fixed(1), Recycle::new().after_idle(MINUTE), hook.behind(answer.other()));
+    rig.advance(MINUTE / 2);
+    rig.advance(MINUTE / 2);
+    until("it is asked", || seen.asked() == ["recycle"]);
+    rig.run(1);
+    answer.open();
+    rig.answered(&seen, 1);
+    rig.advance(SECOND);
+    assert_eq!(rig.workers(), [OLD], "the answer was about another stretch of idling");
+    rig.advance(MINUTE / 2);
+    rig.advance(MINUTE / 2);
+    rig.answered(&seen, 2);
+    assert!(matches!(rig.until_gone(OLD), RecycleReason::Idle(span) if span >= MINUTE));
+    at_rest(&rig.pool);
+}
+
+/// Else a hook that allows the one and denies the other could keep the pool below `min`.
+fn nobody_is_asked_about_the_one_that_takes_its_place<S: Subject>() {
+    for (limits, new) in [(Limits::fixed(1), WorkerId { slot: 0, generation: 2 }), (Limits::new(1, 2), first(1))] {
+        let (hook, seen) = Answers::denying("start");
+        let mut rig = Rig::<S>::new("successor", limits, Recycle::new().after_jobs(1), hook);
+        rig.run(1);
+        assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(1));
+        until("another is up", || rig.workers() == [new] && rig.pool.saturation().idle == 1);
+        assert_eq!(seen.asked(), ["recycle"]);
+        at_rest(&rig.pool);
+    }
+}
+
+fn no_answer_about_a_recycling_in_time_takes_the_default<S: Subject>() {
+    for (default, stays) in [(Verdict::Allow, false), (Verdict::deny("it sleeps"), true)] {
+        let answer = Gate::new();
+        let (hook, seen) = Answers::new(|_| Verdict::Allow);
+        let options = HookOptions::new().limit(SECOND * 5).default_verdict(default);
+        let rule = Recycle::new().after_jobs(1);
+        let mut rig = Rig::<S>::with("late", Limits::fixed(1), rule, hook.behind(answer.other()), options);
+        rig.run(1);
+        until("it is asked", || seen.asked() == ["recycle"]);
+        rig.advance(SECOND * 5 - MILLI);
+        assert_eq!(rig.workers(), [OLD]);
+        rig.advance(MILLI);
+        let row = &soon(rig.pool.hooks(LIMIT)).expect("it answers")[0];
+        assert_eq!((row.defaulted, row.denied), (1, u64::from(stays)));
+        if stays {
+            assert_eq!(rig.workers(), [OLD]);
+        } else {
+            assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(1));
+        }
+        answer.open();
+        at_rest(&rig.pool);
+    }
+}
+
+fn a_hook_that_is_removed_holds_up_no_recycling<S: Subject>() {
+    let answer = Gate::new();
+    let (hook, seen) = Answers::denying("recycle");
+    let mut rig =
+        Rig::<S>::new("excused", Limits::new(1, 2), Recycle::new().after_jobs(1), hook.behind(answer.other()));
+    rig.run(1);
+    until("it is asked", || seen.asked() == ["recycle"]);
+    soon(rig.pool.remove_hook("keeper", LIMIT)).expect("it is there");
+    assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(1));
+    answer.open();
+    at_rest(&rig.pool);
+}

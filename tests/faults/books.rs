@@ -1,0 +1,254 @@
+//! What the submitters know: the other side of the ledger.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use millpond::{Ended, JobError, JobHandle, JobId, JoinError, Ledger, RejectReason, Rejected, Target, WorkerId};
+use parking_lot::Mutex;
+
+use crate::errand::{AS_TOLD, Record};
+use crate::site::{FOREVER, Shared};
+
+/// Counts of the submitters, and what must stay true of jobs that have ended.
+#[derive(Default)]
+pub struct Books {
+    offered: AtomicU64,
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    withdrawn: AtomicU64,
+    ended: Mutex<HashMap<Ended, u64>>,
+    /// Handles that were dropped before they had an outcome.
+    unseen: AtomicU64,
+    /// By what was said of them, these never begin.
+    idle: Mutex<Vec<(u64, Arc<Record>)>>,
+    /// These were killed before they reached their last line.
+    cut_off: Mutex<Vec<(u64, Arc<Record>)>>,
+    /// What operators aimed at.
+    jobs: Mutex<HashSet<JobId>>,
+    workers: Mutex<HashSet<WorkerId>>,
+}
+
+/// A job that is offered; dropped before there is an answer, it was withdrawn.
+pub struct Offer {
+    pub no: u64,
+    pub record: Arc<Record>,
+    shared: Option<Arc<Shared>>,
+}
+
+/// A job that was admitted.
+pub struct Kept {
+    /// Until it is to be dropped.
+    handle: Option<JobHandle<u64>>,
+    no: u64,
+    record: Arc<Record>,
+    shared: Arc<Shared>,
+    settled: bool,
+}
+
+impl Offer {
+    pub fn new(no: u64, record: Arc<Record>, shared: &Arc<Shared>) -> Self {
+        shared.books.offered.fetch_add(1, Ordering::AcqRel);
+        Self { no, record, shared: Some(shared.clone()) }
+    }
+
+    /// The pool's answer. `None`: it was refused.
+    pub fn answered<J>(mut self, answer: Result<JobHandle<u64>, Rejected<J>>) -> Option<Kept> {
+        let shared = self.shared.take().expect("answered once");
+        let books = &shared.books;
+        match answer {
+            Ok(handle) => {
+                books.accepted.fetch_add(1, Ordering::AcqRel);
+                Some(Kept { handle: Some(handle), no: self.no, record: self.record.clone(), shared, settled: false })
+            }
+            Err(refused) => {
+                books.rejected.fetch_add(1, Ordering::AcqRel);
+                books.idle.lock().push((self.no, self.record.clone()));
+                if !is_expected(refused.reason(), shared.is_ending()) {
+                    shared.violated(format!("job {} was refused: {}", self.no, refused.reason()));
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.books.withdrawn.fetch_add(1, Ordering::AcqRel);
+            shared.books.idle.lock().push((self.no, self.record.clone()));
+        }
+    }
+}
+
+fn is_expected(reason: &RejectReason, ending: bool) -> bool {
+    use RejectReason::{AdmissionTimedOut, AlreadyExpired, Closed, Deadlock, Full, SaturatedByAbandoned};
+    match reason {
+        Full { .. } | AdmissionTimedOut { .. } | SaturatedByAbandoned { .. } => true,
+        // At its deadline, which is short; and in a job that waits.
+        AlreadyExpired { .. } | Deadlock(_) => true,
+        Closed { .. } => ending,
+        _ => false,
+    }
+}
+
+impl Kept {
+    fn handle(&mut self) -> &mut JobHandle<u64> {
+        self.handle.as_mut().expect("until it is dropped")
+    }
+
+    pub fn cancel(&mut self) {
+        self.handle().cancel();
+    }
+
+    /// Drops the handle of a job that is to be cancelled by that.
+    pub fn drop_and_cancel(mut self) {
+        drop(self.handle.take().map(JobHandle::cancel_on_drop));
+    }
+
+    /// Waits for the outcome, which comes: inside a job, at least that of the wait.
+    pub fn join(mut self) {
+        match self.handle().join_timeout(FOREVER) {
+            Ok(output) => self.settle(Ok(output)),
+            Err(JoinError::Job(error)) => self.settle(Err(error)),
+            Err(other) => self.shared.violated(format!("job {} left waiting: {other}", self.no)),
+        }
+    }
+
+    /// The same for at most `span`; gives it back if there is none.
+    pub fn join_for(mut self, span: Duration) -> Option<Self> {
+        match self.handle().join_timeout(span) {
+            Ok(output) => self.settle(Ok(output)),
+            Err(JoinError::Job(error)) => self.settle(Err(error)),
+            Err(_) => return Some(self),
+        }
+        None
+    }
+
+    /// The same inside a job, where nothing but the outcome may end the wait: a timer could do so as well, for all that the pool knows.
+    pub async fn wait_inside(mut self) {
+        let outcome = self.handle().await;
+        self.settle(outcome);
+    }
+
+    pub async fn wait(mut self) {
+        match tokio::time::timeout(FOREVER, self.handle()).await {
+            Ok(outcome) => self.settle(outcome),
+            Err(_) => self.shared.violated(format!("job {} left waiting", self.no)),
+        }
+    }
+
+    fn settle(&mut self, outcome: Result<u64, JobError>) {
+        let (begun, over) = (self.record.has_begun(), self.record.is_over());
+        let entry = || (self.no, self.record.clone());
+        let books = &self.shared.books;
+        let as_expected = match &outcome {
+            Ok(output) => *output == self.no && over,
+            Err(JobError::Panicked(report)) => begun && !over && report.message.contains(AS_TOLD),
+            Err(JobError::Cancelled(_) | JobError::StartFailed(_)) => {
+                books.idle.lock().push(entry());
+                !begun
+            }
+            Err(JobError::NotStarted(_)) => {
+                books.idle.lock().push(entry());
+                !begun && self.shared.is_ending()
+            }
+            Err(JobError::TimedOut(late)) => {
+                if late.worker.is_none() {
+                    books.idle.lock().push(entry());
+                }
+                late.worker.is_some() || !begun
+            }
+            Err(JobError::Killed(killed)) => {
+                if !over {
+                    books.cut_off.lock().push(entry());
+                }
+                books.was_aimed_at(&killed.by, killed.job, killed.worker)
+            }
+            Err(JobError::Abandoned(killed)) => books.was_aimed_at(&killed.by, killed.job, killed.worker),
+            // Only a wait ended, inside a job: the job itself goes on, and nobody waits for it any more.
+            Err(JobError::Deadlock(_)) => return,
+            Err(_) => false,
+        };
+        if !as_expected {
+            self.shared.violated(format!("job {}, begun: {begun}, over: {over}: {outcome:?}", self.no));
+        }
+        let ended = outcome.map_or_else(|error| error.ended().expect("it ended"), |_| Ended::Completed);
+        *books.ended.lock().entry(ended).or_default() += 1;
+        self.settled = true;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.shared.books.unseen.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Books {
+    /// Operators are about to aim at these.
+    pub fn aim_at(&self, targets: &[Target]) {
+        for target in targets {
+            match *target {
+                Target::Worker(worker) => drop(self.workers.lock().insert(worker)),
+                Target::Claim { job, .. } | Target::Queued(job) => drop(self.jobs.lock().insert(job)),
+                _ => {}
+            }
+        }
+    }
+
+    /// An operator's kill hits what was aimed at and nobody else: invariant 4.
+    fn was_aimed_at(&self, by: &str, job: JobId, worker: WorkerId) -> bool {
+        !by.contains("operator") || self.jobs.lock().contains(&job) || self.workers.lock().contains(&worker)
+    }
+
+    /// What was said of jobs that ended is still true. `None`: it is.
+    pub fn broken_word(&self) -> Option<String> {
+        let begun = self.idle.lock().iter().find(|(_, record)| record.has_begun()).map(|(no, _)| *no);
+        let over = self.cut_off.lock().iter().find(|(_, record)| record.is_over()).map(|(no, _)| *no);
+        match (begun, over) {
+            (Some(no), _) => Some(format!("job {no} ran although it had ended before it began")),
+            (_, Some(no)) => Some(format!("job {no} ran on after it had been killed")),
+            _ => None,
+        }
+    }
+
+    /// At rest: both sides say the same. `Some`: how they differ.
+    pub fn differ(&self, ledger: &Ledger) -> Option<String> {
+        let count = |count: &AtomicU64| count.load(Ordering::Acquire);
+        let mine = [&self.offered, &self.accepted, &self.rejected, &self.withdrawn].map(count);
+        let pools = [ledger.offered, ledger.accepted, ledger.rejected, ledger.withdrawn];
+        let ended = self.ended.lock();
+        let mut unseen = 0;
+        let mut fewer = false;
+        for (end, said) in ends(ledger) {
+            let seen = ended.get(&end).copied().unwrap_or(0);
+            fewer |= said < seen;
+            unseen += said.saturating_sub(seen);
+        }
+        let same = mine == pools && !fewer && unseen == count(&self.unseen);
+        (!same).then(|| {
+            format!(
+                "offered, accepted, rejected, withdrawn: {mine:?} and {ended:?}, {unseen} of {:?} unseen, but {ledger}",
+                self.unseen
+            )
+        })
+    }
+}
+
+pub fn ends(ledger: &Ledger) -> [(Ended, u64); 8] {
+    [
+        (Ended::Completed, ledger.completed),
+        (Ended::Panicked, ledger.panicked),
+        (Ended::Cancelled, ledger.cancelled),
+        (Ended::Expired, ledger.expired),
+        (Ended::NotStarted, ledger.not_started),
+        (Ended::Killed, ledger.killed),
+        (Ended::Abandoned, ledger.abandoned),
+        (Ended::Lost, ledger.lost),
+    ]
+}

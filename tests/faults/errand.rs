@@ -1,0 +1,148 @@
+//! A job of any kind, and what it leaves in the books.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use millpond::{JobContext, WorkerId};
+
+use crate::site::{Latch, Shared};
+
+/// What a job that panics says.
+pub const AS_TOLD: &str = "as it was told";
+/// A job that waits to be asked goes by itself after this.
+const POLITE: Duration = Duration::from_millis(20);
+
+/// What a job that submits another one does about it, as its kind does it.
+pub struct Nested {
+    pub block: Box<dyn FnOnce() + Send>,
+    pub wait: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+pub enum Act {
+    Returns,
+    Works(Duration),
+    /// Until it is asked to stop, or has waited for long enough.
+    Polite,
+    /// Holds its thread on every kind, whatever it is told: no kill reaches it.
+    Stubborn(Duration, Latch),
+    Panics,
+    /// Asks the pool how it is, and so does the drop of what it holds.
+    Looks(Cargo),
+    Submits(Nested),
+}
+
+/// What is known of a job from inside.
+#[derive(Default)]
+pub struct Record {
+    begun: AtomicU32,
+    over: AtomicBool,
+}
+
+impl Record {
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire) > 0
+    }
+
+    /// Its last line was reached.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+}
+
+/// A job.
+pub struct Errand {
+    pub no: u64,
+    pub act: Act,
+    pub record: Arc<Record>,
+    pub shared: Arc<Shared>,
+}
+
+/// Counted while the job's code runs.
+struct Inside(Arc<Shared>, Option<WorkerId>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
+/// What a job holds: its drop, wherever that is, asks the pool how it is, and would hang under one of its locks.
+pub struct Cargo(pub Arc<Shared>);
+
+impl Drop for Cargo {
+    fn drop(&mut self) {
+        self.0.look();
+    }
+}
+
+impl Errand {
+    pub fn complain(&self, what: &str) {
+        self.shared.violated(format!("job {}: {what}", self.no));
+    }
+
+    fn enter(&self) -> Inside {
+        if self.record.begun.fetch_add(1, Ordering::AcqRel) > 0 {
+            self.complain("begun twice");
+        }
+        let worker = JobContext::current().map(|me| me.worker_id());
+        self.shared.enter(worker);
+        Inside(self.shared.clone(), worker)
+    }
+
+    fn leave(record: &Record, no: u64) -> u64 {
+        record.over.store(true, Ordering::Release);
+        no
+    }
+
+    /// As a thread runs it.
+    pub fn run(self) -> u64 {
+        let _inside = self.enter();
+        let Self { no, act, record, shared } = self;
+        match act {
+            Act::Returns => {}
+            Act::Works(span) => std::thread::sleep(span),
+            Act::Polite => {
+                let me = JobContext::current();
+                let mut looks = POLITE.as_micros() / 200;
+                while looks > 0 && !me.as_ref().is_none_or(JobContext::is_cancelled) {
+                    looks -= 1;
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+            Act::Stubborn(span, latch) => latch.block_for(span),
+            Act::Panics => panic!("{AS_TOLD}"),
+            Act::Looks(cargo) => {
+                shared.look();
+                drop(cargo);
+            }
+            Act::Submits(nested) => (nested.block)(),
+        }
+        Self::leave(&record, no)
+    }
+
+    /// As an async worker runs it.
+    pub async fn run_async(self) -> u64 {
+        let _inside = self.enter();
+        let Self { no, act, record, shared: _ } = self;
+        match act {
+            Act::Returns => {}
+            Act::Works(span) => tokio::time::sleep(span).await,
+            Act::Polite => {
+                if let Some(me) = JobContext::current() {
+                    // Either will do: it was asked, or has waited for long enough.
+                    let _ = tokio::time::timeout(POLITE, me.cancellation().cancelled()).await;
+                }
+            }
+            Act::Stubborn(span, latch) => latch.block_for(span),
+            Act::Panics => panic!("{AS_TOLD}"),
+            Act::Looks(cargo) => {
+                tokio::task::yield_now().await;
+                drop(cargo);
+            }
+            Act::Submits(nested) => nested.wait.await,
+        }
+        Self::leave(&record, no)
+    }
+}

@@ -1,0 +1,69 @@
+//! Hooks that misbehave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millpond::{Doomed, Hook, HookContext, HookOptions, HookSpec, Limits, Notice, Verdict, WorkerId};
+
+use crate::plan::{HOOKS, Habit, Patience};
+use crate::site::{FOREVER, Latch, Shared};
+
+/// Does what it is wont to, whatever it is asked or told.
+pub struct Wont {
+    habit: Habit,
+    latch: Latch,
+    shared: Arc<Shared>,
+}
+
+pub fn spec(name: usize, habit: Habit, patience: Patience, shared: &Arc<Shared>) -> HookSpec {
+    let limit = match patience {
+        Patience::Short => Duration::from_millis(4),
+        Patience::Endless => FOREVER * 10,
+    };
+    let hook = Wont { habit, latch: shared.latch(), shared: shared.clone() };
+    let default = if name == 0 { Verdict::deny("it gave no answer") } else { Verdict::Allow };
+    HookSpec::new(HOOKS[name], hook).options(HookOptions::new().limit(limit).default_verdict(default))
+}
+
+impl Wont {
+    async fn answer(&self) -> Verdict {
+        match self.habit {
+            Habit::Allows => {}
+            Habit::Denies => return Verdict::deny("on principle"),
+            Habit::Delays => return Verdict::Delay(Duration::from_millis(3)),
+            Habit::Panics => panic!("as it was told"),
+            Habit::Hangs => std::future::pending().await,
+            Habit::Blocks => self.latch.block(),
+            Habit::CallsBack => self.shared.look(),
+        }
+        Verdict::Allow
+    }
+}
+
+impl Hook for Wont {
+    /// A start that is denied leaves its slot empty for a second: not too often, or nothing else would happen.
+    async fn start(&self, _cx: &HookContext, worker: WorkerId) -> Verdict {
+        match self.habit {
+            Habit::Denies if !worker.generation.is_multiple_of(8) => Verdict::Allow,
+            _ => self.answer().await,
+        }
+    }
+
+    async fn resize(&self, _cx: &HookContext, _from: Limits, _to: Limits) -> Verdict {
+        self.answer().await
+    }
+
+    async fn idle_exit(&self, _cx: &HookContext, _worker: WorkerId, _idle_for: Duration) -> Verdict {
+        self.answer().await
+    }
+
+    async fn terminate(&self, _cx: &HookContext, _targets: &[Doomed]) -> Verdict {
+        self.answer().await
+    }
+
+    async fn told(&self, _cx: &HookContext, _notice: &Notice) {
+        if self.habit != Habit::Denies && self.habit != Habit::Delays {
+            self.answer().await;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The kinds of pool, and how an [`Errand`] becomes a job of each.
+
+use std::pin::Pin;
+
+use millpond::{Actors, Hosts, JobContext, StartContext, StartError, Tasks, Threads, Worker, WorkerId};
+use tokio::runtime::Handle;
+
+use crate::errand::Errand;
+
+pub trait Kind: Sized + Send + Sync + 'static {
+    const NAME: &'static str;
+    type Backend: Hosts<Self::Job, Output = u64>;
+    type Job: Send + 'static;
+
+    fn backend(runtime: Handle) -> Self::Backend;
+    fn job(errand: Errand) -> Self::Job;
+}
+
+pub struct OnThreads;
+pub struct OnTasks;
+pub struct OnActors;
+
+impl Kind for OnThreads {
+    const NAME: &'static str = "threads";
+    type Backend = Threads;
+    type Job = Box<dyn FnOnce() -> u64 + Send>;
+
+    fn backend(_runtime: Handle) -> Threads {
+        Threads::new().restart_after_panic()
+    }
+
+    fn job(errand: Errand) -> Self::Job {
+        Box::new(move || errand.run())
+    }
+}
+
+impl Kind for OnTasks {
+    const NAME: &'static str = "tasks";
+    type Backend = Tasks;
+    type Job = Pin<Box<dyn Future<Output = u64> + Send>>;
+
+    fn backend(runtime: Handle) -> Tasks {
+        Tasks::new().runtime(runtime)
+    }
+
+    fn job(errand: Errand) -> Self::Job {
+        Box::pin(errand.run_async())
+    }
+}
+
+/// Its state knows whose it is, and whether a panic may have spoilt it.
+pub struct Desk;
+
+pub struct Papers {
+    worker: WorkerId,
+    in_order: bool,
+}
+
+impl Worker for Desk {
+    type Job = Errand;
+    type Output = u64;
+    type State = Papers;
+
+    async fn start(&self, cx: &StartContext) -> Result<Papers, StartError> {
+        Ok(Papers { worker: cx.worker(), in_order: true })
+    }
+
+    async fn handle(&self, errand: Errand, papers: &mut Papers, cx: &JobContext) -> u64 {
+        if !papers.in_order || papers.worker != cx.worker_id() {
+            errand.complain("a job was given another worker's state, or one that a panic had spoilt");
+        }
+        papers.in_order = false;
+        let output = errand.run_async().await;
+        papers.in_order = true;
+        output
+    }
+}
+
+impl Kind for OnActors {
+    const NAME: &'static str = "actors";
+    type Backend = Actors<Desk>;
+    type Job = Errand;
+
+    fn backend(runtime: Handle) -> Actors<Desk> {
+        Actors::new(Desk).runtime(runtime)
+    }
+
+    fn job(errand: Errand) -> Errand {
+        errand
+    }
+}

@@ -1,0 +1,106 @@
+//! The load pauses, what is broken is mended, and then nothing may be owed.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use millpond::{PoolExecutor, WorkerState};
+
+use crate::books::Kept;
+use crate::errand::Act;
+use crate::kinds::Kind;
+use crate::plan::{HOOKS, Mend, RESERVE};
+use crate::site::{FOREVER, SUBMITTERS, Signal, Site, eventually};
+
+impl<K: Kind> Site<K> {
+    #[track_caller]
+    pub fn rest(&self) {
+        self.shared.tell(Signal::Pause);
+        self.mend_all();
+        self.everybody_is_answered();
+        self.nothing_is_owed();
+        self.seats_are_right();
+        self.nothing_is_owed();
+        self.shared.tell(Signal::Go);
+    }
+
+    fn mend_all(&self) {
+        (0..HOOKS.len()).for_each(|name| self.mend(Mend::RemoveHook(name)));
+        self.starts.mend();
+        self.mend(Mend::SoundPolicy);
+        self.mend(Mend::Resume);
+        self.shared.let_go();
+    }
+
+    /// Submitters have their outcomes, and operators their replies, once no hook is asked any more.
+    #[track_caller]
+    fn everybody_is_answered(&self) {
+        eventually(|| {
+            let parked = self.shared.parked.load(Ordering::Acquire);
+            (parked == SUBMITTERS)
+                .then_some(())
+                .ok_or_else(|| format!("{parked} submitters have all outcomes\n{}", self.pool.inventory_now()))
+        });
+        self.kept_ones_end();
+        let asked = std::mem::take(&mut *self.asked.lock());
+        for reply in asked {
+            let reply = self.outside.block_on(async { tokio::time::timeout(FOREVER, reply).await });
+            reply.expect("an operator is left waiting").expect("no panic").expect("an answer that makes sense");
+        }
+    }
+
+    pub fn kept_ones_end(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        kept.into_iter().for_each(Kept::join);
+    }
+
+    /// Invariants 1 and 2, at rest.
+    #[track_caller]
+    fn nothing_is_owed(&self) {
+        eventually(|| {
+            let (inventory, snapshot) = (self.pool.inventory_now(), self.pool.snapshot());
+            let (seen, limits, ledger) = (snapshot.saturation, snapshot.limits, snapshot.ledger);
+            let moving = inventory.workers.iter().any(|row| row.state == WorkerState::Leaving);
+            let owed = seen.active + seen.queued + seen.waiting + seen.debt + seen.starting + seen.abandoned;
+            // `missing` is what neither lives nor can be started.
+            let seats = limits.max - seen.missing.min(limits.max);
+            let staffed = (limits.min.min(seats)..=limits.max).contains(&seen.workers);
+            let settled =
+                ledger.balances() && ledger.pending == 0 && ledger.waiting == 0 && self.shared.inside().0 == 0;
+            if moving || owed > 0 || !staffed || !settled {
+                return Err(format!("nothing is owed: {seen:?}, {limits}, {ledger}\n{inventory}"));
+            }
+            self.shared.books.differ(&ledger).map_or(Ok(()), Err)
+        });
+        self.shared.assert_kept();
+    }
+
+    /// All seats but the reserved ones are there for all, no more run than the limit, and the reserved ones stay free: invariants 2 and 6.
+    #[track_caller]
+    fn seats_are_right(&self) {
+        // Starts that a hook denied have their slots stay empty for a second, faults for a moment.
+        eventually(|| {
+            let seen = self.pool.saturation();
+            (seen.missing == 0).then_some(()).ok_or_else(|| format!("{seen}, {:?}", self.pool.snapshot().health))
+        });
+        let max = self.pool.snapshot().limits.max;
+        self.shared.forget_most();
+        let held: Vec<_> =
+            (0..=max).filter_map(|_| self.put_into("default", Act::Stubborn(FOREVER, self.shared.latch()))).collect();
+        assert_eq!(held.len(), max + 1, "there is a queue");
+        eventually(|| {
+            let (inside, _) = self.shared.inside();
+            (inside == max - RESERVE)
+                .then_some(())
+                .ok_or_else(|| format!("{inside} run\n{}", self.pool.inventory_now()))
+        });
+        for _ in 0..3 {
+            let reserved = self.put_into("reserved", Act::Works(Duration::from_micros(100))).expect("there is a queue");
+            reserved.join();
+        }
+        let (_, most) = self.shared.inside();
+        assert!(most <= max, "{most} ran at once, limit {max}");
+        assert_eq!(self.pool.snapshot().lanes[0].active, max - RESERVE, "{}", self.pool.inventory_now());
+        self.shared.let_go();
+        held.into_iter().for_each(Kept::join);
+    }
+}
