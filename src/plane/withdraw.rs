@@ -64,13 +64,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         inbox.lanes[lane.index()].gone_seen = 0;
         self.rouse(&mut ready, &mut inbox, &mut after);
         drop((inbox, ready));
-        self.after(after);
+        // Before anybody is called to look for it.
         if job.header().is_cancelled() {
             // Asked while the worker had it, it would have been told when it ran: now it need not run.
             self.cancel(&job.clone().erase(), "request");
         } else {
             self.limit_again(job);
         }
+        self.after(after);
         true
     }
 
