@@ -38,6 +38,12 @@ impl<B: Backend> PoolBuilder<B> {
         &self.backend
     }
 
+    #[cfg(feature = "process")]
+    pub(crate) fn map_backend(mut self, shape: impl FnOnce(B) -> B) -> Self {
+        self.backend = shape(self.backend);
+        self
+    }
+
     /// How many workers; default: as many as the machine runs in parallel, all kept up.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;

@@ -21,6 +21,9 @@
 
 #![cfg_attr(millpond_loom, allow(dead_code, unused_imports))]
 
+#[cfg(all(feature = "process", not(unix)))]
+compile_error!("millpond's feature `process` needs Unix: it is built on process groups, signals and Unix sockets");
+
 mod autoscale;
 mod config;
 mod error;
@@ -47,6 +50,30 @@ mod executor;
 mod pool;
 #[cfg(all(feature = "testing", not(millpond_loom)))]
 pub mod testing;
+
+/// Child processes: what a program with a [`ProcessPool`] calls and says. Feature `process`; Unix, tested on Linux alone.
+///
+/// ```no_run
+/// fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     millpond::process::init(); // In a child this runs jobs, and does not return.
+///
+///     let pool = millpond::ProcessPool::builder("thumbs").build()?;
+///     let handle = pool.submit_blocking(|(width, height): (u32, u32)| width * height, (640, 480))?;
+///     assert_eq!(handle.join()?, 307_200);
+///     Ok(())
+/// }
+/// ```
+#[cfg(all(feature = "process", not(millpond_loom)))]
+pub mod process {
+    pub use crate::backend::process::{
+        Answer, Call, ChildOptions, Entry, Output, ProcessJob, Processes, Programs, RemoteCall, RequestFailed, init,
+    };
+}
+
+#[cfg(feature = "process")]
+pub use error::{Death, DeathCause, TransferFailed, TransferFault};
+#[cfg(all(feature = "process", not(millpond_loom)))]
+pub use pool::{ProcessPool, ProgramPool};
 
 // ---- use it ------------------------------------------------------------------------------------------------------------
 #[cfg(not(millpond_loom))]

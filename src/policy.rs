@@ -7,6 +7,8 @@ pub use history::{PoolHistory, SlotHistory};
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "process")]
+use crate::error::Death;
 use crate::error::{Chain, StartError};
 use crate::id::WorkerId;
 use crate::snapshot::Seconds;
@@ -36,6 +38,9 @@ pub enum Exit {
     FailedToStart(Arc<StartError>),
     /// It vanished without a word.
     Lost,
+    /// Its process died unasked.
+    #[cfg(feature = "process")]
+    Died(Arc<Death>),
     /// The runtime that hosted it is gone.
     RuntimeGone,
 }
@@ -43,6 +48,10 @@ pub enum Exit {
 impl Exit {
     /// True if a policy is asked about it: the worker did not leave because somebody wanted it to.
     pub fn is_fault(&self) -> bool {
+        #[cfg(feature = "process")]
+        if let Self::Died(_) = self {
+            return true;
+        }
         matches!(self, Self::Panicked | Self::FailedToStart(_) | Self::Lost)
     }
 
@@ -54,6 +63,12 @@ impl Exit {
     /// What it is if the worker leaves when it is told to, and need not be taken.
     pub(crate) fn when_told(&self) -> Self {
         if let Self::Killed(by) = self { Self::Stopped(by.clone()) } else { self.clone() }
+    }
+
+    /// How its process ended, if that is why.
+    #[cfg(feature = "process")]
+    pub(crate) fn death(&self) -> Option<Arc<Death>> {
+        if let Self::Died(death) = self { Some(death.clone()) } else { None }
     }
 
     /// How long its job had made no progress, if that is why.
@@ -75,6 +90,8 @@ impl fmt::Display for Exit {
             Self::Stuck(span) => write!(f, "stuck: no progress for {}", Seconds(*span)),
             Self::FailedToStart(error) => write!(f, "failed to start: {}", Chain(&**error)),
             Self::Lost => f.write_str("lost"),
+            #[cfg(feature = "process")]
+            Self::Died(death) => death.fmt(f),
             Self::RuntimeGone => f.write_str("its runtime is gone"),
         }
     }

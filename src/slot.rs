@@ -239,6 +239,14 @@ const SEIZED: u64 = u64::MAX;
 /// Beside a claim's number: it has not begun.
 const NOT_BEGUN: u64 = 1 << 63;
 
+/// A worker that is a process of its own. Neither of these may wait.
+pub(crate) trait InProcess: Send + Sync {
+    /// Ends its code at any instruction.
+    fn end_now(&self);
+    /// Adds what the system says of it now.
+    fn look(&self, facts: &mut Facts);
+}
+
 /// One incarnation, as everybody sees it. What each job changes, or looks at, comes first: it passes from core to core on few lines.
 #[repr(C)]
 pub(crate) struct Cell {
@@ -263,6 +271,8 @@ pub(crate) struct Cell {
     pub(crate) started_at: Timestamp,
     facts: OnceLock<Facts>,
     failure: Mutex<Option<StartError>>,
+    /// Its process, if it has one.
+    process: OnceLock<Arc<dyn InProcess>>,
     clock: Clock,
 }
 
@@ -293,6 +303,7 @@ impl Cell {
             paused: AtomicU64::new(0),
             facts: OnceLock::new(),
             failure: Mutex::new(None),
+            process: OnceLock::new(),
             clock,
         })
     }
@@ -405,8 +416,25 @@ impl Cell {
         let _ = self.facts.set(facts);
     }
 
+    /// The worker is a process. Called once, by the backend.
+    #[cfg(feature = "process")]
+    pub(crate) fn set_process(&self, process: Arc<dyn InProcess>) {
+        let _ = self.process.set(process);
+    }
+
+    /// Ends the worker's code at once, wherever it is, if it is a process.
+    pub(crate) fn end_now(&self) {
+        if let Some(process) = self.process.get() {
+            process.end_now();
+        }
+    }
+
     pub(crate) fn facts(&self) -> Facts {
-        self.facts.get().cloned().unwrap_or_default()
+        let mut facts = self.facts.get().cloned().unwrap_or_default();
+        if let Some(process) = self.process.get() {
+            process.look(&mut facts);
+        }
+        facts
     }
 
     /// Notes why it did not come up.

@@ -2,6 +2,8 @@
 
 mod actor;
 mod host;
+#[cfg(feature = "process")]
+pub(crate) mod process;
 mod thread;
 
 pub use actor::{ActorJob, Actors, TaskJob, Tasks, Worker};

@@ -200,7 +200,10 @@ impl<B: Backend> Shared<B> {
             KillReach::None => false,
             // A future that stands at an `await` is dropped there. One that is being polled may block its thread for ever.
             KillReach::AtYield => cell.seize(claim),
-            KillReach::Anywhere => true,
+            KillReach::Anywhere => {
+                cell.end_now();
+                true
+            }
         };
         let (plane, by) = (self.plane.clone(), by.clone());
         let (mut cells, mut ended) = (plane.close(reason.clone()), Some(ended));

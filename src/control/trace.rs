@@ -28,6 +28,8 @@ fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
         Exit::Killed(by) => ("killed", Some(by)),
         Exit::FailedToStart(_) => ("failed to start", None),
         Exit::Lost => ("lost", None),
+        #[cfg(feature = "process")]
+        Exit::Died(_) => ("died", None),
         Exit::RuntimeGone => ("runtime gone", None),
     }
 }

@@ -57,6 +57,15 @@ pub enum BuildError {
     /// Async workers need a tokio runtime, and there is none here.
     #[error("pool `{0}`: async workers need a tokio runtime: build the pool inside one, or give the builder a handle")]
     NoRuntime(Arc<str>),
+    /// Children cannot be started as they are to be.
+    #[cfg(feature = "process")]
+    #[error("pool `{pool}`: its child processes cannot be started: {reason}")]
+    Children {
+        /// The pool.
+        pool: Arc<str>,
+        /// Why not.
+        reason: String,
+    },
     /// Another actor has that name in ractor's registry.
     #[error(
         "pool `{0}`: another actor of this process has that name in ractor's registry; take another, or end that one first"

@@ -59,6 +59,10 @@ pub enum JobError {
     /// Its worker vanished without a word.
     #[error("{0}")]
     Lost(Box<KilledJob>),
+    /// Its arguments could not be sent to a child process, or its result could not be had from there.
+    #[cfg(feature = "process")]
+    #[error("{0}")]
+    Transfer(Box<super::TransferFailed>),
     /// Not the job failed, but the wait for it, inside another job: it would never have ended. The job is where it was, and so is a handle
     /// that was awaited by reference, which may wait again.
     #[error("{0}")]
@@ -77,6 +81,8 @@ impl JobError {
             Self::Killed(_) => Ended::Killed,
             Self::Abandoned(_) => Ended::Abandoned,
             Self::Lost(_) => Ended::Lost,
+            #[cfg(feature = "process")]
+            Self::Transfer(failed) => failed.ended(),
         })
     }
 }
@@ -166,6 +172,8 @@ pub struct PanicReport {
     pub message: String,
     /// Where it panicked, `file:line:column`; `None` if another panic hook has replaced millpond's.
     pub location: Option<String>,
+    /// How it came there, if it panicked in a child process in whose environment `RUST_BACKTRACE` asks for that.
+    pub backtrace: Option<String>,
 }
 
 impl fmt::Display for PanicReport {
@@ -241,11 +249,14 @@ pub struct KilledJob {
     pub silent_for: Option<Duration>,
     /// How long the job had run.
     pub after: Duration,
+    /// How its process ended, if it had one that died unasked.
+    #[cfg(feature = "process")]
+    pub death: Option<Arc<super::Death>>,
 }
 
 impl fmt::Display for KilledJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, job, label, submitted_from, worker, by, silent_for: _, after } = self;
+        let Self { pool, job, label, submitted_from, worker, by, after, .. } = self;
         let (job, after) = (Named(*job, label, submitted_from), Seconds(*after));
         write!(f, "pool `{pool}`: {job} lost worker {worker} after {after}: {by}")
     }

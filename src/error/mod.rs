@@ -3,16 +3,24 @@
 mod cause;
 mod control;
 mod deadlock;
+#[cfg(feature = "process")]
+mod death;
 mod job;
 mod reject;
+#[cfg(feature = "process")]
+mod transfer;
 
 pub use cause::Cause;
 pub use control::{AttachError, BuildError, ControlError, StartError};
 pub use deadlock::{Deadlock, NestedWait, WaitsFor};
+#[cfg(feature = "process")]
+pub use death::{Death, DeathCause};
 pub use job::{
     CancelledJob, JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut,
 };
 pub use reject::{RejectReason, Rejected};
+#[cfg(feature = "process")]
+pub use transfer::{TransferFailed, TransferFault};
 
 use std::fmt;
 use std::time::Duration;

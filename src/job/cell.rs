@@ -101,6 +101,13 @@ impl<P> Payload<'_, P> {
         Some(unsafe { self.place.assume_init_read() })
     }
 
+    /// A look at it, unless it is pinned or gone.
+    #[cfg(feature = "process")]
+    fn peek(&self) -> Option<&P> {
+        // SAFETY: it is `Fresh`, so it is there.
+        (*self.stage == Stage::Fresh).then(|| unsafe { self.place.assume_init_ref() })
+    }
+
     /// Where it lies, from now on pinned; unless it is gone.
     fn pin(&mut self) -> Option<Pin<&mut P>> {
         if *self.stage == Stage::Gone {
@@ -229,6 +236,15 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
         self.reclaim(key)
     }
 
+    /// Looks at the payload where it lies, for a backend that sends it elsewhere and may have to send it again. `None`: as for [`take`](Self::take).
+    #[cfg(feature = "process")]
+    pub(crate) fn look<R>(&self, key: &mut ClaimKey, f: impl FnOnce(&P) -> R) -> Option<R> {
+        if self.is_over_unbegun(key) {
+            return None;
+        }
+        self.with_payload(key, |payload| payload.peek().map(f))
+    }
+
     /// Takes the payload out of a job that will not begin.
     pub(crate) fn reclaim(&self, key: &mut ClaimKey) -> Option<P> {
         self.with_payload(key, |payload| payload.take())
@@ -238,7 +254,7 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
     pub fn finish(&self, result: Result<T, String>) -> Ran {
         match result {
             Ok(output) => Ran { panicked: false, settled: self.settle_output(output) },
-            Err(message) => self.panicked(Caught { message, location: None }),
+            Err(message) => self.panicked(Caught { message, location: None, backtrace: None }),
         }
     }
 
@@ -249,11 +265,11 @@ impl<P: Send + 'static, T: Send + 'static> JobCell<P, T> {
         }
     }
 
-    fn panicked(&self, Caught { message, location }: Caught) -> Ran {
+    fn panicked(&self, Caught { message, location, backtrace }: Caught) -> Ran {
         let header = &self.header;
         let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
         let (pool, worker) = place_here().unzip();
-        let report = PanicReport { pool, worker, job, label, submitted_from, message, location };
+        let report = PanicReport { pool, worker, job, label, submitted_from, message, location, backtrace };
         let error = JobError::Panicked(Box::new(report));
         Ran { panicked: true, settled: self.settle_error(error, Some(Owner::Worker)) }
     }

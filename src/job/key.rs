@@ -32,7 +32,8 @@ impl ClaimKey {
         self.at_end = Some(Box::new(f));
     }
 
-    pub(super) fn ended(&mut self, panicked: bool) {
+    /// Calls what [`at_end`](Self::at_end) was given.
+    pub(crate) fn ended(&mut self, panicked: bool) {
         if let Some(f) = self.at_end.take() {
             f(panicked);
         }

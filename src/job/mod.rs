@@ -26,6 +26,8 @@ pub(crate) use key::Settlement;
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
+#[cfg(feature = "process")]
+pub(crate) use panics::{Caught, want_backtraces};
 pub(crate) use panics::{catch, guarded_waker, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
 pub(crate) use span::{outside_spans, span_of};

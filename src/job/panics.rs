@@ -1,16 +1,19 @@
 //! Panics of user code: caught, with the place where they happened.
 
 use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use crate::sync::OnceLock;
+use crate::sync::{Flag, OnceLock};
 
 thread_local! {
     /// Where this thread panicked last.
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// How it came there, if that is [wanted](want_backtraces).
+    static BACKTRACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// What was caught.
@@ -18,6 +21,23 @@ thread_local! {
 pub(crate) struct Caught {
     pub(crate) message: String,
     pub(crate) location: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
+static BACKTRACES: Flag = Flag::new(false);
+
+/// From now on what is caught says how it came to panic, if the environment asks for that in the usual way.
+#[cfg(feature = "process")]
+pub(crate) fn want_backtraces() {
+    BACKTRACES.store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn backtrace() -> Option<String> {
+    if !BACKTRACES.load(std::sync::atomic::Ordering::Relaxed) {
+        return None;
+    }
+    let trace = Backtrace::capture();
+    (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string())
 }
 
 /// Notes the location of panics, then calls whatever hook was there before. Only a hook sees the location.
@@ -29,6 +49,7 @@ fn install() {
             let location = info.location().map(ToString::to_string);
             // The thread may be tearing its locals down: then there is no job to attribute the panic to.
             let _ = LOCATION.try_with(|slot| slot.replace(location));
+            let _ = BACKTRACE.try_with(|slot| slot.replace(backtrace()));
             previous(info);
         }));
     });
@@ -42,7 +63,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
     result.map_err(|payload| {
         let message = text_of(&*payload);
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        Caught { message, location: LOCATION.take() }
+        Caught { message, location: LOCATION.take(), backtrace: BACKTRACE.take() }
     })
 }
 

@@ -67,6 +67,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             None => {
                 transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
+                // One that was called in vain goes back to where it stood.
                 inbox.idle.add(cell.clone(), state.since);
                 Turn::Wait
             }

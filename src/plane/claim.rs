@@ -127,6 +127,38 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         polled
     }
 
+    /// Has `f` bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
+    /// the job panicked.
+    ///
+    /// # Errors
+    ///
+    /// The claim, if there is no outcome: [put it back](Self::put_back), or drop it, which ends the job as lost or killed.
+    #[cfg(feature = "process")]
+    pub(crate) fn attempt(self, f: impl FnOnce(&J, &mut ClaimKey) -> Option<Ran>) -> Result<bool, Self> {
+        let WorkerContext { taken, key, plane, cell, .. } = &mut *self.0;
+        let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
+        let span = job_span(plane, cell, taken);
+        let in_span = span.as_ref().map(Span::enter);
+        let ran = inside(&Running { taken, cell }, || f(taken.job(), key));
+        drop(in_span);
+        match ran {
+            Some(ran) => Ok(self.finish(ran)),
+            None => Err(self),
+        }
+    }
+
+    /// Its worker's cell.
+    #[cfg(feature = "process")]
+    pub(crate) fn worker_cell(&self) -> Arc<Cell> {
+        self.0.cell.clone()
+    }
+
+    /// The job has not begun, and its worker is to end: once that leaves, another one gets the job.
+    #[cfg(feature = "process")]
+    pub(crate) fn put_back(self) {
+        self.0.key = None;
+    }
+
     /// All bookkeeping, the next claim included, comes before the outcome is published.
     pub(crate) fn finish(self, ran: Ran) -> bool {
         let Ran { panicked, settled } = ran;

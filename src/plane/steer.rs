@@ -331,6 +331,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             by: exit.blame(),
             silent_for: exit.silent_for(),
             after: now.since(since),
+            #[cfg(feature = "process")]
+            death: exit.death(),
         }
     }
 

@@ -79,6 +79,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.cell.set_facts(facts);
     }
 
+    /// How long it may take to come up.
+    #[cfg(feature = "process")]
+    pub(crate) fn start_limit(&self) -> std::time::Duration {
+        self.plane.config.start_limit
+    }
+
     /// The cell, for facts that are known only once this has been given away.
     pub(crate) fn facts_cell(&self) -> Arc<Cell> {
         self.cell.clone()
@@ -100,7 +106,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.leave(Exit::Finished);
     }
 
-    fn leave(&mut self, exit: Exit) {
+    /// The worker is to end for this reason: it takes no more jobs.
+    pub(crate) fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit.clone());
         self.cell.lock().leave.get_or_insert(exit);
         // The state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
@@ -250,7 +257,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
     /// At most one worker of a pool spins before it parks: a park and a wake cost more than the next job's wait. True if it paid.
     #[cfg(not(millpond_loom))]
-    fn spin(&self) -> bool {
+    pub(crate) fn spin(&self) -> bool {
         let spinner = &self.plane.spinner;
         if spinner.swap(true, Ordering::AcqRel) {
             return false;
@@ -277,7 +284,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     }
 
     fn settle_killed(&self, taken: &Taken<J>) -> Option<Settlement> {
-        let error = JobError::Killed(Box::new(self.loss(taken, "its actor was killed, or its runtime shut down")));
+        let loss = Box::new(self.loss(taken, "its actor was killed, or its runtime shut down"));
+        #[cfg(feature = "process")]
+        let died = loss.death.is_some();
+        #[cfg(not(feature = "process"))]
+        let died = false;
+        let error = if died { JobError::Lost(loss) } else { JobError::Killed(loss) };
         taken.job().sealed().0.settle_error(error, Some(Owner::Worker))
     }
 
@@ -311,6 +323,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             by,
             silent_for: leave.as_ref().and_then(Exit::silent_for),
             after: self.plane.clock.now().since(taken.since),
+            #[cfg(feature = "process")]
+            death: leave.as_ref().and_then(Exit::death),
         }
     }
 }

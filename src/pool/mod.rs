@@ -2,6 +2,8 @@
 
 mod by_name;
 mod kinds;
+#[cfg(feature = "process")]
+mod process;
 mod submit;
 
 pub use by_name::ByName;
@@ -33,6 +35,13 @@ pub type ThreadPool = Pool<Threads>;
 pub type TaskPool = Pool<Tasks>;
 /// Messages to worker actors with a state of their own, on the caller's runtime.
 pub type ActorPool<W> = Pool<Actors<W>>;
+
+/// Calls of this executable's functions, in child processes.
+#[cfg(feature = "process")]
+pub type ProcessPool = Pool<crate::backend::process::Processes>;
+/// Requests to programs that speak the frame protocol.
+#[cfg(feature = "process")]
+pub type ProgramPool = Pool<crate::backend::process::Programs>;
 
 /// Dropped with the last owning handle.
 struct Owner(ActorRef<PoolMessage>);

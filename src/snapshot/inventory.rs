@@ -50,6 +50,14 @@ pub struct Facts {
     pub thread: Option<Arc<str>>,
     /// The id of the worker's actor, as ractor prints it.
     pub actor: Option<Arc<str>>,
+    /// The number of the worker's process.
+    pub pid: Option<u32>,
+    /// The memory that its process has in use, in bytes.
+    pub resident_memory: Option<u64>,
+    /// The processor time that its process has used.
+    pub cpu_time: Option<Duration>,
+    /// How many descriptors its process has open; Linux says so from version 6.2 on.
+    pub open_files: Option<u64>,
 }
 
 /// The job in a worker's hands.

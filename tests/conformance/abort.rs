@@ -16,12 +16,14 @@ use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
 conform! {
-    an_abort_ends_what_runs_what_is_queued_and_who_waits,
     an_abort_of_an_idle_pool_leaves_nothing_behind,
     an_abort_ends_jobs_that_yield_without_an_orphan_that_stays,
     a_job_may_abort_its_own_pool,
     an_abort_leaves_no_drain_waiting,
-    a_drain_that_a_shutdown_cuts_short_has_failed,
+    a_drain_that_a_shutdown_cuts_short_has_failed
+    ;
+    in_this_process:
+    an_abort_ends_what_runs_what_is_queued_and_who_waits,
 }
 
 fn of_ours(name: &str) -> Vec<Orphan> {

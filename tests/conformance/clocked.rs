@@ -15,8 +15,10 @@ conform! {
     active_longer_than_takes_the_old_and_leaves_the_young,
     idle_workers_above_min_leave_after_the_idle_timeout,
     shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over,
+    the_real_clock_does_not_move_a_settable_one
+    ;
+    in_this_process:
     a_shutdowns_report_has_each_job_once,
-    the_real_clock_does_not_move_a_settable_one,
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -18,9 +18,11 @@ conform! {
     stop_takes_an_idle_worker_at_once,
     a_graceful_ladder_goes_up_to_kill_only_if_it_must,
     a_killed_job_has_one_outcome_whatever_it_returns_later,
-    a_job_that_never_yields_is_abandoned_and_counted_until_it_returns,
     a_ladder_without_a_rung_does_nothing,
-    a_condemned_worker_takes_no_other_job,
+    a_condemned_worker_takes_no_other_job
+    ;
+    in_this_process:
+    a_job_that_never_yields_is_abandoned_and_counted_until_it_returns,
 }
 
 /// As long as it may take: the test opens the gate before.

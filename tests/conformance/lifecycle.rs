@@ -19,12 +19,14 @@ conform! {
     drain_is_one_way,
     a_quiesced_pool_drains_what_it_had_admitted,
     shutdown_reports_what_became_of_the_jobs,
-    shutdown_returns_by_its_deadline_though_jobs_do_not_end,
     a_second_shutdown_hurries_the_first,
     the_name_is_free_when_a_shutdown_has_answered,
     a_shutdown_answers_though_the_actor_is_killed_meanwhile,
     those_who_wait_at_the_gate_are_told_that_it_closes,
-    whoever_asks_a_pool_that_is_gone_is_told_so,
+    whoever_asks_a_pool_that_is_gone_is_told_so
+    ;
+    in_this_process:
+    shutdown_returns_by_its_deadline_though_jobs_do_not_end,
 }
 
 /// A quiesced pool still takes jobs in; it runs them after `resume`.

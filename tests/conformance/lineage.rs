@@ -9,7 +9,7 @@ use crate::rig::{at_rest, fixed, put, put_with, soon, until};
 use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
-conform!(a_job_knows_by_which_job_it_was_submitted);
+conform!(; in_this_process: a_job_knows_by_which_job_it_was_submitted);
 
 fn lineage() -> Option<Lineage> {
     JobContext::current().expect("a job has a context").lineage().cloned()

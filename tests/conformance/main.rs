@@ -5,17 +5,25 @@
 
 #![allow(missing_docs, reason = "the names of tests say what they guard")]
 
-/// Runs each body against every subject, as tests named after both.
+/// Runs each body against every subject, as tests named after both. Those after `in_this_process:` do not apply to workers that are other
+/// processes: their jobs share more with the test than gates and counters, or are not to be made to end.
 macro_rules! conform {
-    ($($body:ident),* $(,)?) => {
-        mod on_threads { $( #[test] fn $body() { super::$body::<crate::subject::OnThreads>(); } )* }
-        mod on_tasks { $( #[test] fn $body() { super::$body::<crate::subject::OnTasks>(); } )* }
-        mod on_actors { $( #[test] fn $body() { super::$body::<crate::subject::OnActors>(); } )* }
-        mod on_desks { $( #[test] fn $body() { super::$body::<crate::subject::OnDesks>(); } )* }
+    ($($body:ident),* $(,)? $(; in_this_process: $($here:ident),* $(,)?)?) => {
+        mod on_threads { conform!(@tests OnThreads $($body)* $($($here)*)?); }
+        mod on_tasks { conform!(@tests OnTasks $($body)* $($($here)*)?); }
+        mod on_actors { conform!(@tests OnActors $($body)* $($($here)*)?); }
+        mod on_desks { conform!(@tests OnDesks $($body)* $($($here)*)?); }
+        #[cfg(feature = "process")]
+        mod on_processes { conform!(@tests OnProcesses $($body)*); }
+    };
+    (@tests $subject:ident $($body:ident)*) => {
+        $( #[test] fn $body() { super::$body::<crate::subject::$subject>(); } )*
     };
 }
 
 mod answers;
+#[cfg(feature = "process")]
+mod errands;
 mod faults;
 mod rig;
 mod subject;
@@ -96,3 +104,6 @@ mod scripted_retune;
 mod swap;
 #[cfg(feature = "testing")]
 mod time_limits;
+
+#[cfg(feature = "process")]
+millpond::process_test_entry!();

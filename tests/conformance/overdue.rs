@@ -15,6 +15,9 @@ use crate::subject::Subject;
 use crate::task::{ASKED, Gate, Task};
 
 conform! {
+    an_idle_worker_is_never_overdue
+    ;
+    in_this_process:
     a_silent_job_is_warned_about_asked_told_and_taken_and_each_says_so,
     a_job_that_heeds_the_question_keeps_its_worker,
     a_job_that_beats_is_not_overdue,
@@ -23,7 +26,6 @@ conform! {
     a_job_that_beats_after_its_worker_was_told_is_let_off_and_its_worker_leaves,
     a_warning_alone_is_repeated,
     a_ladder_that_ends_nobody_begins_anew,
-    an_idle_worker_is_never_overdue,
     a_job_is_not_held_to_account_for_the_one_before_it,
     a_job_of_its_own_span_is_not_bound_by_its_lanes,
     a_job_that_its_run_limit_ended_is_not_overdue,

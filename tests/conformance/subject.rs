@@ -10,6 +10,8 @@ use millpond::{
 };
 use tokio::runtime::{Builder, Runtime};
 
+#[cfg(feature = "process")]
+pub(crate) use crate::errands::OnProcesses;
 use crate::task::Task;
 use crate::third_party::{Desks, Errand};
 

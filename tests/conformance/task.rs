@@ -96,11 +96,19 @@ enum Wait {
 pub(crate) struct Task {
     first: Box<dyn FnOnce() -> u64 + Send>,
     wait: Wait,
+    /// The same in a child process, for a closure that captures nothing.
+    #[cfg(feature = "process")]
+    there: Option<fn(crate::errands::Errand) -> u64>,
 }
 
 impl Task {
-    pub(crate) fn call(first: impl FnOnce() -> u64 + Send + 'static) -> Self {
-        Self { first: Box::new(first), wait: Wait::No }
+    pub(crate) fn call<F: FnOnce() -> u64 + Send + 'static>(first: F) -> Self {
+        Self {
+            first: Box::new(first),
+            wait: Wait::No,
+            #[cfg(feature = "process")]
+            there: (size_of::<F>() == 0).then_some(crate::errands::run_there::<F> as fn(_) -> u64),
+        }
     }
 
     pub(crate) fn value(value: u64) -> Self {
@@ -152,6 +160,24 @@ impl Task {
                 let job = JobContext::current().expect("a job has a context");
                 door.block(|| job.is_cancelled())
             }
+        };
+        if passed { value } else { ASKED }
+    }
+
+    /// What a child process can run of it by itself: all of it, or nothing.
+    #[cfg(feature = "process")]
+    pub(crate) fn there(&self) -> Option<fn(crate::errands::Errand) -> u64> {
+        self.there.filter(|_| matches!(self.wait, Wait::No))
+    }
+
+    /// As it is run on behalf of a child process. `asked`: its job was cancelled, or the child is gone.
+    #[cfg(feature = "process")]
+    pub(crate) fn run_asking(self, asked: impl Fn() -> bool) -> u64 {
+        let value = (self.first)();
+        let passed = match self.wait {
+            Wait::No => true,
+            Wait::ForGate(door) | Wait::Blocking(door) => door.block(|| false),
+            Wait::ForGateOrAsked(door) => door.block(asked),
         };
         if passed { value } else { ASKED }
     }

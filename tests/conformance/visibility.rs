@@ -14,10 +14,12 @@ conform! {
     saturation_counts_every_place,
     a_snapshot_holds_lanes_ledger_ages_and_histograms,
     inventory_answers_by_message_while_every_worker_is_stuck,
+    nobody_has_a_job_outside_of_jobs,
+    every_pool_of_the_process_is_listed
+    ;
+    in_this_process:
     a_beat_is_seen,
     a_job_knows_itself,
-    nobody_has_a_job_outside_of_jobs,
-    every_pool_of_the_process_is_listed,
 }
 
 /// Each column, at a moment when its value is known.

@@ -17,6 +17,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure, spawn and pause between two looks at a condition")]
 
 mod busy_parent;
+#[cfg(all(feature = "process", unix))]
+#[path = "../process/rig.rs"]
+#[allow(dead_code, reason = "its other user is the suite of process pools")]
+mod children;
 mod ground;
 mod kinds;
 mod latch;
@@ -41,11 +45,15 @@ mod hazard_05_executing_the_dead;
 mod hazard_06_leak_on_a_cancelled_caller;
 mod hazard_07_permit_freed_thread_still_running;
 mod hazard_08_the_kill_hits_the_successor;
+#[cfg(all(feature = "process", unix))]
+mod hazard_09_the_crash_window_orphans_the_job;
 mod hazard_10_mailbox_overflow;
 #[cfg(feature = "testing")]
 mod hazard_11_a_failed_start_takes_the_pool;
 #[cfg(feature = "testing")]
 mod hazard_12_thundering_restart;
+#[cfg(all(feature = "process", unix))]
+mod hazard_14_zombies_and_orphans;
 mod hazard_15_abort_while_the_runtime_is_blocked;
 mod hazard_15_drain_hang_or_silent_loss;
 mod hazard_15_killed_by_a_busy_parent;
@@ -58,3 +66,6 @@ mod hazard_17_wakers_that_panic;
 mod hazard_17_wakers_under_a_lock;
 #[cfg(feature = "testing")]
 mod hazard_18_acceptance_that_does_not_bind;
+
+#[cfg(all(feature = "process", unix))]
+millpond::process_test_entry!();

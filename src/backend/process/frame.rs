@@ -1,0 +1,287 @@
+//! Frames: a length, a kind, a job's number, a body. `docs/protocol.md` is the page for those who write workers.
+//!
+//! Pure: bytes in, frames out. What a decoder holds grows with what has arrived, never with what a header promises.
+
+use std::ops::Range;
+
+/// Of a header.
+pub(super) const HEADER: usize = 16;
+/// What is read in one go at least.
+const CHUNK: usize = 64 << 10;
+
+/// What a frame is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Welcome = 1,
+    Job = 2,
+    Cancel = 3,
+    Stop = 4,
+    Hello = 129,
+    Ready = 130,
+    Ack = 131,
+    Beat = 132,
+    Result = 133,
+    Failure = 134,
+    Panic = 135,
+    Log = 136,
+    Goodbye = 137,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Welcome,
+            2 => Self::Job,
+            3 => Self::Cancel,
+            4 => Self::Stop,
+            129 => Self::Hello,
+            130 => Self::Ready,
+            131 => Self::Ack,
+            132 => Self::Beat,
+            133 => Self::Result,
+            134 => Self::Failure,
+            135 => Self::Panic,
+            136 => Self::Log,
+            137 => Self::Goodbye,
+            _ => return None,
+        })
+    }
+}
+
+/// What is not a frame. There is no way to go on after it: where the next one begins is unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum Garbage {
+    #[error("a frame of the unknown kind {0}")]
+    Kind(u8),
+    #[error("a frame of {length} bytes, where {limit} are allowed")]
+    TooLong { length: u32, limit: u32 },
+    #[error("a frame header that is not zero where it should be")]
+    Reserved,
+}
+
+/// One frame. Its body lies in the decoder: [`Decoder::body`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Frame {
+    pub(super) kind: Kind,
+    pub(super) job: u64,
+    body: Range<usize>,
+}
+
+/// Begins a frame at the end of `out`; what is appended until [`end`] is its body. Gives where it begins.
+pub(super) fn begin(out: &mut Vec<u8>, kind: Kind, job: u64) -> usize {
+    let at = out.len();
+    out.extend_from_slice(&[0, 0, 0, 0, kind as u8, 0, 0, 0]);
+    out.extend_from_slice(&job.to_le_bytes());
+    at
+}
+
+/// Ends the frame that begins at `at`, unless its body is longer than `limit`: then it is taken back, and its length is the error.
+pub(super) fn end(out: &mut Vec<u8>, at: usize, limit: u32) -> Result<(), usize> {
+    let length = out.len() - at - HEADER;
+    match u32::try_from(length) {
+        Ok(fits) if fits <= limit => out[at..at + 4].copy_from_slice(&fits.to_le_bytes()),
+        _ => {
+            out.truncate(at);
+            return Err(length);
+        }
+    }
+    Ok(())
+}
+
+/// Appends a frame with a body that is short.
+pub(super) fn put(out: &mut Vec<u8>, kind: Kind, job: u64, body: &[u8]) {
+    let at = begin(out, kind, job);
+    out.extend_from_slice(body);
+    end(out, at, u32::MAX).expect("a short body");
+}
+
+/// Bytes that have arrived, and the frames in them.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    limit: u32,
+    /// What has arrived and is not used up: from `start` on.
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Decoder {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, bytes: Vec::new(), start: 0 }
+    }
+
+    pub(super) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
+    /// True if what has arrived and is not used up is more than a frame and what is on its way after it.
+    pub(super) fn holds_enough(&self) -> bool {
+        self.bytes.len() - self.start > HEADER + self.limit as usize + (1 << 20)
+    }
+
+    /// Where to append what arrives; it has room, for no more than has arrived so far and a chunk.
+    pub(super) fn room(&mut self) -> &mut Vec<u8> {
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+            // A large frame's memory is not kept for small ones.
+            self.bytes.shrink_to(4 * CHUNK);
+        } else if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        let missing = self.missing();
+        self.bytes.reserve_exact(missing.clamp(CHUNK, self.bytes.len().max(CHUNK)));
+        &mut self.bytes
+    }
+
+    /// How many bytes the frame that has begun to arrive lacks.
+    fn missing(&self) -> usize {
+        let rest = &self.bytes[self.start..];
+        let Some(header) = rest.first_chunk::<HEADER>() else { return 0 };
+        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+        (HEADER + length.min(self.limit) as usize).saturating_sub(rest.len())
+    }
+
+    /// The next frame, if all of it is there.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, Garbage> {
+        let rest = &self.bytes[self.start..];
+        let Some(&[l0, l1, l2, l3, kind, r0, r1, r2, ref job @ ..]) = rest.first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes([l0, l1, l2, l3]);
+        // Judged by the header alone: nobody waits for four gigabytes to find out.
+        let kind = Kind::of(kind).ok_or(Garbage::Kind(kind))?;
+        if length > self.limit {
+            return Err(Garbage::TooLong { length, limit: self.limit });
+        }
+        if [r0, r1, r2] != [0; 3] {
+            return Err(Garbage::Reserved);
+        }
+        let begin = self.start + HEADER;
+        let body = begin..begin + length as usize;
+        if self.bytes.len() < body.end {
+            return Ok(None);
+        }
+        self.start = body.end;
+        Ok(Some(Frame { kind, job: u64::from_le_bytes(*job), body }))
+    }
+
+    /// The body of a frame, until more is read.
+    pub(super) fn body(&self, frame: &Frame) -> &[u8] {
+        &self.bytes[frame.body.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: u32 = 1 << 20;
+
+    fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Result<Vec<(Kind, u64, Vec<u8>)>, Garbage> {
+        decoder.room().extend_from_slice(bytes);
+        let mut frames = Vec::new();
+        while let Some(frame) = decoder.next()? {
+            frames.push((frame.kind, frame.job, decoder.body(&frame).to_vec()));
+        }
+        Ok(frames)
+    }
+
+    fn one(kind: Kind, job: u64, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out, kind, job, body);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_are_cut(
+            frames in prop::collection::vec((0_usize..13, any::<u64>(), prop::collection::vec(any::<u8>(), 0..300)), 0..20),
+            cuts in prop::collection::vec(1_usize..97, 1..50),
+        ) {
+            let kinds: Vec<Kind> = (0..=u8::MAX).filter_map(Kind::of).collect();
+            let sent: Vec<_> = frames.into_iter().map(|(kind, job, body)| (kinds[kind], job, body)).collect();
+            let mut bytes: Vec<u8> = sent.iter().flat_map(|(kind, job, body)| one(*kind, *job, body)).collect();
+            let (mut decoder, mut got, mut cuts) = (Decoder::new(LIMIT), Vec::new(), cuts.into_iter().cycle());
+            while !bytes.is_empty() {
+                let rest = bytes.split_off(cuts.next().expect("a cycle").min(bytes.len()));
+                got.extend(decode(&mut decoder, &bytes).expect("frames"));
+                bytes = rest;
+            }
+            prop_assert_eq!(got, sent);
+        }
+
+        #[test]
+        fn any_bytes_are_frames_or_garbage_and_cost_no_more_than_they_are(bytes in prop::collection::vec(any::<u8>(), 0..4_000)) {
+            let mut decoder = Decoder::new(LIMIT);
+            for piece in bytes.chunks(61) {
+                if decode(&mut decoder, piece).is_err() {
+                    break;
+                }
+                prop_assert!(decoder.bytes.capacity() <= 2 * bytes.len() + 2 * CHUNK);
+            }
+        }
+    }
+
+    #[test]
+    fn a_promise_of_four_gigabytes_is_refused_by_its_header() {
+        let mut bytes = one(Kind::Result, 7, b"");
+        bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        let mut decoder = Decoder::new(LIMIT);
+        assert_eq!(decode(&mut decoder, &bytes), Err(Garbage::TooLong { length: u32::MAX, limit: LIMIT }));
+        assert!(decoder.bytes.capacity() <= 2 * CHUNK);
+    }
+
+    #[test]
+    fn a_promise_within_the_limit_reserves_nothing_that_has_not_come() {
+        let mut decoder = Decoder::new(u32::MAX);
+        let mut bytes = one(Kind::Result, 7, b"");
+        bytes[..4].copy_from_slice(&(u32::MAX - 1).to_le_bytes());
+        assert_eq!(decode(&mut decoder, &bytes), Ok(vec![]));
+        decoder.room();
+        assert!(decoder.bytes.capacity() <= 4 * CHUNK, "{}", decoder.bytes.capacity());
+    }
+
+    #[test]
+    fn unknown_kinds_and_reserved_bytes_are_garbage() {
+        for kind in [0_u8, 5, 128, 138, 255] {
+            let mut bytes = one(Kind::Ack, 1, b"");
+            bytes[4] = kind;
+            assert_eq!(decode(&mut Decoder::new(LIMIT), &bytes), Err(Garbage::Kind(kind)));
+        }
+        for reserved in 5..8 {
+            let mut bytes = one(Kind::Ack, 1, b"");
+            bytes[reserved] = 1;
+            assert_eq!(decode(&mut Decoder::new(LIMIT), &bytes), Err(Garbage::Reserved));
+        }
+    }
+
+    #[test]
+    fn half_a_frame_is_none() {
+        let bytes = one(Kind::Result, 9, b"0123456789");
+        let mut decoder = Decoder::new(LIMIT);
+        for byte in &bytes[..bytes.len() - 1] {
+            assert_eq!(decode(&mut decoder, &[*byte]), Ok(vec![]));
+        }
+        assert_eq!(decode(&mut decoder, b"9"), Ok(vec![(Kind::Result, 9, b"0123456789".to_vec())]));
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_not_sent() {
+        let mut out = one(Kind::Ack, 1, b"");
+        let at = begin(&mut out, Kind::Result, 1);
+        out.extend_from_slice(&[0; 11]);
+        assert_eq!(end(&mut out, at, 10), Err(11));
+        assert_eq!(out, one(Kind::Ack, 1, b""), "and what was there before it still is");
+    }
+
+    #[test]
+    fn the_memory_of_a_large_frame_is_given_back() {
+        let mut decoder = Decoder::new(LIMIT);
+        assert_eq!(decode(&mut decoder, &one(Kind::Result, 1, &[1; LIMIT as usize])).map(|got| got.len()), Ok(1));
+        decoder.room();
+        assert!(decoder.bytes.capacity() <= 5 * CHUNK, "{}", decoder.bytes.capacity());
+    }
+}

@@ -1,0 +1,196 @@
+//! Who can kill a child: control, at any time, without waiting; and the child's own thread, which sees it through.
+//!
+//! A signal is sent under the lock under which the child is reaped, and never after that: a number that is free again is another's.
+
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
+
+use super::bell::Bell;
+use super::usage;
+use crate::backend::{KillOutcome, WorkerControl};
+use crate::slot::InProcess;
+use crate::snapshot::Facts;
+use crate::sync::{Arc, Clock, Mutex, Timestamp};
+
+/// How long a group may take to vanish after SIGKILL before its slot is used all the same.
+const VANISHING: Duration = Duration::from_millis(500);
+
+/// How far a kill has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Asked {
+    Nothing,
+    /// SIGTERM was sent, or is to be as soon as there is a child.
+    Term,
+    /// SIGKILL was.
+    Kill,
+}
+
+#[derive(Debug)]
+struct State {
+    /// There from the spawn to the reaping.
+    child: Option<Child>,
+    pid: Option<Pid>,
+    asked: Asked,
+    /// When SIGKILL follows.
+    kill_at: Timestamp,
+}
+
+/// A hand on one child and its process group.
+#[derive(Debug)]
+pub(super) struct Grip {
+    state: Mutex<State>,
+    bell: Arc<Bell>,
+    clock: Clock,
+    term_grace: Duration,
+}
+
+impl Grip {
+    pub(super) fn new(bell: Arc<Bell>, clock: Clock, term_grace: Duration) -> Arc<Self> {
+        let state = State { child: None, pid: None, asked: Asked::Nothing, kill_at: Timestamp::NEVER };
+        Arc::new(Self { state: Mutex::new(state), bell, clock, term_grace })
+    }
+
+    /// The child is there. One that was killed before it was spawned is so now.
+    pub(super) fn take_hold(&self, child: Child) -> Option<Pid> {
+        let mut state = self.state.lock();
+        state.pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        state.child = Some(child);
+        match state.asked {
+            Asked::Nothing => {}
+            Asked::Term => self.send(&mut state, Asked::Term),
+            Asked::Kill => self.send(&mut state, Asked::Kill),
+        }
+        state.pid
+    }
+
+    fn send(&self, state: &mut State, what: Asked) {
+        let signal = if what == Asked::Kill { Signal::KILL } else { Signal::TERM };
+        if what == Asked::Term {
+            state.kill_at = self.clock.now().after(self.term_grace);
+        } else {
+            state.kill_at = Timestamp::NEVER;
+        }
+        state.asked = what;
+        if let Some(pid) = state.pid.filter(|_| state.child.is_some()) {
+            // Its zombie is the group's leader until it is reaped, so there is a group; who is in it may be out of our reach.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+
+    /// The next step of a kill that is under way: SIGTERM to begin with, SIGKILL when it is repeated.
+    fn press(&self) {
+        let mut state = self.state.lock();
+        match state.asked {
+            Asked::Nothing => self.send(&mut state, Asked::Term),
+            Asked::Term | Asked::Kill => self.send(&mut state, Asked::Kill),
+        }
+    }
+
+    /// SIGKILL, whatever was asked before.
+    pub(super) fn kill_now(&self) {
+        self.send(&mut self.state.lock(), Asked::Kill);
+        self.bell.ring();
+    }
+
+    /// SIGKILL, unless it has died by then.
+    pub(super) fn kill_soon(&self, grace: Duration) {
+        let mut state = self.state.lock();
+        state.kill_at = state.kill_at.min(self.clock.now().after(grace));
+    }
+
+    /// True if somebody wants the child dead.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.state.lock().asked != Asked::Nothing
+    }
+
+    /// When the child's thread has to see to [`escalate`](Self::escalate).
+    pub(super) fn kill_at(&self) -> Timestamp {
+        self.state.lock().kill_at
+    }
+
+    /// Sends SIGKILL if the grace after SIGTERM is over.
+    pub(super) fn escalate(&self) {
+        let mut state = self.state.lock();
+        if state.kill_at <= self.clock.now() {
+            self.send(&mut state, Asked::Kill);
+        }
+    }
+
+    /// Begins a kill, from the child's own thread.
+    pub(super) fn begin_kill(&self) {
+        let mut state = self.state.lock();
+        if state.asked == Asked::Nothing {
+            self.send(&mut state, Asked::Term);
+        }
+    }
+
+    /// Ends what is left of the group, and reaps the child, which has died or is to. Waits for that.
+    ///
+    /// The group is killed before its leader is reaped, while its number is certain to be its own; a kill of a group is one step, so
+    /// that nobody in it can fork out of it. Afterwards it is only asked whether it is gone.
+    pub(super) fn reap(&self) -> Option<ExitStatus> {
+        let dying = {
+            let mut state = self.state.lock();
+            self.send(&mut state, Asked::Kill);
+            state.pid.filter(|_| state.child.is_some())
+        };
+        if let Some(pid) = dying {
+            // Not under the lock: it may have much memory to give back. Fails if somebody else reaps all children of this process.
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        }
+        let (status, pid) = {
+            let mut state = self.state.lock();
+            let status = state.child.take().and_then(|mut child| child.wait().ok());
+            (status, state.pid.take())
+        };
+        if let Some(pid) = pid {
+            self.await_the_group(pid);
+        }
+        status
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "nobody tells of the end of a grandchild")]
+    fn await_the_group(&self, pid: Pid) {
+        let until = self.clock.now().after(VANISHING);
+        while test_kill_process_group(pid).is_ok() {
+            if self.clock.now() > until {
+                tracing::warn!(%pid, "processes of a killed group are still there: zombies that nobody reaps, or stuck in the system");
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+impl InProcess for Grip {
+    fn end_now(&self) {
+        self.kill_now();
+    }
+
+    fn look(&self, facts: &mut Facts) {
+        // Under the lock, so that it is this process and no other of its number.
+        let state = self.state.lock();
+        if let Some(pid) = state.pid.filter(|_| state.child.is_some()) {
+            usage::look(pid, facts);
+        }
+    }
+}
+
+impl WorkerControl for Grip {
+    fn kill(&self) -> KillOutcome {
+        self.press();
+        self.bell.ring();
+        KillOutcome::Signalled
+    }
+}
+
+/// A share in a grip.
+pub(super) struct Held(pub(super) Arc<Grip>);
+
+impl WorkerControl for Held {
+    fn kill(&self) -> KillOutcome {
+        self.0.kill()
+    }
+}

@@ -1,0 +1,327 @@
+//! A worker's place: its socket, the job in its hands, and what that job can ask of it.
+
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::panic::Location;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::End;
+use crate::backend::process::bell::Bell;
+use crate::backend::process::frame::{self, Decoder, Kind};
+use crate::backend::process::wire::{self, VERSION, Welcome};
+use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
+use crate::job::{Envelope, InHand, JobCell, JobContext, PoolNo, Registered, Runs, Submission, Terms};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Weak};
+
+/// No two beats are sent within this: the parent gains nothing by more.
+const BEAT: Duration = Duration::from_millis(5);
+
+/// What the parent says.
+#[derive(Debug)]
+pub(super) enum Inbound {
+    Job { number: u64, label: String, payload: Vec<u8> },
+    Cancel(u64),
+    Stop,
+}
+
+/// What goes out, in the order in which it is said. What is put off goes with the next that is not.
+#[derive(Debug, Default)]
+struct Outbound {
+    put_off: Vec<u8>,
+}
+
+type InHands = (Arc<JobCell<(), ()>>, ClaimNo);
+
+/// See the module.
+pub(super) struct Post {
+    socket: UnixStream,
+    decoder: Mutex<Decoder>,
+    outbound: Mutex<Outbound>,
+    welcome: Welcome,
+    job: Mutex<Option<InHands>>,
+    /// The claim that runs; 0: none.
+    running: AtomicU64,
+    claims: AtomicU64,
+    stopped: AtomicBool,
+    beaten_at: AtomicU64,
+    clock: Clock,
+    number: PoolNo,
+    _number: Registered,
+}
+
+impl Post {
+    /// HELLO and WELCOME.
+    pub(super) fn greet(socket: UnixStream, identity: &[u8]) -> Result<Arc<Self>, End> {
+        let mut hello = Vec::new();
+        wire::put_hello(&mut hello, identity);
+        (&socket).write_all(&hello)?;
+        let mut decoder = Decoder::new(4 << 10);
+        let frame = loop {
+            if let Some(frame) = decoder.next().map_err(broken)? {
+                break frame;
+            }
+            read(&socket, &mut decoder)?;
+        };
+        if frame.kind != Kind::Welcome {
+            return Err(End::Broken(format!("it sent {:?} instead of a welcome", frame.kind)));
+        }
+        let welcome = Welcome::read(decoder.body(&frame)).map_err(broken)?;
+        if welcome.version != VERSION {
+            return Err(End::Broken(format!("it speaks version {}", welcome.version)));
+        }
+        decoder.set_limit(welcome.limit);
+        // A number that no pool here has: the job's own is in another process.
+        let registered = Registered::new(Weak::<Elsewhere>::new());
+        Ok(Arc::new(Self {
+            socket,
+            decoder: Mutex::new(decoder),
+            outbound: Mutex::default(),
+            welcome,
+            job: Mutex::new(None),
+            running: AtomicU64::new(0),
+            claims: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            beaten_at: AtomicU64::new(0),
+            clock: Clock::real(),
+            number: registered.number(),
+            _number: registered,
+        }))
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.welcome.limit
+    }
+
+    pub(super) fn level(&self) -> u8 {
+        self.welcome.level
+    }
+
+    /// The next frame, waited for.
+    pub(super) fn next(&self) -> Result<Inbound, End> {
+        let mut decoder = self.decoder.lock();
+        loop {
+            if let Some(inbound) = take(&mut decoder)? {
+                return Ok(inbound);
+            }
+            read(&self.socket, &mut decoder)?;
+        }
+    }
+
+    /// For the ear: the next frame, unless the bell rings first.
+    pub(super) fn listen(&self, bell: &Bell, wanted: impl Fn() -> bool) -> Result<Option<Inbound>, End> {
+        let mut decoder = self.decoder.lock();
+        while wanted() {
+            if let Some(inbound) = take(&mut decoder)? {
+                return Ok(Some(inbound));
+            }
+            let mut fds =
+                [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(bell.fd(), PollFlags::IN)];
+            // Interrupted is as good as nothing.
+            let _ = poll(&mut fds, None);
+            let (readable, rung) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
+            if rung {
+                bell.hear();
+            } else if readable {
+                read(&self.socket, &mut decoder)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// A job begins.
+    pub(super) fn begin(self: &Arc<Self>, number: u64, label: &str) -> Running {
+        let claim = self.claims.fetch_add(1, Ordering::Relaxed) + 1;
+        let terms = (!label.is_empty()).then(|| {
+            let mut terms = Terms::of_origin(None);
+            terms.label = Some(Arc::from(label));
+            Box::new(terms)
+        });
+        let job = JobCell::new((), Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms });
+        job.header().admit(JobId(number), self.clock.now());
+        let in_hand = (Arc::new(job), ClaimNo(claim));
+        *self.job.lock() = Some(in_hand.clone());
+        frame::put(&mut self.outbound.lock().put_off, Kind::Ack, number, &[]);
+        self.beaten_at.store(0, Ordering::Relaxed);
+        // SeqCst here, and in `end` and the ear: either the ear sees that the job is over, or whoever ends it sees the ear listen.
+        self.running.store(claim, Ordering::SeqCst);
+        Running { post: self.clone(), in_hand }
+    }
+
+    pub(super) fn end(&self) {
+        self.running.store(0, Ordering::SeqCst);
+        let job = self.job.lock().take();
+        drop(job);
+    }
+
+    pub(super) fn running(&self) -> u64 {
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// Asks the job in hand to stop, if it is that one.
+    pub(super) fn cancel(&self, number: u64) {
+        let job = self.job.lock().as_ref().map(|(job, _)| job.clone());
+        if let Some(job) = job.filter(|job| job.header().id() == JobId(number)) {
+            job.header().cancel();
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Says something now, with what was put off before.
+    pub(super) fn say(&self, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), End> {
+        let mut outbound = self.outbound.lock();
+        put(&mut outbound.put_off);
+        self.flush(&mut outbound)
+    }
+
+    /// Says what was put off.
+    pub(super) fn say_put_off(&self) -> Result<(), End> {
+        self.say(|_| ())
+    }
+
+    fn flush(&self, outbound: &mut Outbound) -> Result<(), End> {
+        let bytes = std::mem::take(&mut outbound.put_off);
+        write(&self.socket, &bytes)?;
+        outbound.put_off = bytes;
+        outbound.put_off.clear();
+        Ok(())
+    }
+
+    /// The same for what ends a job.
+    pub(super) fn answer(&self, frame: &[u8]) -> Result<(), End> {
+        let mut outbound = self.outbound.lock();
+        if frame.len() <= 16 << 10 {
+            outbound.put_off.extend_from_slice(frame);
+            return self.flush(&mut outbound);
+        }
+        self.flush(&mut outbound)?;
+        write(&self.socket, frame)
+    }
+
+    /// The number of the job that runs, for its log.
+    pub(super) fn job_number(&self) -> u64 {
+        self.job.lock().as_ref().map_or(0, |(job, _)| job.header().id().get())
+    }
+}
+
+/// A job that runs here.
+pub(super) struct Running {
+    post: Arc<Post>,
+    in_hand: InHands,
+}
+
+impl Runs for Running {
+    fn context(&self) -> JobContext {
+        let (job, claim) = &self.in_hand;
+        JobContext::new(job.clone().erase(), self.post.clone(), *claim)
+    }
+}
+
+impl InHand for Post {
+    fn worker(&self) -> WorkerId {
+        WorkerId { slot: self.welcome.slot, generation: self.welcome.generation }
+    }
+
+    fn pool(&self) -> PoolNo {
+        self.number
+    }
+
+    fn is_busy_with(&self, claim: ClaimNo) -> bool {
+        self.running() == claim.0
+    }
+
+    /// A child that is told to end ends.
+    fn is_abandoned_with(&self, _claim: ClaimNo) -> bool {
+        false
+    }
+
+    fn beat(&self, claim: ClaimNo) {
+        let now = self.clock.now().as_nanos();
+        let last = self.beaten_at.load(Ordering::Relaxed);
+        let soon = last != 0 && now.saturating_sub(last) < BEAT.as_nanos() as u64;
+        if soon || self.running() != claim.0 {
+            return;
+        }
+        self.beaten_at.store(now, Ordering::Relaxed);
+        let number = self.job_number();
+        // A parent that is gone is seen by who reads.
+        let _ = self.say(|out| frame::put(out, Kind::Beat, number, &[]));
+    }
+}
+
+/// Takes the next frame out of what has arrived.
+fn take(decoder: &mut Decoder) -> Result<Option<Inbound>, End> {
+    let Some(frame) = decoder.next().map_err(broken)? else { return Ok(None) };
+    let body = decoder.body(&frame);
+    Ok(Some(match frame.kind {
+        Kind::Job => {
+            let (label, payload) = wire::read_job(body).map_err(broken)?;
+            Inbound::Job { number: frame.job, label, payload: payload.to_vec() }
+        }
+        Kind::Cancel => Inbound::Cancel(frame.job),
+        Kind::Stop => Inbound::Stop,
+        other => return Err(End::Broken(format!("it sent {other:?}"))),
+    }))
+}
+
+fn broken(error: impl std::fmt::Display) -> End {
+    End::Broken(error.to_string())
+}
+
+fn read(socket: &UnixStream, decoder: &mut Decoder) -> Result<(), End> {
+    match rustix::io::read(socket, spare_capacity(decoder.room())) {
+        Ok(0) => Err(End::ParentGone),
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(rustix::io::Errno::CONNRESET | rustix::io::Errno::PIPE) => Err(End::ParentGone),
+        Err(error) => Err(End::Io(error.into())),
+    }
+}
+
+fn write(mut socket: &UnixStream, bytes: &[u8]) -> Result<(), End> {
+    socket.write_all(bytes).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => End::ParentGone,
+        _ => End::Io(error),
+    })
+}
+
+/// Stands for the pool of the parent, which is never found here.
+enum Elsewhere {}
+
+impl crate::job::Recalls for Elsewhere {
+    fn name(&self) -> Arc<str> {
+        match *self {}
+    }
+
+    fn lane_name(&self, _lane: LaneId) -> Arc<str> {
+        match *self {}
+    }
+
+    fn is_plain(&self) -> bool {
+        match *self {}
+    }
+
+    fn could_start(&self, _lane: LaneId, _held: &[usize], _abandoned: usize) -> bool {
+        match *self {}
+    }
+
+    fn report(&self, _deadlock: &Arc<crate::error::Deadlock>) {
+        match *self {}
+    }
+
+    fn recall(&self, _job: &Arc<dyn Envelope>) {
+        match *self {}
+    }
+
+    fn would_block(&self) -> bool {
+        match *self {}
+    }
+}

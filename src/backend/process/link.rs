@@ -1,0 +1,376 @@
+//! A child, seen from the thread that looks after it: one place to wait for all that it says, prints, and comes to.
+
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
+use smallvec::SmallVec;
+
+use super::bell::Bell;
+use super::death::{Evidence, attribute};
+use super::frame::{Decoder, Frame, Garbage};
+use super::grip::Grip;
+use super::options::{ChildOptions, Output};
+use super::output::{Allowance, LastWords, Stream};
+use super::sys::AtParentsDeath;
+use super::wire::{Log, Malformed};
+use super::{spawner, sys};
+use crate::error::{Death, DeathCause};
+use crate::id::WorkerId;
+use crate::sync::{Arc, Clock, Timestamp};
+
+/// How long a child that has ended its stream has to die by itself.
+const DYING: Duration = Duration::from_millis(100);
+
+/// What the thread was waiting for, or had to see to.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A frame, whose body is to be had from [`Link::body`].
+    Frame(Frame),
+    /// The bell was rung.
+    Bell,
+    /// The child has died, and all that it wrote before has been taken.
+    Ended,
+    TimedOut,
+}
+
+/// How a child broke the protocol.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Breach {
+    #[error(transparent)]
+    Garbage(#[from] Garbage),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+/// Who a line of log or output is of.
+#[derive(Debug)]
+pub(super) struct Tag {
+    pub(super) pool: Arc<str>,
+    pub(super) worker: WorkerId,
+    pub(super) pid: u32,
+    /// The job in hand.
+    pub(super) job: Option<u64>,
+}
+
+/// A child and the way to it.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) grip: Arc<Grip>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) clock: Clock,
+    pub(super) tag: Tag,
+    socket: UnixStream,
+    /// Readable once the child has died. Elsewhere than on Linux the end of the socket says so.
+    dead: Option<OwnedFd>,
+    /// The stream has ended, or cannot be used any more.
+    cut: bool,
+    decoder: Decoder,
+    /// What is to be written, and how much of it is.
+    pub(super) out: Vec<u8>,
+    written: usize,
+    /// How much was ever written.
+    sent: u64,
+    printed: Stream<ChildStdout>,
+    complained: Stream<ChildStderr>,
+    last_words: LastWords,
+    allowance: Allowance,
+    evidence: Evidence,
+}
+
+impl Link {
+    /// Starts a child.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub(super) fn open(
+        mut command: Command,
+        at_parents_death: AtParentsDeath,
+        options: &ChildOptions,
+        (grip, bell, clock): (Arc<Grip>, Arc<Bell>, Clock),
+        (pool, worker): (&str, WorkerId),
+    ) -> std::io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        socket.set_nonblocking(true)?;
+        let stdio = || match options.output {
+            Output::Captured => Stdio::piped(),
+            Output::Inherited => Stdio::inherit(),
+            Output::Discarded => Stdio::null(),
+        };
+        command.stdin(Stdio::null()).stdout(stdio()).stderr(stdio());
+        command.env("MILLPOND_FD", sys::number_of(&theirs).to_string());
+        sys::confine(&mut command, sys::number_of(&theirs), options.before_exec(at_parents_death));
+        let evidence = Evidence::before(options);
+        let mut child = spawner::spawn(command)?;
+        drop(theirs);
+        let (printed, complained) = (child.stdout.take(), child.stderr.take());
+        let tag = Tag { pool: Arc::from(pool), worker, pid: child.id(), job: None };
+        let dead = grip.take_hold(child).and_then(pidfd);
+        Ok(Self {
+            grip,
+            bell,
+            tag,
+            socket,
+            dead,
+            cut: false,
+            // Until it has said who it is, a child has no business with more.
+            decoder: Decoder::new(4 << 10),
+            out: Vec::new(),
+            written: 0,
+            sent: 0,
+            printed: Stream::new(printed),
+            complained: Stream::new(complained),
+            last_words: LastWords::default(),
+            allowance: Allowance::new(clock.clone()),
+            clock,
+            evidence,
+        })
+    }
+
+    pub(super) fn set_limit(&mut self, limit: u32) {
+        self.decoder.set_limit(limit);
+    }
+
+    pub(super) fn body(&self, frame: &Frame) -> &[u8] {
+        self.decoder.body(frame)
+    }
+
+    /// True while something is to be written yet.
+    fn is_writing(&self) -> bool {
+        self.written < self.out.len()
+    }
+
+    /// Where what is to be written by now ends in all that is ever written.
+    pub(super) fn end_of_out(&self) -> u64 {
+        self.sent + (self.out.len() - self.written) as u64
+    }
+
+    /// True once all up to there is written.
+    pub(super) fn has_written(&self, end: u64) -> bool {
+        self.sent >= end
+    }
+
+    /// Waits for what comes first; at `until` for nothing any more. Writes, reads what is printed, and sees kills through meanwhile.
+    pub(super) fn wait(&mut self, until: Timestamp) -> Result<Event, Breach> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                return Ok(Event::Frame(frame));
+            }
+            if self.cut && self.dead.is_none() {
+                return Ok(Event::Ended);
+            }
+            self.write();
+            let seen = self.poll(until);
+            if seen.died {
+                self.read_all();
+                self.cut = true;
+                self.dead = None;
+                continue;
+            }
+            if seen.readable {
+                self.read();
+            }
+            self.grip.escalate();
+            if seen.rung {
+                self.bell.hear();
+                return Ok(Event::Bell);
+            }
+            if !seen.readable && self.clock.now() >= until {
+                return Ok(Event::TimedOut);
+            }
+        }
+    }
+
+    fn poll(&mut self, until: Timestamp) -> Seen {
+        let interest = if self.is_writing() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let sources = [
+            (!self.cut).then(|| self.socket.as_fd()),
+            Some(self.bell.fd()),
+            self.dead.as_ref().map(AsFd::as_fd),
+            self.printed.fd(),
+            self.complained.fd(),
+        ];
+        let mut fds: SmallVec<[PollFd<'_>; 5]> = SmallVec::new();
+        for (at, fd) in sources.iter().enumerate() {
+            if let Some(fd) = fd {
+                fds.push(PollFd::from_borrowed_fd(*fd, if at == 0 { interest } else { PollFlags::IN }));
+            }
+        }
+        let until = until.min(self.grip.kill_at());
+        let timeout = (until < Timestamp::NEVER).then(|| timespec(until.since(self.clock.now())));
+        // Interrupted is as good as nothing.
+        let _ = poll(&mut fds, timeout.as_ref());
+        let mut polled = fds.iter();
+        let ready = sources.map(|fd| {
+            let polled = fd.and_then(|_| polled.next());
+            polled.is_some_and(|fd| fd.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
+        });
+        drop(fds);
+        let [readable, rung, died, printed, complained] = ready;
+        if printed || complained {
+            self.listen();
+        }
+        Seen { readable, rung, died }
+    }
+
+    /// Passes on what the child has printed.
+    fn listen(&mut self) {
+        let Self { printed, complained, allowance, tag, last_words, .. } = self;
+        printed.read(|line| print_line(allowance, tag, "stdout", line));
+        complained.read(|line| {
+            last_words.push(line);
+            print_line(allowance, tag, "stderr", line);
+        });
+    }
+
+    /// Writes as much as goes.
+    fn write(&mut self) {
+        while self.is_writing() && !self.cut {
+            match (&self.socket).write(&self.out[self.written..]) {
+                Ok(n) => {
+                    self.written += n;
+                    self.sent += n as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // It is dying: what it wrote is still read.
+                Err(_) => return self.end_stream(),
+            }
+        }
+        if !self.is_writing() && !self.out.is_empty() {
+            self.out.clear();
+            self.written = 0;
+            // A large frame's memory is not kept for small ones.
+            self.out.shrink_to(256 << 10);
+        }
+    }
+
+    /// The child cannot be talked to any more, so it is to die, if it does not already.
+    fn end_stream(&mut self) {
+        self.read_all();
+        self.cut = true;
+        self.see_it_die();
+    }
+
+    /// It has ended the stream: as a rule it is dying, and what of is to be found out. If it is not, it is killed.
+    fn see_it_die(&self) {
+        if self.dead.is_some() {
+            self.grip.kill_soon(DYING);
+        } else {
+            self.grip.kill_now();
+        }
+    }
+
+    /// Reads once. False when nothing is there, or comes any more.
+    fn read(&mut self) -> bool {
+        if self.cut {
+            return false;
+        }
+        match rustix::io::read(&self.socket, spare_capacity(self.decoder.room())) {
+            Ok(1..) | Err(rustix::io::Errno::INTR) => true,
+            Err(rustix::io::Errno::AGAIN) => false,
+            Ok(0) | Err(_) => {
+                self.cut = true;
+                self.see_it_die();
+                false
+            }
+        }
+    }
+
+    /// What a child wrote before it died is what it said: a result among it counts. A child of its own may have the socket yet, and write
+    /// for ever: so no more than one frame and what a socket holds.
+    fn read_all(&mut self) {
+        while !self.decoder.holds_enough() && self.read() {}
+    }
+
+    /// Reports a line of the child's log.
+    pub(super) fn log(&mut self, frame: &Frame) -> Result<(), Breach> {
+        let log = Log::read(self.decoder.body(frame))?;
+        if self.allowance.spend(|lines| tell_dropped(&self.tag, lines)) {
+            emit(&self.tag, &log);
+        }
+        Ok(())
+    }
+
+    /// What it has printed on standard error until now.
+    pub(super) fn last_words(&mut self) -> Arc<str> {
+        self.listen();
+        self.last_words.text()
+    }
+
+    /// Ends the child, whatever it does, and says what it died of.
+    pub(super) fn bury(mut self, breach: Option<&Breach>) -> (Arc<Death>, Option<ExitStatus>) {
+        let was_doomed = self.grip.is_doomed();
+        let status = self.grip.reap();
+        self.listen();
+        let last_words = self.last_words.text();
+        let cause = match breach {
+            Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),
+            None => attribute(status, self.last_words.told_of_memory(), &self.evidence, was_doomed),
+        };
+        (Arc::new(Death::new(self.tag.pid, cause, last_words)), status)
+    }
+}
+
+impl Drop for Link {
+    /// Whatever way its thread goes, nothing is left of the child. After [`Link::bury`] there is nothing to do.
+    fn drop(&mut self) {
+        self.grip.reap();
+    }
+}
+
+/// What [`Link::poll`] saw.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    readable: bool,
+    rung: bool,
+    died: bool,
+}
+
+#[cfg(target_os = "linux")]
+fn pidfd(pid: Pid) -> Option<OwnedFd> {
+    // A kernel before 5.3 has none: the end of the stream says then that it has died.
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pidfd(_pid: Pid) -> Option<OwnedFd> {
+    None
+}
+
+/// Rounded up, so that a wait does not end a moment before its time.
+fn timespec(span: Duration) -> Timespec {
+    let span = span + Duration::from_micros(10);
+    Timespec { tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX), tv_nsec: span.subsec_nanos().into() }
+}
+
+fn tell_dropped(tag: &Tag, lines: u64) {
+    let Tag { pool, worker, pid, .. } = tag;
+    tracing::warn!(target: "millpond::process", pool = &**pool, %worker, pid, "{lines} lines were too many for a second, and dropped");
+}
+
+fn print_line(allowance: &mut Allowance, tag: &Tag, stream: &str, line: &str) {
+    if allowance.spend(|lines| tell_dropped(tag, lines)) {
+        let Tag { pool, worker, pid, job } = tag;
+        tracing::info!(target: "millpond::process", pool = &**pool, %worker, pid, job, stream, "{line}");
+    }
+}
+
+fn emit(tag: &Tag, log: &Log) {
+    let (Tag { pool, worker, pid, job }, Log { level, target: module, text }) = (tag, log);
+    match level {
+        1 => tracing::error!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
+        2 => tracing::warn!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
+        3 => tracing::info!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
+        4 => tracing::debug!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
+        _ => tracing::trace!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
+    }
+}

@@ -1,0 +1,232 @@
+//! How children are started, and what they may use.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Resource;
+
+use super::sys::{AtParentsDeath, BeforeExec};
+
+/// No frame is longer than this unless it is said.
+const FRAME_LIMIT: u32 = 64 << 20;
+/// The least that carries what the protocol itself says.
+const LEAST_FRAME: u32 = 4 << 10;
+
+/// What becomes of what a child prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Output {
+    /// Its lines become events of `tracing` with target `millpond::process`, pool, worker, pid and job; the last ones on standard error are
+    /// also in the error of a job whose child died. A line is cut at 1 KiB, and at most 1,000 lines a second are passed on.
+    #[default]
+    Captured,
+    /// It goes where this process's own goes.
+    Inherited,
+    /// It is thrown away.
+    Discarded,
+}
+
+/// How the children of a pool are started, and what each may use. Everything is as in this process unless it is said.
+#[derive(Clone, Debug)]
+pub struct ChildOptions {
+    memory: Option<u64>,
+    cpu_time: Option<Duration>,
+    open_files: Option<u64>,
+    nice: Option<i32>,
+    umask: Option<u32>,
+    user: Option<u32>,
+    group: Option<u32>,
+    environment: Vec<(OsString, OsString)>,
+    empty_environment: bool,
+    directory: Option<PathBuf>,
+    pub(super) output: Output,
+    pub(super) frame_limit: u32,
+    pub(super) term_grace: Duration,
+    pub(super) leave_grace: Duration,
+}
+
+impl Default for ChildOptions {
+    fn default() -> Self {
+        Self {
+            memory: None,
+            cpu_time: None,
+            open_files: None,
+            nice: None,
+            umask: None,
+            user: None,
+            group: None,
+            environment: Vec::new(),
+            empty_environment: false,
+            directory: None,
+            output: Output::default(),
+            frame_limit: FRAME_LIMIT,
+            term_grace: Duration::from_millis(100),
+            leave_grace: Duration::from_millis(500),
+        }
+    }
+}
+
+impl ChildOptions {
+    /// Children like this process.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most address space that a child may have, in bytes (`RLIMIT_AS`). A child of this executable that wants more dies with
+    /// [`DeathCause::OutOfMemory`](crate::DeathCause::OutOfMemory).
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// The most processor time that a child may use in its life, in whole seconds, at least one (`RLIMIT_CPU`).
+    #[must_use]
+    pub fn cpu_time(mut self, limit: Duration) -> Self {
+        self.cpu_time = Some(limit);
+        self
+    }
+
+    /// The most descriptors that a child may have open (`RLIMIT_NOFILE`).
+    #[must_use]
+    pub fn open_files(mut self, most: u64) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
+    /// By how much nicer than this process a child is, from -20 to 19; to be less nice takes privileges.
+    #[must_use]
+    pub fn nice(mut self, by: i32) -> Self {
+        self.nice = Some(by);
+        self
+    }
+
+    /// A child's file mode creation mask, such as `0o077`.
+    #[must_use]
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
+        self
+    }
+
+    /// The user that a child runs as, by number. This takes privileges.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
+        self
+    }
+
+    /// The group that a child runs as, by number. This takes privileges.
+    #[must_use]
+    pub fn group(mut self, id: u32) -> Self {
+        self.group = Some(id);
+        self
+    }
+
+    /// Sets a variable of a child's environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Passes on none of this process's environment.
+    #[must_use]
+    pub fn env_clear(mut self) -> Self {
+        self.empty_environment = true;
+        self
+    }
+
+    /// The directory that a child begins in.
+    #[must_use]
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// What becomes of what a child prints; default: [`Output::Captured`].
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// The longest body of a frame, either way, in bytes; default 64 MiB, at least 4 KiB. A job's arguments or result that are larger are that
+    /// job's error.
+    #[must_use]
+    pub fn frame_limit(mut self, bytes: u32) -> Self {
+        self.frame_limit = bytes;
+        self
+    }
+
+    /// How long a child that is killed has from SIGTERM to SIGKILL; default 100 ms. A child of this executable dies of the first,
+    /// unless the job has a handler of its own for it.
+    #[must_use]
+    pub fn term_grace(mut self, grace: Duration) -> Self {
+        self.term_grace = grace;
+        self
+    }
+
+    /// How long a child that is told to leave has before it is killed; default 500 ms.
+    #[must_use]
+    pub fn leave_grace(mut self, grace: Duration) -> Self {
+        self.leave_grace = grace;
+        self
+    }
+
+    /// What contradicts itself.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.frame_limit < LEAST_FRAME {
+            return Err(format!("a frame limit of {} bytes; at least {LEAST_FRAME} are needed", self.frame_limit));
+        }
+        if let Some(by) = self.nice.filter(|by| !(-20..=19).contains(by)) {
+            return Err(format!("a niceness of {by}, which is not between -20 and 19"));
+        }
+        if let Some(mask) = self.umask.filter(|mask| *mask > 0o777) {
+            return Err(format!("a umask of {mask:#o}, which is more than 0o777"));
+        }
+        if self.cpu_time.is_some_and(|limit| limit < Duration::from_secs(1)) {
+            return Err("a limit of less than a second of processor time".to_owned());
+        }
+        if self.memory == Some(0) || self.open_files.is_some_and(|most| most < 8) {
+            return Err("a limit that no process can begin with".to_owned());
+        }
+        let bad_name = |name: &OsString| name.is_empty() || name.as_encoded_bytes().contains(&b'=');
+        if let Some((name, _)) = self.environment.iter().find(|(name, _)| bad_name(name)) {
+            return Err(format!("a variable of the environment that is called {name:?}"));
+        }
+        Ok(())
+    }
+
+    /// Has `command` begin as these say.
+    pub(super) fn shape(&self, command: &mut Command) {
+        use std::os::unix::process::CommandExt;
+        if self.empty_environment {
+            command.env_clear();
+        }
+        command.envs(self.environment.iter().cloned());
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        if let Some(group) = self.group {
+            command.gid(group);
+        }
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
+    }
+
+    pub(super) fn before_exec(&self, at_parents_death: AtParentsDeath) -> BeforeExec {
+        let mut limits: Vec<_> = self.memory.iter().map(|bytes| (Resource::As, *bytes, *bytes)).collect();
+        // A second between the signal that says so and SIGKILL.
+        limits.extend(self.cpu_time.map(|limit| (Resource::Cpu, limit.as_secs(), limit.as_secs() + 1)));
+        limits.extend(self.open_files.map(|most| (Resource::Nofile, most, most)));
+        BeforeExec { limits, nice: self.nice, umask: self.umask, at_parents_death }
+    }
+
+    /// Its processor time is limited: a child that is killed by SIGKILL may have used it up.
+    pub(super) fn limits_cpu(&self) -> bool {
+        self.cpu_time.is_some()
+    }
+}

@@ -1,0 +1,206 @@
+//! What of processes needs `unsafe`, each with its argument, and nothing else.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, nice, setrlimit, umask};
+
+use super::call::Trampoline;
+
+/// What is done in the child between fork and exec.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BeforeExec {
+    /// Which, the soft limit, the hard one.
+    pub(super) limits: Vec<(Resource, u64, u64)>,
+    pub(super) nice: Option<i32>,
+    pub(super) umask: Option<u32>,
+    pub(super) at_parents_death: AtParentsDeath,
+}
+
+/// What happens to a child when its parent dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum AtParentsDeath {
+    /// It is killed, alone: there is nothing else to be had of a program that is not ours.
+    #[default]
+    Kill,
+    /// It gets a signal that ends it until it [handles](take_group_along) it, and then its whole group.
+    EndGroup,
+}
+
+/// Has `command` start as the leader of a process group that dies with this process, with the descriptors 0 to 2 and `socket`
+/// and no other.
+pub(super) fn confine(command: &mut Command, socket: RawFd, before: BeforeExec) {
+    command.process_group(0);
+    let (parent, death) = (rustix::process::getpid(), before.at_parents_death.signal());
+    let life = move || {
+        die_with_parent(parent, death)?;
+        close_others()?;
+        // SAFETY: the parent keeps the socket open until the spawn has returned, so the number is that descriptor's here, too.
+        fcntl_setfd(unsafe { BorrowedFd::borrow_raw(socket) }, FdFlags::empty())?;
+        for &(resource, soft, hard) in &before.limits {
+            setrlimit(resource, Rlimit { current: Some(soft), maximum: Some(hard) })?;
+        }
+        if let Some(mask) = before.umask {
+            umask(rustix::fs::Mode::from_raw_mode(mask as _));
+        }
+        if let Some(by) = before.nice {
+            nice(by)?;
+        }
+        Ok(())
+    };
+    // SAFETY: `life` runs in a copy of this process with one thread, so it may call only what is safe in a signal handler. It makes system
+    // calls and reads what it was given; it allocates nothing, takes no lock, and an error of the system's is a number.
+    unsafe { command.pre_exec(life) };
+}
+
+/// The signal is sent when the *thread* ends that forked this process: that is the spawner, which lives as long as the process.
+#[cfg(target_os = "linux")]
+fn die_with_parent(parent: Pid, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: it takes numbers. (rustix does not know the signals of real time.)
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // One that died before that was asked for sends none.
+    if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(parent: Pid, _signal: libc::c_int) -> io::Result<()> {
+    if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+}
+
+/// Has every descriptor from 3 up closed by the exec. Closing them now would close the one that tells of an exec that fails.
+#[cfg(target_os = "linux")]
+fn close_others() -> io::Result<()> {
+    // SAFETY: it takes numbers, and marks descriptors of this process, which has one thread and is about to exec.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        _ if done == 0 => Ok(()),
+        // A kernel before 5.11: what this crate and std opened is closed by the exec in any case.
+        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn close_others() -> io::Result<()> {
+    Ok(())
+}
+
+/// The socket of that number, if there is one that a parent of ours has given this process.
+///
+/// # Errors
+///
+/// If it is one, and the parent that gave it is gone.
+pub(super) fn inherited_socket(number: RawFd) -> Result<Option<OwnedFd>, ()> {
+    // Under the number of a descriptor that is not open there is nothing to take; asked before anything else of this process opens one.
+    if number < 3 {
+        return Ok(None);
+    }
+    // SAFETY: only asked about, and whether it is open is the first question.
+    let asked = unsafe { BorrowedFd::borrow_raw(number) };
+    match is_from_parent(asked) {
+        None => Ok(None),
+        Some(false) => Err(()),
+        // SAFETY: it is open, a parent of ours opened it for this, and `init` takes it once: nobody else owns it.
+        Some(true) => Ok(Some(unsafe { OwnedFd::from_raw_fd(number) })),
+    }
+}
+
+/// True if that is the number of a socket that this process's parent has given it.
+pub(super) fn is_parents_socket(number: RawFd) -> bool {
+    // SAFETY: only asked about, and whether it is open is the first question.
+    number >= 3 && is_from_parent(unsafe { BorrowedFd::borrow_raw(number) }) == Some(true)
+}
+
+/// `None`: not a Unix socket at all, or none that is open.
+#[cfg(target_os = "linux")]
+fn is_from_parent(socket: BorrowedFd<'_>) -> Option<bool> {
+    let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
+    Some(Some(peer.pid) == getppid())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_from_parent(socket: BorrowedFd<'_>) -> Option<bool> {
+    rustix::net::sockopt::socket_type(socket).ok()?;
+    Some(true)
+}
+
+impl AtParentsDeath {
+    #[cfg(target_os = "linux")]
+    fn signal(self) -> libc::c_int {
+        match self {
+            Self::Kill => libc::SIGKILL,
+            // Nobody else's, as a rule; and it ends who does not handle it.
+            Self::EndGroup => libc::SIGRTMAX() - 3,
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn signal(self) -> libc::c_int {
+        libc::SIGKILL
+    }
+}
+
+/// In a worker: its whole process group dies when its parent does, and not just the worker.
+///
+/// # Errors
+///
+/// If the system refuses.
+#[cfg(target_os = "linux")]
+pub(super) fn take_group_along() -> io::Result<()> {
+    extern "C" fn end_group(_signal: libc::c_int) {
+        kill_own_group();
+    }
+    // SAFETY: `action` is a plain struct, for which zeroes are a value; the handler makes system calls and nothing else.
+    let done = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = end_group as *const () as usize;
+        libc::sigaction(AtParentsDeath::EndGroup.signal(), &raw const action, std::ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn take_group_along() -> io::Result<()> {
+    Ok(())
+}
+
+/// Kills this process and its group, if it leads one.
+pub(super) fn kill_own_group() {
+    let me = rustix::process::getpid();
+    if rustix::process::getpgrp() == me {
+        // It does not return.
+        let _ = rustix::process::kill_process_group(me, Signal::KILL);
+    }
+    let _ = rustix::process::kill_process(me, Signal::KILL);
+}
+
+/// The function that lies at `address`.
+///
+/// # Safety
+///
+/// There has to be a [`Trampoline`] at that address.
+pub(super) unsafe fn trampoline_at(address: usize) -> Trampoline {
+    // SAFETY: the caller's.
+    unsafe { std::mem::transmute::<*const (), Trampoline>(std::ptr::with_exposed_provenance(address)) }
+}
+
+/// The function that lies at `address`.
+///
+/// # Safety
+///
+/// There has to be a `fn(A) -> R` at that address.
+pub(super) unsafe fn function_at<A, R>(address: usize) -> fn(A) -> R {
+    // SAFETY: the caller's.
+    unsafe { std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(address)) }
+}
+
+/// The number of a descriptor that is to stay open meanwhile.
+pub(super) fn number_of(socket: &impl AsRawFd) -> RawFd {
+    socket.as_raw_fd()
+}

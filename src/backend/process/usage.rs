@@ -1,0 +1,52 @@
+//! What the system says of a process.
+
+use rustix::process::Pid;
+
+use crate::snapshot::Facts;
+
+/// Reads three small files of `/proc`, none of which waits for the process.
+#[cfg(target_os = "linux")]
+pub(super) fn look(pid: Pid, facts: &mut Facts) {
+    let of = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero())).ok();
+    facts.resident_memory = of("statm").and_then(|statm| resident(&statm));
+    facts.cpu_time = of("stat").and_then(|stat| cpu_time(&stat, rustix::param::clock_ticks_per_second()));
+    let descriptors = std::fs::metadata(format!("/proc/{}/fd", pid.as_raw_nonzero()));
+    facts.open_files = descriptors.ok().map(|folder| folder.len()).filter(|count| *count > 0);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn look(_pid: Pid, _facts: &mut Facts) {}
+
+/// The second number is pages.
+#[cfg(target_os = "linux")]
+fn resident(statm: &str) -> Option<u64> {
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// The fourteenth and fifteenth are ticks in user and in system code; the second is a name in brackets, which may hold anything.
+#[cfg(target_os = "linux")]
+fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<std::time::Duration> {
+    let mut after_name = stat.rsplit(')').next()?.split_whitespace().skip(11);
+    let ticks: u64 = after_name.next()?.parse::<u64>().ok()? + after_name.next()?.parse::<u64>().ok()?;
+    Some(std::time::Duration::from_millis(ticks * 1_000 / ticks_per_second.max(1)))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_uses_something() {
+        let mut facts = Facts::default();
+        look(rustix::process::getpid(), &mut facts);
+        assert!(facts.resident_memory.is_some_and(|bytes| bytes > 100_000) && facts.cpu_time.is_some());
+    }
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let stat = "7 (a) b (c) 9) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 100 0 0";
+        assert_eq!(cpu_time(stat, 100), Some(std::time::Duration::from_secs(2)));
+        assert_eq!(cpu_time("nonsense", 100), None);
+    }
+}

@@ -1,0 +1,270 @@
+//! The bodies of frames, as `docs/protocol.md` has them.
+
+use super::frame::{self, Kind};
+
+pub(super) const VERSION: u16 = 1;
+const MAGIC: &[u8; 4] = b"MPND";
+
+/// A body that is not as its kind says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a {0} frame whose body is not one")]
+pub(super) struct Malformed(pub(super) &'static str);
+
+/// Takes apart what was put together, and never looks beyond its end.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        Some(self.array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn short_text(&mut self) -> Option<String> {
+        let length = self.u16()?;
+        self.take(length.into()).map(text)
+    }
+
+    fn long_text(&mut self) -> Option<String> {
+        let length = self.u32()?;
+        self.take(length as usize).map(text)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// As much of `text` as a `u16` can say, cut between characters.
+fn put_short(out: &mut Vec<u8>, text: &str) {
+    let cut = text.floor_char_boundary(u16::MAX.into());
+    out.extend_from_slice(&u16::try_from(cut).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(&text.as_bytes()[..cut]);
+}
+
+fn put_long(out: &mut Vec<u8>, text: &str) {
+    // What a panic says beyond this helps nobody.
+    let cut = text.floor_char_boundary(1 << 20);
+    out.extend_from_slice(&u32::try_from(cut).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&text.as_bytes()[..cut]);
+}
+
+pub(super) fn put_hello(out: &mut Vec<u8>, identity: &[u8]) {
+    let at = frame::begin(out, Kind::Hello, 0);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(identity);
+    frame::end(out, at, u32::MAX).expect("an identity is short");
+}
+
+/// Which version the worker speaks, and who it says it is.
+pub(super) fn read_hello(body: &[u8]) -> Result<(u16, &[u8]), Malformed> {
+    let mut bytes = Bytes(body);
+    let parts = (|| {
+        let (magic, version, _zero) = (bytes.take(4)?, bytes.u16()?, bytes.u16()?);
+        (magic == MAGIC).then_some((version, bytes.0))
+    })();
+    parts.ok_or(Malformed("HELLO"))
+}
+
+/// What a worker is told about its parent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Welcome {
+    pub(super) version: u16,
+    pub(super) level: u8,
+    pub(super) limit: u32,
+    pub(super) pool: String,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+}
+
+impl Welcome {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        let at = frame::begin(out, Kind::Welcome, 0);
+        out.extend_from_slice(&self.version.to_le_bytes());
+        out.extend_from_slice(&[self.level, 0]);
+        out.extend_from_slice(&self.limit.to_le_bytes());
+        out.extend_from_slice(&self.slot.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(self.pool.as_bytes());
+        frame::end(out, at, u32::MAX).expect("a pool's name is short");
+    }
+
+    pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = Bytes(body);
+        let parts = (|| {
+            let (version, level, _zero, limit) = (bytes.u16()?, bytes.u8()?, bytes.u8()?, bytes.u32()?);
+            let (slot, generation) = (bytes.u32()?, bytes.u32()?);
+            Some(Self { version, level, limit, slot, generation, pool: text(bytes.0) })
+        })();
+        parts.ok_or(Malformed("WELCOME"))
+    }
+}
+
+/// Begins a JOB; what is appended until [`frame::end`] is its payload. Gives where it begins.
+pub(super) fn begin_job(out: &mut Vec<u8>, job: u64, label: &str) -> usize {
+    let at = frame::begin(out, Kind::Job, job);
+    put_short(out, label);
+    at
+}
+
+/// A JOB's label and payload.
+pub(super) fn read_job(body: &[u8]) -> Result<(String, &[u8]), Malformed> {
+    let mut bytes = Bytes(body);
+    let label = bytes.short_text().ok_or(Malformed("JOB"))?;
+    Ok((label, bytes.0))
+}
+
+/// Why a job failed without a panic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Why {
+    /// In its own terms.
+    Failed = 0,
+    PayloadUnknown = 1,
+    ResultUnsendable = 2,
+    ResultTooLarge = 3,
+}
+
+pub(super) fn put_failure(out: &mut Vec<u8>, job: u64, why: Why, said: &str) {
+    let at = frame::begin(out, Kind::Failure, job);
+    out.push(why as u8);
+    out.extend_from_slice(&said.as_bytes()[..said.floor_char_boundary(1 << 16)]);
+    frame::end(out, at, u32::MAX).expect("it was cut");
+}
+
+pub(super) fn read_failure(body: &[u8]) -> Result<(Why, String), Malformed> {
+    let mut bytes = Bytes(body);
+    let why = match bytes.u8() {
+        Some(0) => Why::Failed,
+        Some(1) => Why::PayloadUnknown,
+        Some(2) => Why::ResultUnsendable,
+        Some(3) => Why::ResultTooLarge,
+        _ => return Err(Malformed("FAILURE")),
+    };
+    Ok((why, text(bytes.0)))
+}
+
+/// What a panic said, where it was, and how it came there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Panicked {
+    pub(super) message: String,
+    pub(super) location: Option<String>,
+    pub(super) backtrace: Option<String>,
+}
+
+impl Panicked {
+    pub(super) fn put(&self, out: &mut Vec<u8>, job: u64) {
+        let at = frame::begin(out, Kind::Panic, job);
+        put_long(out, &self.message);
+        put_long(out, self.location.as_deref().unwrap_or_default());
+        put_long(out, self.backtrace.as_deref().unwrap_or_default());
+        frame::end(out, at, u32::MAX).expect("it was cut");
+    }
+
+    pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = Bytes(body);
+        let known = |text: String| (!text.is_empty()).then_some(text);
+        let parts = (|| {
+            let (message, location, backtrace) = (bytes.long_text()?, bytes.long_text()?, bytes.long_text()?);
+            Some(Self { message, location: known(location), backtrace: known(backtrace) })
+        })();
+        parts.ok_or(Malformed("PANIC"))
+    }
+}
+
+/// A line of a worker's log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Log {
+    pub(super) level: u8,
+    pub(super) target: String,
+    pub(super) text: String,
+}
+
+impl Log {
+    pub(super) fn put(&self, out: &mut Vec<u8>, job: u64) {
+        let at = frame::begin(out, Kind::Log, job);
+        out.push(self.level);
+        put_short(out, &self.target);
+        out.extend_from_slice(&self.text.as_bytes()[..self.text.floor_char_boundary(1 << 16)]);
+        frame::end(out, at, u32::MAX).expect("it was cut");
+    }
+
+    pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = Bytes(body);
+        let parts = (|| Some(Self { level: bytes.u8()?, target: bytes.short_text()?, text: text(bytes.0) }))();
+        parts.ok_or(Malformed("LOG"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::process::frame::HEADER;
+    use proptest::prelude::*;
+
+    fn body(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out);
+        out.split_off(HEADER)
+    }
+
+    proptest! {
+        #[test]
+        fn bodies_come_out_as_they_went_in(
+            (a, b, c) in (".{0,40}", ".{1,40}", ".{1,40}"),
+            (level, limit, slot, generation) in any::<(u8, u32, u32, u32)>(),
+            payload in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let welcome = Welcome { version: VERSION, level, limit, slot, generation, pool: a.clone() };
+            prop_assert_eq!(Welcome::read(&body(|out| welcome.put(out))), Ok(welcome));
+            let panicked = Panicked { message: a.clone(), location: Some(b.clone()), backtrace: Some(c) };
+            prop_assert_eq!(Panicked::read(&body(|out| panicked.put(out, 1))), Ok(panicked));
+            let log = Log { level, target: a.clone(), text: b.clone() };
+            prop_assert_eq!(Log::read(&body(|out| log.put(out, 1))), Ok(log));
+            let failure = body(|out| put_failure(out, 1, Why::PayloadUnknown, &b));
+            prop_assert_eq!(read_failure(&failure), Ok((Why::PayloadUnknown, b)));
+            let hello = body(|out| put_hello(out, &payload));
+            prop_assert_eq!(read_hello(&hello), Ok((VERSION, &payload[..])));
+            let job = body(|out| {
+                let at = begin_job(out, 1, &a);
+                out.extend_from_slice(&payload);
+                frame::end(out, at, u32::MAX).expect("short");
+            });
+            prop_assert_eq!(read_job(&job), Ok((a, &payload[..])));
+        }
+
+        #[test]
+        fn any_bytes_are_a_body_or_malformed(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (Welcome::read(&bytes), Panicked::read(&bytes), Log::read(&bytes));
+            let _ = (read_failure(&bytes), read_hello(&bytes), read_job(&bytes));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_for_its_place_is_cut_between_characters() {
+        let long = "é".repeat(40_000);
+        let job = body(|out| {
+            let at = begin_job(out, 1, &long);
+            frame::end(out, at, u32::MAX).expect("short");
+        });
+        let (label, payload) = read_job(&job).expect("a job");
+        assert_eq!((label.len(), payload.len()), (65_534, 0));
+    }
+}

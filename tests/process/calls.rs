@@ -1,0 +1,194 @@
+//! Functions of this executable, called elsewhere.
+
+use std::time::Duration;
+
+use millpond::{JobContext, JobError, JobOptions, JoinError, PoolExecutor, TransferFault};
+
+use crate::rig::{builder, failure, pids, pool, pool_with, until};
+use millpond::process::ChildOptions;
+
+fn triple(n: u64) -> u64 {
+    3 * n
+}
+
+#[test]
+fn a_function_runs_in_another_process() {
+    let pool = pool("calls", 2);
+    assert_eq!(pool.submit_blocking(triple, 14).unwrap().join().unwrap(), 42);
+    let there = pool.submit_blocking(|()| std::process::id(), ()).unwrap().join().unwrap();
+    assert_ne!(there, std::process::id());
+    assert!(pids(&pool, 2).contains(&there));
+    let (sum, text) = pool
+        .submit_blocking(
+            |(list, text): (Vec<u64>, String)| (list.iter().sum::<u64>(), text + "!"),
+            (vec![1, 2, 3], "so".into()),
+        )
+        .unwrap()
+        .join()
+        .unwrap();
+    assert_eq!((sum, text.as_str()), (6, "so!"));
+}
+
+#[test]
+fn many_jobs_go_through_few_children() {
+    let pool = pool("many", 2);
+    let handles: Vec<_> = (0..2_000).map(|n| pool.submit_blocking(triple, n).unwrap()).collect();
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(handle.join().unwrap(), 3 * n);
+    }
+    assert!(pool.snapshot().ledger.balances());
+}
+
+#[test]
+fn a_panic_comes_home_and_the_child_goes_on() {
+    let pool = pool("panic", 1);
+    let before = pids(&pool, 1);
+    let (handle, line) = (pool.submit_blocking(|n: u32| -> u32 { panic!("no {n}") }, 7).unwrap(), line!());
+    let id = handle.id();
+    let error = failure(handle);
+    let JobError::Panicked(report) = &error else { panic!("{error}") };
+    assert_eq!((report.job, report.message.as_str()), (id, "no 7"));
+    let place = report.location.as_deref().expect("it is known");
+    assert!(place.starts_with(&format!("{}:{line}:", file!())), "{place}");
+    assert_eq!(pool.submit_blocking(triple, 1).unwrap().join().unwrap(), 3);
+    assert_eq!(pids(&pool, 1), before);
+}
+
+#[test]
+fn a_job_knows_what_it_is() {
+    let pool = pool("context", 1);
+    let options = JobOptions::new().label("who");
+    let handle = pool.with(options).submit_call_blocking(
+        |()| {
+            let me = JobContext::current().expect("a job has a context");
+            (me.job_id().get(), me.worker_id().to_string(), me.label().map(|label| label.to_string()))
+        },
+        (),
+    );
+    let handle = handle.unwrap();
+    let id = handle.id();
+    assert_eq!(handle.join().unwrap(), (id.get(), "0.1".to_owned(), Some("who".to_owned())));
+}
+
+#[test]
+fn a_cancellation_reaches_the_job() {
+    let pool = pool("cancel", 1);
+    let polite = |limit: u64| -> u64 {
+        let me = JobContext::current().expect("a job has a context");
+        for n in 0..limit {
+            if me.is_cancelled() {
+                return n;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        limit
+    };
+    for wait in [0, 1, 20] {
+        let handle = pool.submit_blocking(polite, 60_000).unwrap();
+        until("it runs", || pool.saturation().active == 1);
+        std::thread::sleep(Duration::from_millis(wait));
+        handle.cancel();
+        assert!(handle.join().unwrap() < 60_000);
+    }
+}
+
+/// It may be on its way when the result comes.
+#[test]
+fn a_cancellation_that_comes_with_the_result_costs_nothing() {
+    let pool = pool("late-cancel", 1);
+    let before = pids(&pool, 1);
+    for n in 0..100 {
+        let handle =
+            pool.submit_blocking(|micros: u64| std::thread::sleep(Duration::from_micros(micros)), 3_000).unwrap();
+        std::thread::sleep(Duration::from_micros(2_500 + 10 * n));
+        handle.cancel();
+        match handle.join() {
+            Ok(()) | Err(JoinError::Job(JobError::Cancelled(_))) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(pids(&pool, 1), before);
+}
+
+/// Its words do not keep the request from being seen.
+#[test]
+fn a_cancellation_reaches_a_job_that_talks_all_the_time() {
+    let pool = pool("talks", 1);
+    let talks = |()| {
+        let me = JobContext::current().expect("a job has a context");
+        while !me.is_cancelled() {
+            me.beat();
+            std::hint::black_box((0..10_000).sum::<u64>());
+        }
+    };
+    let handle = pool.submit_blocking(talks, ()).unwrap();
+    until("it beats", || {
+        let rows = pool.inventory_now().workers;
+        rows.iter().filter_map(|row| row.job.as_ref()).any(|job| job.last_beat.is_some())
+    });
+    handle.cancel();
+    handle.join().unwrap();
+}
+
+#[test]
+fn a_beat_comes_home() {
+    let pool = pool("beat", 1);
+    let handle = pool
+        .submit_blocking(
+            |()| {
+                let me = JobContext::current().expect("a job has a context");
+                while !me.is_cancelled() {
+                    me.beat();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            },
+            (),
+        )
+        .unwrap();
+    until("a beat is seen", || {
+        let rows = pool.inventory_now().workers;
+        rows.iter().filter_map(|row| row.job.as_ref()).any(|job| job.last_beat.is_some())
+    });
+    handle.cancel();
+    handle.join().unwrap();
+}
+
+#[test]
+fn the_inventory_shows_what_a_child_uses() {
+    let pool = pool("usage", 1);
+    let pid = pids(&pool, 1)[0];
+    let row = &pool.inventory_now().workers[0];
+    assert_eq!(row.facts.pid, Some(pid));
+    assert!(row.facts.resident_memory.is_some_and(|bytes| bytes > 100_000) && row.facts.cpu_time.is_some(), "{row:?}");
+    assert!(row.start_delay.is_some());
+}
+
+#[test]
+fn what_is_too_large_is_that_jobs_error() {
+    let pool = pool_with("large", 1, ChildOptions::new().frame_limit(1 << 20));
+    let before = pids(&pool, 1);
+    let error = failure(pool.submit_blocking(|bytes: Vec<u8>| bytes.len(), vec![1; 2 << 20]).unwrap());
+    let JobError::Transfer(failed) = &error else { panic!("{error}") };
+    assert!(matches!(failed.fault, TransferFault::ArgumentsTooLarge { limit, .. } if limit == 1 << 20), "{error}");
+    let error = failure(pool.submit_blocking(|n: usize| vec![1_u8; n], 2 << 20).unwrap());
+    let JobError::Transfer(failed) = &error else { panic!("{error}") };
+    assert!(matches!(failed.fault, TransferFault::ResultTooLarge { .. }), "{error}");
+    let half = pool.submit_blocking(|bytes: Vec<u8>| bytes, vec![7; 1 << 19]).unwrap().join().unwrap();
+    assert_eq!(half, vec![7; 1 << 19]);
+    assert_eq!(pids(&pool, 1), before, "and no child had to go for it");
+}
+
+#[test]
+fn a_build_error_says_what_is_wrong() {
+    for options in [
+        ChildOptions::new().frame_limit(1),
+        ChildOptions::new().nice(40),
+        ChildOptions::new().umask(0o1000),
+        ChildOptions::new().cpu_time(Duration::from_millis(3)),
+        ChildOptions::new().memory(0),
+        ChildOptions::new().env("", "x"),
+    ] {
+        let error = builder("bad").child(options).build().expect_err("it is bad");
+        assert!(error.to_string().contains("cannot be started"), "{error}");
+    }
+}

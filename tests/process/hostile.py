@@ -1,0 +1,73 @@
+"""Workers that break the protocol, each in its own way."""
+
+import os
+import socket
+import struct
+import sys
+import time
+
+s = socket.socket(fileno=int(os.environ["MILLPOND_FD"]))
+HEADER = struct.Struct("<IB3xQ")
+
+
+def send(kind, job=0, body=b""):
+    s.sendall(HEADER.pack(len(body), kind, job) + body)
+
+
+def receive():
+    head = s.recv(16, socket.MSG_WAITALL)
+    if len(head) < 16:
+        sys.exit(0)
+    length, kind, job = HEADER.unpack(head)
+    return kind, job, s.recv(length, socket.MSG_WAITALL) if length else b""
+
+
+how = sys.argv[1]
+send(129, 0, struct.pack("<4sHH", b"MPNX" if how == "stranger" else b"MPND", 9 if how == "version" else 1, 0))
+receive()
+if how == "eager":
+    send(133, 1, b"before it was asked")
+send(130)
+if how == "idle":
+    send(132, 7)
+while True:
+    kind, job, _ = receive()
+    if kind == 4:
+        sys.exit(0)
+    if kind != 2:
+        continue
+    if how == "garbage":
+        s.sendall(os.urandom(5000))
+    elif how == "gigabytes":
+        s.sendall(HEADER.pack(0xFFFFFFFF, 133, job))
+    elif how == "half":
+        s.sendall(HEADER.pack(1000, 133, job) + b"x" * 500)
+    elif how == "other":
+        send(133, job + 1, b"not yours")
+    elif how == "parents":
+        send(2, job, b"\0\0")
+    elif how == "malformed":
+        send(134, job, b"")
+    elif how == "beats":
+        beat = HEADER.pack(0, 132, job) * 1000
+        end = time.time() + 0.5
+        while time.time() < end:
+            s.sendall(beat)
+        send(133, job, b"after a flood")
+    elif how == "logs":
+        line = b"\3\0\0" + b"x" * 50
+        for _ in range(20000):
+            send(136, job, line)
+        send(133, job, b"after a flood")
+    elif how == "prints":
+        for _ in range(20000):
+            print("x" * 70)
+        sys.stdout.flush()
+        send(133, job, b"after a flood")
+    elif how == "closes":
+        s.shutdown(socket.SHUT_RDWR)
+        time.sleep(1000)
+    elif how == "twice":
+        send(133, job, b"once")
+        send(133, job, b"twice")
+    time.sleep(0.2 if how in ("beats", "logs", "prints", "twice") else 1000)

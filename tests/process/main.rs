@@ -1,0 +1,12 @@
+//! Pools of child processes: what only they can do, and what only can happen to them.
+
+#![cfg(all(feature = "process", unix))]
+#![allow(missing_docs, reason = "nobody outside calls a test")]
+#![allow(clippy::disallowed_methods, reason = "tests measure, spawn and pause between two looks at a condition")]
+
+mod calls;
+mod deaths;
+mod programs;
+mod rig;
+
+millpond::process_test_entry!();

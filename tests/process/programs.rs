@@ -1,0 +1,129 @@
+//! Programs of another language, and broken ones.
+
+use std::time::Duration;
+
+use millpond::process::ChildOptions;
+use millpond::{DeathCause, Exit, JobError, JobOptions, Limits, PoolEvent, PoolExecutor, ProgramPool};
+
+use crate::rig::{exists, failure, pids, until};
+
+fn python(script: &str, arguments: &[&str], workers: usize) -> Option<ProgramPool> {
+    // A machine without it tests the rest.
+    std::process::Command::new("python3").arg("--version").output().ok()?;
+    let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
+    let name = format!("python-{}", arguments.first().unwrap_or(&"worker"));
+    let mut builder = ProgramPool::builder(name, "python3").arg(script);
+    for argument in arguments {
+        builder = builder.arg(argument);
+    }
+    let options = ChildOptions::new().frame_limit(1 << 20);
+    Some(builder.child(options).limits(Limits::fixed(workers)).build().expect("the pool is built"))
+}
+
+#[test]
+fn a_worker_in_another_language_does_its_jobs() {
+    let Some(pool) = python("examples/polyglot_worker/worker.py", &[], 2) else { return };
+    let ask = |request: &str| pool.submit_blocking(request.as_bytes().to_vec()).unwrap();
+    assert_eq!(ask("upper so be it").join().unwrap().unwrap(), b"SO BE IT");
+    let failed = ask("fly").join().unwrap().expect_err("it cannot");
+    assert_eq!(failed.to_string(), "ValueError: I do not know how to fly");
+    assert_eq!(ask("log hello").join().unwrap().unwrap(), b"logged");
+    let waits = ask("wait");
+    until("it beats", || {
+        let rows = pool.inventory_now().workers;
+        rows.iter().filter_map(|row| row.job.as_ref()).any(|job| job.last_beat.is_some())
+    });
+    waits.cancel();
+    assert_eq!(waits.join().unwrap().unwrap(), b"cancelled");
+    let error = failure(ask("die"));
+    assert!(matches!(&error, JobError::Lost(lost) if lost.death.as_ref().unwrap().cause == DeathCause::Signalled(9)));
+    assert_eq!(ask("upper again").join().unwrap().unwrap(), b"AGAIN");
+    let large = pool.submit_blocking([b"upper ".to_vec(), vec![b'x'; 900_000]].concat()).unwrap();
+    assert_eq!(large.join().unwrap().unwrap().len(), 900_000);
+    let both = pids(&pool, 2);
+    drop(pool);
+    until("both have left", || !both.iter().any(|pid| exists(*pid)));
+}
+
+/// Children that have children that have children would take the machine.
+#[test]
+fn a_worker_whose_main_forgot_init_cannot_have_a_pool() {
+    let this = std::env::current_exe().expect("it is known");
+    let builder =
+        ProgramPool::builder("forgetful", this).arg("calls::many_jobs_go_through_few_children").arg("--exact");
+    let options = ChildOptions::new().env("MILLPOND_WORKER", "1").env("RUST_BACKTRACE", "0");
+    let pool = builder.child(options).limits(Limits::fixed(1)).build().expect("it is built here");
+    let mut events = pool.events();
+    let exit = loop {
+        let event = events.next_timeout(Duration::from_secs(30)).expect("it is told").expect("the pool goes on");
+        if let PoolEvent::WorkerGone { exit: Exit::FailedToStart(why), .. } = event {
+            break format!("{why:?}");
+        }
+    };
+    assert!(exit.contains("exited with code 101"), "{exit}");
+}
+
+/// Each costs its own job and itself, with what it did as the reason.
+#[test]
+fn a_worker_that_breaks_the_protocol_costs_its_job_and_itself() {
+    for (how, words) in [
+        ("garbage", "broke the protocol"),
+        ("gigabytes", "a frame of 4294967295 bytes, where 1048576 are allowed"),
+        ("other", "it sent Result about job"),
+        ("parents", "it sent Job about job"),
+        ("malformed", "a FAILURE frame whose body is not one"),
+        ("closes", "SIGKILL"),
+    ] {
+        let Some(pool) = python("tests/process/hostile.py", &[how], 1) else { return };
+        let pid = pids(&pool, 1)[0];
+        let error = failure(pool.submit_blocking(b"job".to_vec()).unwrap());
+        let JobError::Lost(lost) = &error else { panic!("{how}: {error}") };
+        assert!(lost.death.is_some() && error.to_string().contains(words), "{how}: {error}");
+        until("it is gone", || !exists(pid));
+        assert!(pool.snapshot().ledger.balances());
+    }
+}
+
+#[test]
+fn half_a_frame_and_silence_end_by_the_jobs_own_limit() {
+    let Some(pool) = python("tests/process/hostile.py", &["half"], 1) else { return };
+    pids(&pool, 1);
+    let options = JobOptions::new().run_limit(Duration::from_millis(100));
+    let error = failure(pool.with(options).submit_blocking(b"job".to_vec()).unwrap());
+    assert!(matches!(error, JobError::TimedOut(_)), "{error}");
+}
+
+#[test]
+fn a_flood_is_read_and_bounded() {
+    for how in ["beats", "logs", "prints"] {
+        let Some(pool) = python("tests/process/hostile.py", &[how], 1) else { return };
+        let answer = pool.submit_blocking(b"job".to_vec()).unwrap().join().unwrap().unwrap();
+        assert_eq!(answer, b"after a flood", "{how}");
+    }
+}
+
+/// The first answer counts; the second is about a job that it does not hold any more.
+#[test]
+fn a_second_answer_costs_the_worker_and_no_job() {
+    let Some(pool) = python("tests/process/hostile.py", &["twice"], 1) else { return };
+    let pid = pids(&pool, 1)[0];
+    assert_eq!(pool.submit_blocking(b"job".to_vec()).unwrap().join().unwrap().unwrap(), b"once");
+    until("it is gone", || !exists(pid));
+}
+
+#[test]
+fn a_worker_that_is_wrong_from_the_start_never_comes_up() {
+    for (how, words) in [
+        ("stranger", "a HELLO frame whose body is not one"),
+        ("version", "it speaks version 9"),
+        ("eager", "before it was ready"),
+    ] {
+        let Some(pool) = python("tests/process/hostile.py", &[how], 1) else { return };
+        let mut said = String::new();
+        let words_are_there = |said: &str| said.contains(words);
+        until("it is told", || {
+            said = format!("{:?}", pool.snapshot().health);
+            words_are_there(&said)
+        });
+    }
+}

@@ -1,0 +1,69 @@
+//! What every test here needs.
+
+use std::time::{Duration, Instant};
+
+use millpond::process::{ChildOptions, Entry};
+use millpond::{DeathCause, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, ProcessPool};
+
+/// Longer than anything here takes, however loaded the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn builder(name: &str) -> PoolBuilder<millpond::process::Processes> {
+    ProcessPool::builder(name).entry(Entry::test())
+}
+
+pub(crate) fn pool(name: &str, workers: usize) -> ProcessPool {
+    pool_with(name, workers, ChildOptions::new())
+}
+
+pub(crate) fn pool_with(name: &str, workers: usize, options: ChildOptions) -> ProcessPool {
+    builder(name).limits(Limits::fixed(workers)).child(options).build().expect("the pool is built")
+}
+
+#[track_caller]
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "waited for ever until {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The error of a job that has to fail.
+#[track_caller]
+pub(crate) fn failure<T: std::fmt::Debug>(handle: JobHandle<T>) -> JobError {
+    match handle.join() {
+        Err(JoinError::Job(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The processes of the pool's workers, once all of so many are up.
+#[track_caller]
+pub(crate) fn pids(pool: &dyn PoolExecutor, workers: usize) -> Vec<u32> {
+    let mut pids = Vec::new();
+    until("the workers are up", || {
+        let rows = pool.inventory_now().workers;
+        pids = rows.iter().filter(|row| row.start_delay.is_some()).filter_map(|row| row.facts.pid).collect();
+        pids.len() == workers
+    });
+    pids
+}
+
+/// True while there is such a process, be it a zombie.
+pub(crate) fn exists(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.expect("there is a `kill`").success() || !exists(pid), "{name} to {pid}");
+}
+
+/// What the process of a job died of that was lost with it.
+#[track_caller]
+pub(crate) fn death_of(error: &JobError) -> DeathCause {
+    let JobError::Lost(lost) = error else { panic!("{error}") };
+    lost.death.as_ref().unwrap_or_else(|| panic!("{error}")).cause.clone()
+}
