@@ -14,6 +14,8 @@ use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
 conform! {
+    ;
+    in_this_process:
     a_denied_ladder_lets_the_job_off_until_its_next_span,
     a_delayed_ladder_begins_then_and_not_before,
     a_beat_ends_the_question_about_the_ladder,
