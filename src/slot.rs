@@ -254,6 +254,8 @@ pub(crate) struct Cell {
     jobs_done: AtomicU64,
     /// True from being woken for work until it has looked for some. Written under the inbox lock.
     pub(crate) searching: AtomicBool,
+    /// Its place in the idle list; `usize::MAX`: it is not in. Written under the inbox lock.
+    pub(crate) idle_at: AtomicUsize,
     pub(crate) parker: Parker,
     /// The claim whose future stands between two polls, or before the first with [`NOT_BEGUN`]; 0: none does; [`SEIZED`]: it will not be
     /// polled again, or at all.
@@ -284,6 +286,7 @@ impl Cell {
             started_at,
             parker: Parker::default(),
             searching: AtomicBool::new(false),
+            idle_at: AtomicUsize::new(usize::MAX),
             state: Latch::new(CellState {
                 state: WorkerState::Gone,
                 since: started_at,

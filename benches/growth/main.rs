@@ -1,11 +1,13 @@
-//! What grows with the size of a pool, and what stays flat: `cargo bench --bench growth [-- [--json] [--quick] [queued | workers]]`.
+//! What grows with the size of a pool, and what stays flat: `cargo bench --bench growth [-- [--json] [--quick] [queued | workers | crowd]]`.
 //!
-//! Two axes: jobs in the queue of a `ThreadPool` of four, and workers of a `TaskPool`. Each size is measured several times,
+//! Three axes: jobs in the queue of a `ThreadPool` of four, workers of a `TaskPool`, and what others feel while so many workers come
+//! or go. Each size is measured several times,
 //! by turns with the others; shown are medians, and at the end the last size's figure over the first's. `inventory` walks
 //! every worker and may grow with them; nothing else should.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benchmarks measure, sleep and start threads")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
+mod crowd;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod queued;
@@ -42,6 +44,7 @@ fn run(options: &Options) -> ExitCode {
             measure: queued::measure,
         },
         Axis { name: "workers", columns: workers::COLUMNS, sizes: &[1, 100, 10_000], measure: workers::measure },
+        Axis { name: "crowd", columns: crowd::COLUMNS, sizes: &[1, 100, 10_000], measure: crowd::measure },
     ];
     let wanted: Vec<&Axis> = axes.iter().filter(|axis| options.wants(&[axis.name])).collect();
     for axis in &wanted {
@@ -49,7 +52,7 @@ fn run(options: &Options) -> ExitCode {
         if options.json { axis.print_json(&figures) } else { axis.print(&figures) }
     }
     if wanted.is_empty() {
-        eprintln!("no axis of that name: queued, workers");
+        eprintln!("no axis of that name: queued, workers, crowd");
         return ExitCode::from(2);
     }
     ExitCode::SUCCESS

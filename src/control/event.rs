@@ -1,5 +1,8 @@
 //! What happens to a pool, as a bounded stream: who reads too slowly is told how much was missed.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
@@ -10,6 +13,7 @@ use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
 use crate::hook::{Question, Verdict};
 use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::job::guarded_waker;
 use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::{Health, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
@@ -200,7 +204,10 @@ impl EventStream {
     ///
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<PoolEvent> {
-        match self.0.recv().await {
+        let mut received = pin!(self.0.recv());
+        // Control sends, and is not to run an executor's code unguarded.
+        let received = poll_fn(|cx| received.as_mut().poll(&mut Context::from_waker(&guarded_waker(cx.waker()))));
+        match received.await {
             Ok(event) => Some(event),
             Err(RecvError::Lagged(missed)) => Some(PoolEvent::Missed(missed)),
             Err(RecvError::Closed) => None,

@@ -47,8 +47,8 @@ impl<B: Backend> Supervision<B> {
         tracing::error!(pool = &*self.plane().config.name, "the runtime of the pool's workers is gone");
         let by = Arc::from("the runtime of its worker is gone");
         self.shared.abort(CloseReason::RuntimeGone, &by, || ());
-        for worker in self.employed.keys() {
-            self.tell(PoolEvent::WorkerGone { worker: *worker, exit: Exit::RuntimeGone });
+        for worker in self.employed.workers() {
+            self.tell(PoolEvent::WorkerGone { worker, exit: Exit::RuntimeGone });
         }
         self.tell(PoolEvent::Gate("closed"));
         self.myself.stop(Some("the runtime of its workers is gone".to_owned()));

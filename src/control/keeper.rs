@@ -39,8 +39,7 @@ fn keep(worker: Arc<dyn WorkerControl>, supervisor: ActorCell) -> Result<ActorCe
 impl<B: Backend> Supervision<B> {
     /// A child ended: a worker's own actor, after its context has said so; or a keeper that somebody killed.
     pub(super) fn on_actor_end(&mut self, actor: ActorId) {
-        let found = self.employed.iter().find(|(_, employed)| employed.is(actor)).map(|(worker, _)| *worker);
-        if let Some(worker) = found
+        if let Some(worker) = self.employed.of_actor(actor)
             && self.plane().cell(worker).is_some_and(|cell| cell.lock().state != WorkerState::Gone)
         {
             self.kill_worker(worker, &Arc::from("its actor was killed"));

@@ -66,6 +66,8 @@ pub struct Internal(pub(crate) Command);
 pub(crate) enum Command {
     /// Start what `min` asks for.
     Begin,
+    /// What did not fit into the last pass goes on.
+    GoOn,
     /// The plane tells something.
     Signal(Signal),
     /// A side thread has begun to ask a policy the question of this number, and since when.

@@ -1,5 +1,7 @@
 //! What pools have left behind: workers that could not be made to end, and hooks that block their threads.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use crate::id::{JobId, WorkerId};
@@ -31,6 +33,8 @@ pub struct Orphan {
 }
 
 struct Ward {
+    /// The order in which they came.
+    number: u64,
     pool: Arc<str>,
     cell: Arc<Cell>,
     job: Option<HeldJob>,
@@ -41,26 +45,47 @@ struct Ward {
 /// The job in an orphan's hands: its number, and what its submitter called it.
 pub(super) type HeldJob = (JobId, Option<Arc<str>>);
 
-static WARDS: Mutex<Vec<Ward>> = parking_lot::const_mutex(Vec::new());
+#[derive(Default)]
+struct Wards {
+    /// By the address of their cell, which stays while it is here.
+    all: BTreeMap<usize, Ward>,
+    added: u64,
+    /// Those that have ended are looked for when so many are there: twice as many as the last look left.
+    sweep_at: usize,
+}
 
-/// Takes over what a pool that ends leaves behind.
+const SWEEP_FROM: usize = 64;
+
+static WARDS: Mutex<Wards> = parking_lot::const_mutex(Wards { all: BTreeMap::new(), added: 0, sweep_at: SWEEP_FROM });
+
+/// Takes over what a pool that ends leaves behind. A worker that is here already stays what it is.
 pub(super) fn adopt(pool: &Arc<str>, clock: &Clock, cells: Vec<(Arc<Cell>, Option<HeldJob>)>) {
     let since = clock.now();
     let mut wards = WARDS.lock();
-    let gone = take_gone(&mut wards);
+    let mut again = Vec::new();
     for (cell, job) in cells {
-        if !wards.iter().any(|ward| Arc::ptr_eq(&ward.cell, &cell)) {
-            wards.push(Ward { pool: pool.clone(), cell, job, since, clock: clock.clone() });
+        wards.added += 1;
+        let number = wards.added;
+        match wards.all.entry(Arc::as_ptr(&cell).addr()) {
+            Entry::Vacant(entry) => {
+                entry.insert(Ward { number, pool: pool.clone(), cell, job, since, clock: clock.clone() });
+            }
+            Entry::Occupied(_) => again.push(cell),
         }
     }
+    let gone = if wards.all.len() >= wards.sweep_at { take_gone(&mut wards) } else { Vec::new() };
     drop(wards);
-    drop(gone);
+    drop((gone, again));
 }
 
 /// Those that have ended, for the caller to drop with nothing held: with them goes what their executor gave them.
 #[must_use = "dropped under the lock, they could run an executor's code there"]
-fn take_gone(wards: &mut Vec<Ward>) -> Vec<Ward> {
-    wards.extract_if(.., |ward| ward.cell.lock().state == WorkerState::Gone).collect()
+fn take_gone(wards: &mut Wards) -> Vec<Ward> {
+    let ended = |ward: &Ward| ward.cell.lock().state == WorkerState::Gone;
+    let gone: Vec<usize> = wards.all.iter().filter(|(_, ward)| ended(ward)).map(|(place, _)| *place).collect();
+    let gone = gone.into_iter().filter_map(|place| wards.all.remove(&place)).collect();
+    wards.sweep_at = (wards.all.len() * 2).max(SWEEP_FROM);
+    gone
 }
 
 /// A worker that was told to leave when its pool ended, and does, is no orphan; one that takes longer than this is.
@@ -128,11 +153,12 @@ fn left_hooks() -> Vec<Orphan> {
 /// hooks that were removed, or whose pools are gone, a second ago or longer, and which block their threads still. Each is listed until its
 /// code returns.
 pub fn orphans() -> Vec<Orphan> {
-    let mut wards = WARDS.lock();
-    let gone = take_gone(&mut wards);
+    let mut kept = WARDS.lock();
+    let gone = take_gone(&mut kept);
+    let mut wards: Vec<&Ward> = kept.all.values().filter(|ward| !ward.is_leaving()).collect();
+    wards.sort_unstable_by_key(|ward| ward.number);
     let mut listed: Vec<_> = wards
-        .iter()
-        .filter(|ward| !ward.is_leaving())
+        .into_iter()
         .map(|ward| Orphan {
             pool: ward.pool.clone(),
             worker: Some(ward.cell.id),
@@ -143,7 +169,7 @@ pub fn orphans() -> Vec<Orphan> {
             facts: ward.cell.facts(),
         })
         .collect();
-    drop(wards);
+    drop(kept);
     drop(gone);
     listed.extend(left_hooks());
     listed

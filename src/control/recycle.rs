@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::event::PoolEvent;
-use super::staff::{Employed, Slot, SlotState};
 use super::supervisor::Supervision;
 use crate::backend::Backend;
 use crate::id::WorkerId;
@@ -93,12 +92,8 @@ impl<B: Backend> Supervision<B> {
     fn is_short(&self) -> bool {
         let counts = &self.plane().counts;
         // Not by the count: one that says that it is ready is counted among those that start for a moment yet.
-        let comes = self.employed.values().any(Employed::is_coming_up);
-        let awaited = |slot: &Slot| match slot.state {
-            SlotState::Deciding | SlotState::Asked => true,
-            SlotState::Waiting(until) | SlotState::Vetoed(until) => until != Timestamp::NEVER,
-            SlotState::Vacant | SlotState::Filled => false,
-        };
-        comes || counts.leaving() > 0 || counts.live() < self.plane().limits().min || self.slots.iter().any(awaited)
+        let comes = self.employed.has_newcomers();
+        let awaited = self.slots.are_awaited();
+        comes || counts.leaving() > 0 || counts.live() < self.plane().limits().min || awaited
     }
 }

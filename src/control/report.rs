@@ -13,6 +13,7 @@ use super::watchdog::Watchdog;
 use crate::config::{Limits, Retuned};
 use crate::error::NotYet;
 use crate::id::{JobId, WorkerId};
+use crate::job::guarded_waker;
 use crate::snapshot::{Ended, Ledger, Seconds, Veto};
 use crate::sync::{Arc, block_on_within};
 
@@ -93,7 +94,8 @@ impl Future for Settled {
     type Output = Vec<WorkerId>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(Result::unwrap_or_default)
+        let waker = guarded_waker(cx.waker());
+        Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker)).map(Result::unwrap_or_default)
     }
 }
 
@@ -222,7 +224,7 @@ pub struct ShutdownReport {
     pub panicked: u64,
     /// Jobs that a time limit ended, in the queue or while they ran.
     pub expired: u64,
-    /// Jobs that never began.
+    /// Jobs that never began. Where many are queued when the limit passes, the last of them have their outcome a moment after the report.
     pub not_started: u64,
     /// Jobs that were cancelled in the queue, or returned after the shutdown asked them to stop.
     pub cancelled: u64,
@@ -238,19 +240,20 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// From what the ledger said `before`, and says `after`; of those that completed since, so many were `asked` to stop.
-    pub(super) fn between(before: &Ledger, after: &Ledger, asked: u64, took: Duration) -> Self {
+    /// From what the ledger said `before`, and says `after`; of those that have no outcome so many are `queued`, and of those that completed
+    /// since, so many were `asked` to stop.
+    pub(super) fn between(before: &Ledger, after: &Ledger, queued: u64, asked: u64, took: Duration) -> Self {
         let completed = after.completed - before.completed;
         // Asked jobs are counted before the ledger is read, so that none of them is ahead of it.
-        let asked = asked.min(completed);
+        let (asked, queued) = (asked.min(completed), queued.min(after.pending));
         Self {
             completed: completed - asked,
             panicked: after.panicked - before.panicked,
             expired: after.expired - before.expired,
-            not_started: after.not_started - before.not_started,
+            not_started: after.not_started - before.not_started + queued,
             cancelled: after.cancelled - before.cancelled + asked,
             killed: after.killed - before.killed,
-            abandoned: after.abandoned - before.abandoned + after.pending,
+            abandoned: after.abandoned - before.abandoned + after.pending - queued,
             lost: after.lost - before.lost,
             took,
         }

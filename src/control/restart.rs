@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::event::PoolEvent;
 use super::message::Command;
 use super::side::{self, Aside};
-use super::staff::SlotState;
+use super::slots::SlotState;
 use super::supervisor::Supervision;
 use crate::backend::Backend;
 use crate::id::WorkerId;
@@ -63,7 +63,7 @@ struct Out {
 }
 
 impl<B: Backend> Supervision<B> {
-    /// Has the policy asked about a slot, which is `Deciding` until then.
+    /// Has the policy asked about a slot, which is `Ruling`, then `Deciding`, until that is answered.
     pub(super) fn ask(&mut self, worker: WorkerId, exit: Exit, at: Timestamp) {
         let questions = &mut self.questions;
         questions.pool.fault(at);
@@ -78,15 +78,14 @@ impl<B: Backend> Supervision<B> {
         if let Some(out) = self.questions.out.take() {
             self.questions.waiting.push_front(out.question);
         }
-        for slot in &mut self.slots {
-            if let SlotState::Waiting(_) = slot.state
-                && let Some(fault) = slot.fault.take()
-            {
-                // It is missing already, and stays so until the new policy says otherwise.
-                (slot.state, slot.ruling_by) = (SlotState::Deciding, None);
+        for index in self.slots.decided() {
+            let slot = &mut self.slots[index];
+            if let Some(fault) = slot.fault.take() {
                 if let Some(history) = slot.history.as_mut().filter(|_| fault.cooled) {
                     history.cool_downs = history.cool_downs.saturating_sub(1);
                 }
+                // It is missing already, and stays so until the new policy says otherwise.
+                self.slots.set(index, SlotState::Deciding);
                 self.questions.waiting.push_back(Question { fault, known: true });
             }
         }
@@ -132,9 +131,7 @@ impl<B: Backend> Supervision<B> {
     /// The pool, as it was at the fault of this number.
     fn pool_at(&self, worker: WorkerId, number: u64) -> PoolHistory {
         let later = usize::try_from(self.questions.faults - number).unwrap_or(usize::MAX);
-        let (slot, slots) = (worker.slot as usize, self.plane().max());
-        let others = self.slots.iter().take(slots).enumerate().filter(|(other, _)| *other != slot);
-        let empty = others.filter(|(_, slot)| slot.is_empty()).count();
+        let (slots, empty) = (self.plane().max(), self.slots.empty_beside(worker.slot as usize));
         PoolHistory { slots, empty, ..self.questions.pool.before(later) }
     }
 
@@ -182,14 +179,15 @@ impl<B: Backend> Supervision<B> {
     fn decide(&mut self, question: Question, restart: Restart) {
         let (now, Question { mut fault, known }) = (self.now(), question);
         self.tell(PoolEvent::RestartDecided { worker: fault.worker, restart: restart.clone() });
-        let slot = &mut self.slots[fault.worker.slot as usize];
+        let index = fault.worker.slot as usize;
+        let slot = &mut self.slots[index];
         slot.restarts = slot.restarts.saturating_add(u32::from(!known));
         if let Some(history) = &mut slot.history {
             history.decided(&restart);
         }
         fault.cooled = matches!(restart, Restart::CoolDown(_));
         slot.fault = Some(fault);
-        slot.state = match restart {
+        let state = match restart {
             Restart::After(Duration::ZERO) => SlotState::Vacant,
             Restart::After(delay) | Restart::CoolDown(delay) => SlotState::Waiting(now.after(delay)),
             Restart::Never => SlotState::Waiting(Timestamp::NEVER),
@@ -198,6 +196,7 @@ impl<B: Backend> Supervision<B> {
                 SlotState::Waiting(Timestamp::NEVER)
             }
         };
+        self.slots.set(index, state);
         self.update_cooling();
         self.staff();
     }
@@ -208,25 +207,21 @@ impl<B: Backend> Supervision<B> {
             self.replace_policy(out.question, format!("it did not answer within {POLICY_LIMIT:?}"));
             self.ask_next();
         }
-        let mut next = self.questions.out.as_ref().map_or(Timestamp::NEVER, |out| out.until);
         let mut over = false;
-        for slot in &mut self.slots {
-            match slot.state {
-                SlotState::Waiting(until) if until <= now => {
-                    slot.state = SlotState::Vacant;
-                    over = true;
-                }
-                SlotState::Waiting(until) => next = next.min(until),
-                // From now on it counts as missing.
-                SlotState::Deciding if slot.ruling_by.take_if(|by| *by <= now).is_some() => over = true,
-                SlotState::Deciding => next = next.min(slot.ruling_by.unwrap_or(Timestamp::NEVER)),
-                SlotState::Vacant | SlotState::Asked | SlotState::Filled | SlotState::Vetoed(_) => {}
-            }
+        // From now on it counts as missing.
+        while let Some(slot) = self.slots.unruled(now) {
+            self.slots.set(slot, SlotState::Deciding);
+            over = true;
+        }
+        while let Some(slot) = self.slots.rested(now) {
+            self.slots.set(slot, SlotState::Vacant);
+            over = true;
         }
         if over {
             self.update_cooling();
             self.staff();
         }
-        next
+        let late = self.questions.out.as_ref().map_or(Timestamp::NEVER, |out| out.until);
+        late.min(self.slots.next_rested()).min(self.slots.next_unruled())
     }
 }

@@ -225,6 +225,7 @@ impl<B: Backend> Supervision<B> {
         let respanned = from.lanes.iter().zip(&to.lanes).any(|(from, to)| from.overdue_after != to.overdue_after);
         if watchdog_set || respanned {
             self.plane().watch_all();
+            self.look_at_all_warned();
         }
         look_again();
         let settled = self.begin_settling(sized.is_some());

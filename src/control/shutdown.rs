@@ -19,7 +19,7 @@ use crate::job::{Envelope, Header};
 use crate::plane::{Left, Signal};
 use crate::slot::Cell;
 use crate::snapshot::{Ended, Ledger};
-use crate::sync::{Arc, Timestamp};
+use crate::sync::{Arc, AtomicBool, Ordering, Timestamp};
 
 /// A shutdown under way.
 pub(super) struct Ending {
@@ -29,8 +29,8 @@ pub(super) struct Ending {
     deadline: Timestamp,
     before: Ledger,
     asked: Vec<Arc<dyn Envelope>>,
-    /// The deadline found many jobs queued, which are being ended.
-    emptying: bool,
+    /// Once what runs is being ended: whether all of that has its outcome.
+    aborted: Option<Arc<AtomicBool>>,
     phase: Phase,
     replies: Vec<RpcReplyPort<ShutdownReport>>,
 }
@@ -93,7 +93,7 @@ impl<B: Backend> Supervision<B> {
             deadline: now.after(limit),
             before: self.plane().ledger(),
             asked: Vec::new(),
-            emptying: false,
+            aborted: None,
             phase: Phase::Draining,
             replies: reply.into_iter().collect(),
         });
@@ -120,7 +120,7 @@ impl<B: Backend> Supervision<B> {
             self.plane().stop_all();
         }
         let over = now >= ending.deadline || ending.is_stopping() && self.has_only_abandoned();
-        if over && ending.phase != Phase::Over && self.is_emptied(&mut ending) {
+        if over && ending.phase != Phase::Over && self.is_aborted(&mut ending) {
             self.end(&mut ending, now);
         }
         let next = match ending.phase {
@@ -129,25 +129,26 @@ impl<B: Backend> Supervision<B> {
             Phase::Over => Timestamp::NEVER,
         };
         // What it waits for after that tells by a message.
-        let next = if ending.emptying { Timestamp::NEVER } else { next };
+        let next = if ending.aborted.is_some() { Timestamp::NEVER } else { next };
         self.ending = Some(ending);
         next
     }
 
-    /// True once every queued job has its outcome, so that it is in the report; has them ended in passes.
-    fn is_emptied(&self, ending: &mut Ending) -> bool {
-        // Nothing is taken or admitted any more; what is closed stays closed.
-        let _ = self.plane().set_gate(Gate::Closed(CloseReason::Shutdown));
-        if !self.plane().fail_some(&CloseReason::Shutdown) {
-            return true;
-        }
-        if !std::mem::replace(&mut ending.emptying, true) {
-            let (plane, myself) = (self.shared.plane.clone(), self.myself.clone());
-            // An actor that is gone has left the rest to its guard.
-            let done = move || drop(myself.cast(Command::Signal(Signal::Tick).into()));
-            timer::in_passes(move || plane.fail_some(&CloseReason::Shutdown), done);
-        }
-        false
+    /// True once every job that ran has its outcome, so that it is in the report; has them ended in passes. The report does not wait for the
+    /// outcomes of what is queued: nothing is taken any more, so that how many have not started is known.
+    fn is_aborted(&self, ending: &mut Ending) -> bool {
+        let aborted = ending.aborted.get_or_insert_with(|| {
+            let aborted = Arc::new(AtomicBool::new(false));
+            let (ended, myself) = (aborted.clone(), self.myself.clone());
+            let ended = move || {
+                ended.store(true, Ordering::Release);
+                // An actor that is gone has left the rest to its guard.
+                let _ = myself.cast(Command::Signal(Signal::Tick).into());
+            };
+            self.shared.abort_then(CloseReason::Shutdown, &Arc::from("the pool was shut down"), ended, || ());
+            aborted
+        });
+        aborted.load(Ordering::Acquire)
     }
 
     fn has_only_abandoned(&self) -> bool {
@@ -156,10 +157,12 @@ impl<B: Backend> Supervision<B> {
 
     fn end(&mut self, ending: &mut Ending, now: Timestamp) {
         ending.phase = Phase::Over;
-        self.shared.abort(CloseReason::Shutdown, &Arc::from("the pool was shut down"), || ());
         let completed = |job: &&Arc<dyn Envelope>| job.header().ended() == Some(Ended::Completed);
         let asked = ending.asked.iter().filter(completed).count() as u64;
-        let report = ShutdownReport::between(&ending.before, &self.plane().ledger(), asked, now.since(ending.began));
+        // Read first: what is withdrawn in between is not started, or ended otherwise, but not missed.
+        let queued = self.plane().all_queued();
+        let after = self.plane().ledger();
+        let report = ShutdownReport::between(&ending.before, &after, queued, asked, now.since(ending.began));
         trace_shutdown(&self.plane().config.name, &report);
         self.answer = Some(Answer { report, replies: std::mem::take(&mut ending.replies) });
         // Whoever still waits for a drain has waited for jobs that did not run to their end.
@@ -178,11 +181,22 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// However the pool dies: the gate closes and every outcome is written; on the spot, but on the control thread, where many that
-    /// are queued are written in passes. `done` comes after the last one. Safe to call again.
+    /// However the pool dies: the gate closes and every outcome is written; on the spot, but on the control thread, where many are written
+    /// in passes. `done` comes after the last one. Safe to call again.
     pub(super) fn abort(&self, reason: CloseReason, by: &Arc<str>, done: impl FnOnce() + Send + 'static) {
+        self.abort_then(reason, by, || (), done);
+    }
+
+    /// The same. `ended` comes once every job that ran has its outcome.
+    fn abort_then(
+        &self,
+        reason: CloseReason,
+        by: &Arc<str>,
+        ended: impl FnOnce() + Send + 'static,
+        done: impl FnOnce() + Send + 'static,
+    ) {
         let reach = self.backend.capabilities().kill;
-        let runs_no_more = |cell: &Cell, claim| match reach {
+        let runs_no_more = move |cell: &Cell, claim| match reach {
             KillReach::None => false,
             // A future that stands at an `await` is dropped there. One that is being polled may block its thread for ever.
             KillReach::AtYield => cell.seize(claim),
@@ -191,11 +205,22 @@ impl<B: Backend> Shared<B> {
                 true
             }
         };
-        let left = self.plane.abort(reason.clone(), by, &runs_no_more);
-        let wards = left.into_iter().map(|Left { cell, job }| (cell, job.as_ref().map(|job| held_job(job.header()))));
-        reaper::adopt(&self.plane.config.name, &self.plane.clock, wards.collect());
-        let plane = self.plane.clone();
-        timer::in_passes(move || plane.fail_some(&reason), done);
+        let (plane, by) = (self.plane.clone(), by.clone());
+        let (mut cells, mut ended) = (plane.close(reason.clone()), Some(ended));
+        let pass = move || {
+            if let Some(all_ended) = ended.take() {
+                let left = plane.abort_some(&mut cells, &reason, &by, &runs_no_more);
+                let wards = left.into_iter().map(|Left { cell, job }| (cell, job.map(|job| held_job(job.header()))));
+                reaper::adopt(&plane.config.name, &plane.clock, wards.collect());
+                if !cells.is_empty() {
+                    ended = Some(all_ended);
+                    return true;
+                }
+                all_ended();
+            }
+            plane.fail_some(&reason)
+        };
+        timer::in_passes(pass, done);
     }
 }
 

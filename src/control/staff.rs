@@ -2,105 +2,19 @@
 
 use std::time::Duration;
 
-use ractor::{ActorCell, ActorId};
-
 use super::event::PoolEvent;
-use super::restart::Fault;
+use super::roll::Employed;
+use super::slots::SlotState;
 use super::supervisor::Supervision;
 use super::trace::trace_start;
-use crate::backend::{Backend, WorkerControl};
+use crate::backend::Backend;
 use crate::error::StartError;
 use crate::id::WorkerId;
 use crate::job::{catch, look_again};
 use crate::plane::{Overrun, WorkerContext};
 use crate::policy::{Exit, SlotHistory};
-use crate::snapshot::{Shortage, WorkerState};
+use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Timestamp};
-
-/// A lasting position for a worker.
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    /// How many incarnations it has had.
-    generation: u32,
-    pub(super) restarts: u32,
-    /// Its next incarnation follows from what nobody can refuse, or has been allowed already: from a fault, or from a recycling that
-    /// leaves the pool below `min`.
-    pub(super) unasked: bool,
-    /// When its latest incarnation was started.
-    pub(super) started_at: Timestamp,
-    pub(super) history: Option<SlotHistory>,
-    /// Why the backend refused the latest incarnation, until its exit is told.
-    refusal: Option<StartError>,
-    /// Its latest fault was a start that failed.
-    refused: bool,
-    /// Its latest fault, about which was decided.
-    pub(super) fault: Option<Fault>,
-    pub(super) state: SlotState,
-    /// Until when the question to its policy, of a moment ago, makes no difference to the pool's health.
-    pub(super) ruling_by: Option<Timestamp>,
-}
-
-/// A question takes microseconds, as a rule. One that is out for longer than this makes its slot count as missing.
-const RULING: Duration = Duration::from_millis(100);
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum SlotState {
-    /// Empty. Exits: `Asked`, `Filled`.
-    #[default]
-    Vacant,
-    /// Hooks are asked whether it gets a worker. Exits: `Filled`, `Vacant`, `Vetoed`.
-    Asked,
-    /// Empty until then, since a hook denied the start. Exit: `Vacant`.
-    Vetoed(Timestamp),
-    /// Has a worker. Exits: `Vacant`, `Deciding`.
-    Filled,
-    /// Its worker ended by a fault, and the policy is being asked. Exits: `Vacant`, `Waiting`.
-    Deciding,
-    /// Backs off or cools down until then, or stays empty for good. Exits: `Vacant`; `Deciding`, when another policy is set.
-    Waiting(Timestamp),
-}
-
-impl Slot {
-    /// It has no worker after a fault, for now or for good.
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self.state, SlotState::Waiting(_) | SlotState::Deciding)
-    }
-
-    /// Its worker has ended by a fault at `now`.
-    fn await_ruling(&mut self, now: Timestamp) {
-        (self.state, self.ruling_by) = (SlotState::Deciding, Some(now.after(RULING)));
-    }
-
-    /// Of the incarnation that it gets next.
-    pub(super) fn next_generation(&self) -> u32 {
-        self.generation.wrapping_add(1)
-    }
-}
-
-/// A worker as the supervisor knows it.
-pub(super) struct Employed {
-    pub(super) control: Arc<dyn WorkerControl>,
-    /// The worker's own actor, or its keeper.
-    actor: Option<ActorCell>,
-    kept: bool,
-    /// When its start is over its limit; `NEVER` once it is ready.
-    start_by: Timestamp,
-    /// It has said that it is.
-    ready: bool,
-    /// Its slot is not its own any more.
-    abandoned: bool,
-}
-
-impl Employed {
-    /// True until it has said that it is ready, or is given up.
-    pub(super) fn is_coming_up(&self) -> bool {
-        !self.ready && !self.abandoned
-    }
-
-    pub(super) fn is(&self, actor: ActorId) -> bool {
-        self.actor.as_ref().is_some_and(|cell| cell.get_id() == actor)
-    }
-}
 
 impl<B: Backend> Supervision<B> {
     pub(super) fn may_start(&self) -> bool {
@@ -108,34 +22,34 @@ impl<B: Backend> Supervision<B> {
         self.escalated.is_none() && !self.ending.as_ref().is_some_and(|ending| ending.is_stopping())
     }
 
-    /// Starts as many workers as are wanted, in slots that can have one.
+    /// Starts as many workers as are wanted, in slots that can have one; as many as fit into a pass.
     pub(super) fn staff(&mut self) {
-        if !self.may_start() {
+        // Those that did not fit into the last pass are counted again when it goes on.
+        if !self.may_start() || self.goes_on {
             return;
         }
+        let pass = self.pass();
         for _ in 0..self.workers_wanted() {
             // Slots above a lowered limit may be filled still, so that fewer than `max` are free.
             let Some(slot) = self.vacant_slot() else { return };
             self.ask_start(slot);
+            if pass.is_over() {
+                return self.go_on_later();
+            }
         }
     }
 
     /// A slot that can have a worker, if there is one.
     pub(super) fn vacant_slot(&mut self) -> Option<usize> {
-        let max = self.plane().max();
-        let vacant = self.slots.iter().take(max).position(|slot| slot.state == SlotState::Vacant);
-        if vacant.is_none() && self.slots.len() < max {
-            self.slots.push(Slot::default());
-            return Some(self.slots.len() - 1);
-        }
-        vacant
+        self.slots.set_max(self.shared.plane.max());
+        self.slots.vacant()
     }
 
     pub(super) fn start(&mut self, index: usize) {
+        self.slots.set(index, SlotState::Filled);
         let slot = &mut self.slots[index];
         slot.generation = slot.next_generation();
         slot.unasked = false;
-        slot.state = SlotState::Filled;
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
         slot.started_at = cell.started_at;
@@ -150,9 +64,7 @@ impl<B: Backend> Supervision<B> {
                 let kept = started.actor.is_none();
                 let actor = started.actor.or_else(|| self.keep(started.control.clone()));
                 let start_by = cell.started_at.after(self.plane().config.start_limit);
-                let employed =
-                    Employed { control: started.control, actor, kept, start_by, ready: false, abandoned: false };
-                self.employed.insert(worker, employed);
+                self.employed.enter(worker, Employed::new(started.control, actor, kept, start_by));
             }
             // The context was dropped, and its exit is on the way without a reason: it is added there.
             Err(error) => {
@@ -161,16 +73,14 @@ impl<B: Backend> Supervision<B> {
                 slot.refusal = Some(error.sheltered());
                 slot.refused = true;
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
-                slot.await_ruling(now);
+                self.slots.await_ruling(index, now);
                 self.update_cooling();
             }
         }
     }
 
     pub(super) fn on_ready(&mut self, worker: WorkerId) {
-        if let Some(employed) = self.employed.get_mut(&worker) {
-            (employed.start_by, employed.ready) = (Timestamp::NEVER, true);
-        }
+        self.employed.is_up(worker);
         let Some(cell) = self.plane().cell(worker) else { return };
         let Some(ready_at) = cell.ready_at() else { return };
         self.tell(PoolEvent::WorkerReady { worker, start_delay: ready_at.since(cell.started_at) });
@@ -185,28 +95,14 @@ impl<B: Backend> Supervision<B> {
 
     /// Workers whose start overran its limit are taken down as a job is.
     pub(super) fn check_starts(&mut self, now: Timestamp) {
-        let late: Vec<_> = self
-            .employed
-            .iter()
-            .filter(|(_, e)| e.start_by <= now && !e.abandoned)
-            .map(|(worker, _)| *worker)
-            .collect();
-        for worker in late {
+        while let Some(worker) = self.employed.late(now) {
             let Some(cell) = self.plane().cell(worker) else { continue };
             if cell.lock().state == WorkerState::Starting {
                 let limit = self.plane().config.start_limit;
                 cell.fail(StartError::TimedOut(limit));
                 self.kill_worker(worker, &Arc::from("it was not ready within its start limit"));
             }
-            if let Some(employed) = self.employed.get_mut(&worker) {
-                employed.start_by = Timestamp::NEVER;
-            }
         }
-    }
-
-    /// When the next start is over its limit.
-    pub(super) fn starts_due(&self) -> Timestamp {
-        self.employed.values().filter(|e| !e.abandoned).map(|e| e.start_by).min().unwrap_or(Timestamp::NEVER)
     }
 
     /// An incarnation is gone. The one place where its slot learns of it, unless it had been abandoned before.
@@ -215,13 +111,13 @@ impl<B: Backend> Supervision<B> {
             return;
         }
         let exit = self.refusal_of(worker).unwrap_or(exit);
-        let employed = self.employed.remove(&worker);
-        if let Some(Employed { actor: Some(keeper), kept: true, .. }) = &employed {
+        let employed = self.employed.strike(worker);
+        if let Some(keeper) = employed.as_ref().and_then(Employed::keeper) {
             keeper.stop(None);
         }
         self.tell(PoolEvent::WorkerGone { worker, exit: exit.clone() });
         self.note_left(worker, &exit);
-        if !employed.is_some_and(|employed| employed.abandoned) {
+        if !employed.is_some_and(|employed| employed.is_abandoned()) {
             self.vacate_slot(worker, exit);
         }
         // One that had been abandoned gives back what it took from the budget.
@@ -238,8 +134,7 @@ impl<B: Backend> Supervision<B> {
 
     /// A worker cannot be made to end: its slot goes on without it.
     pub(super) fn on_abandoned(&mut self, worker: WorkerId) {
-        let Some(employed) = self.employed.get_mut(&worker) else { return };
-        if std::mem::replace(&mut employed.abandoned, true) {
+        if !self.employed.abandon(worker) {
             return;
         }
         self.tell(PoolEvent::WorkerAbandoned { worker });
@@ -269,18 +164,19 @@ impl<B: Backend> Supervision<B> {
     fn leave_slot(&mut self, worker: WorkerId, exit: Exit) {
         let now = self.now();
         let is_short = self.plane().counts.live() < self.plane().limits().min;
-        let Some(slot) = self.slots.get_mut(worker.slot as usize) else { return };
-        if slot.generation != worker.generation {
+        let index = worker.slot as usize;
+        if self.slots.get(index).is_none_or(|slot| slot.generation != worker.generation) {
             return;
         }
-        slot.state = SlotState::Vacant;
+        self.slots.set(index, SlotState::Vacant);
         if let Exit::RuntimeGone = exit {
             return self.on_host_gone();
         }
         if !exit.is_fault() {
-            slot.unasked = matches!(exit, Exit::Recycled(_)) && is_short;
+            self.slots[index].unasked = matches!(exit, Exit::Recycled(_)) && is_short;
             return;
         }
+        let slot = &mut self.slots[index];
         let mut history = slot.history.take().unwrap_or_else(|| SlotHistory::new(worker, slot.started_at));
         if history.worker != worker {
             // It never became ready.
@@ -289,29 +185,16 @@ impl<B: Backend> Supervision<B> {
         slot.history = Some(history);
         slot.refused = matches!(exit, Exit::FailedToStart(_));
         slot.unasked = true;
-        slot.await_ruling(now);
+        self.slots.await_ruling(index, now);
         self.ask(worker, exit, now);
     }
 
     /// Tells the plane how many seats cannot be filled, and why.
-    pub(super) fn update_cooling(&self) {
-        let (mut why, mut next_try, mut asked) = (Shortage::default(), Timestamp::NEVER, 0);
-        for slot in self.slots.iter().take(self.plane().max()) {
-            match slot.state {
-                SlotState::Vacant | SlotState::Filled | SlotState::Asked => continue,
-                SlotState::Deciding if slot.ruling_by.is_some() => asked += 1,
-                SlotState::Vetoed(_) => why.vetoed += 1,
-                SlotState::Waiting(Timestamp::NEVER) => why.given_up += 1,
-                SlotState::Waiting(_) | SlotState::Deciding if slot.refused => why.refused += 1,
-                SlotState::Waiting(_) | SlotState::Deciding => why.cooling += 1,
-            }
-            if let SlotState::Waiting(until) | SlotState::Vetoed(until) = slot.state {
-                next_try = next_try.min(until);
-            }
-        }
-        why.next_try = (next_try < Timestamp::NEVER).then_some(next_try);
-        let missing = why.cooling + why.refused + why.given_up + why.vetoed;
-        let given_up = why.given_up;
+    pub(super) fn update_cooling(&mut self) {
+        // After a resize, too: this follows each.
+        self.slots.set_max(self.shared.plane.max());
+        let (asked, why) = self.slots.shortage();
+        let (missing, given_up) = (why.cooling + why.refused + why.given_up + why.vetoed, why.given_up);
         self.plane().note_shortage(why);
         self.plane().set_cooling(missing + asked, missing, given_up);
     }

@@ -1,7 +1,5 @@
 //! The pool's actor: it owns the gate, the limit, the slots and the restarts, and awaits nobody.
 
-use std::collections::HashMap;
-
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::autoscale::{Scaler, Scaling};
@@ -13,18 +11,18 @@ use super::recycle::Recycling;
 use super::resize::Settling;
 use super::restart::Questions;
 use super::retune::{Asker, Retune};
+use super::roll::Roll;
 use super::shutdown::{AbortGuard, Answer, Ending};
 use super::side::{self, Aside};
-use super::staff::{Employed, Slot};
-use super::terminate::Termination;
-use super::timer::{self, Timed};
+use super::slots::Slots;
+use super::terminate::Climbs;
+use super::timer::{self, Pass, Timed};
 use super::trace::trace;
 use super::watchdog::{Vigil, Watchdog};
 use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
 use crate::gate::Gate;
-use crate::id::WorkerId;
 use crate::job::{Envelope, look_again};
 use crate::plane::{Plane, Signal};
 use crate::policy::{RestartPolicy, SlotBackoff};
@@ -132,13 +130,12 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) shared: Aside<Shared<B>>,
     pub(super) myself: ActorRef<PoolMessage>,
     pub(super) policy: Aside<dyn RestartPolicy>,
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Slots,
     pub(super) questions: Questions,
-    /// Our own map of children: asking ractor takes a process-wide lock.
-    pub(super) employed: HashMap<WorkerId, Employed>,
+    pub(super) employed: Roll,
     pub(super) recycling: Recycling,
     pub(super) vigil: Vigil,
-    pub(super) terminations: Vec<Termination>,
+    pub(super) climbs: Climbs,
     /// When a worker that leaves may have taken too long.
     pub(super) leaving_until: Timestamp,
     pub(super) scaling: Option<Scaling>,
@@ -155,6 +152,10 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) hooks: Hooks<B>,
     reminded: Timestamp,
     health: Health,
+    /// Something did not fit into its pass, and goes on by a message that is on its way.
+    pub(super) goes_on: bool,
+    /// That was found in this message.
+    steps_back: bool,
 }
 
 #[ractor::actor(message = PoolMessage, state = (), arguments = ())]
@@ -206,7 +207,10 @@ impl<B: Backend> PoolSupervisor<B> {
                 self.shared.abort(CloseReason::Escalated(reason.clone()), &reason, || ());
                 Err(format!("pool `{}` was given up: {reason}", self.shared.plane.config.name).into())
             }
-            None => Ok(()),
+            None => {
+                self.let_others_go_first().await;
+                Ok(())
+            }
         }
     }
 
@@ -229,6 +233,7 @@ impl<B: Backend> PoolSupervisor<B> {
                 supervision.on_actor_end(who.get_id());
                 supervision.settle();
             });
+            self.let_others_go_first().await;
         }
         Ok(())
     }
@@ -241,6 +246,15 @@ impl<B: Backend> PoolSupervisor<B> {
         let acted = act(&mut supervision);
         *self.supervision.lock() = Some(supervision);
         Some(acted)
+    }
+
+    /// All pools share the control thread: one whose pass was cut short steps back until all others have had their turn. Messages need
+    /// no such step: a mailbox gives out 128 in a row, and then lets others go first.
+    async fn let_others_go_first(&self) {
+        let steps_back = self.supervision.lock().as_mut().is_some_and(|it| std::mem::take(&mut it.steps_back));
+        if steps_back {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -255,12 +269,12 @@ impl<B: Backend> Supervision<B> {
             shared: Aside::new(shared),
             myself,
             policy,
-            slots: Vec::new(),
+            slots: Slots::default(),
             questions: Questions::default(),
-            employed: HashMap::new(),
+            employed: Roll::default(),
             recycling: Recycling::default(),
             vigil: Vigil::default(),
-            terminations: Vec::new(),
+            climbs: Climbs::default(),
             leaving_until: Timestamp::NEVER,
             scaling: None,
             scale_rounds: 0,
@@ -273,6 +287,21 @@ impl<B: Backend> Supervision<B> {
             hooks,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,
+            goes_on: false,
+            steps_back: false,
+        }
+    }
+
+    /// A pass begins: what may be much is done for so long, and the rest [later](Self::go_on_later).
+    pub(super) fn pass(&self) -> Pass {
+        Pass::begin(&self.shared.plane.clock)
+    }
+
+    /// The rest is done behind the messages that are there by now.
+    pub(super) fn go_on_later(&mut self) {
+        if !std::mem::replace(&mut self.goes_on, true) {
+            self.steps_back = true;
+            let _ = self.myself.cast(Command::GoOn.into());
         }
     }
 
@@ -310,6 +339,10 @@ impl<B: Backend> Supervision<B> {
     fn command(&mut self, command: Command) {
         match command {
             Command::Begin => self.staff(),
+            Command::GoOn => {
+                self.goes_on = false;
+                self.staff();
+            }
             Command::Signal(Signal::Demand) => self.staff(),
             Command::Signal(Signal::Ready(worker)) => self.on_ready(worker),
             Command::Signal(Signal::Exited { worker, exit }) => self.on_exit(worker, exit),
@@ -355,7 +388,7 @@ impl<B: Backend> Supervision<B> {
         next = next.min(self.wind_down(now));
         self.note_health();
         // Any of the above may have put a question, or started a worker.
-        next = next.min(self.hooks_due()).min(self.starts_due());
+        next = next.min(self.hooks_due()).min(self.employed.next_late());
         self.remind(next);
         // A clock that was moved before the reminder was set has ticked without it, and may not be moved again.
         if now < next && next <= self.now() {

@@ -1,10 +1,12 @@
 //! The ladder: each target climbs it on its own, and the supervisor looks in when something happened or a grace is over.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ractor::RpcReplyPort;
 
 use super::report::{Fate, Rung, TargetReport, TerminationReport};
+use super::ring::Ring;
 use super::shutdown::Ending;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target, Targets};
@@ -22,23 +24,39 @@ use crate::sync::{Arc, Timestamp};
 /// How often a climb looks whether its job has ended: a job's end tells control nothing.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
 
-/// Somebody's request: targets on the ladder, and who wants to know.
-pub(super) struct Termination {
-    climbs: Vec<Climb>,
-    reply: Option<RpcReplyPort<TerminationReport>>,
-    began: Timestamp,
+/// Somebody's request: what has become of its targets, and who wants to know.
+struct Termination {
+    rows: Vec<Option<TargetReport>>,
+    /// Targets that are on the ladder still.
+    left: usize,
+    reply: RpcReplyPort<TerminationReport>,
 }
+
+/// Who is on a ladder, and for whom.
+#[derive(Default)]
+pub(super) struct Climbs {
+    ring: Ring<Climb>,
+    terminations: HashMap<u64, Termination>,
+    /// How many there were.
+    requests: u64,
+}
+
+/// Where the report of a target goes: which request, which row.
+type Row = (u64, usize);
 
 /// One target on the ladder.
 struct Climb {
     target: Target,
-    /// Its worker, looked up once: a cell outlives its incarnation. `None`: queued, or nobody by that number.
-    cell: Option<Arc<Cell>>,
+    /// `None`: nobody wants to know.
+    row: Option<Row>,
+    began: Timestamp,
+    /// Its worker, looked up once, when its turn comes first: a cell outlives its incarnation. `Some(None)`: queued, or nobody by that number.
+    cell: Option<Option<Arc<Cell>>>,
     /// What its worker's end is put down to.
     exit: Exit,
     /// For an overdue job: it is let off if it makes progress.
     silence: Option<Silence>,
-    rungs: Vec<(Rung, Duration)>,
+    rungs: Arc<[(Rung, Duration)]>,
     /// The next rung.
     next: usize,
     /// When the grace of the last one is over.
@@ -52,20 +70,26 @@ struct Climb {
 }
 
 impl Climb {
-    fn new(target: Target, cell: Option<Arc<Cell>>, ladder: &Ladder, exit: Exit, now: Timestamp) -> Self {
+    fn new(target: Target, rungs: Arc<[(Rung, Duration)]>, exit: Exit, began: Timestamp) -> Self {
         Self {
             target,
-            cell,
+            row: None,
+            began,
+            cell: None,
             exit,
             silence: None,
-            rungs: ladder.rungs.clone(),
+            rungs,
             next: 0,
-            until: now,
+            until: began,
             condemned: None,
             job: None,
             withdrawn: None,
             fate: None,
         }
+    }
+
+    fn worker(&self) -> Option<&Arc<Cell>> {
+        self.cell.as_ref()?.as_ref()
     }
 
     fn last_rung(&self) -> Option<Rung> {
@@ -94,18 +118,17 @@ impl<B: Backend> Supervision<B> {
         reply: RpcReplyPort<TerminationReport>,
         began: Timestamp,
     ) {
-        let now = self.now();
-        let exit = Exit::Killed(Arc::from("terminated by an operator"));
-        let climbs = targets.into_iter().map(|target| self.climb_of(target, ladder, exit.clone(), now)).collect();
-        self.terminations.push(Termination { climbs, reply: Some(reply), began });
-    }
-
-    fn climb_of(&self, target: Target, ladder: &Ladder, exit: Exit, now: Timestamp) -> Climb {
-        let cell = match target {
-            Target::Worker(worker) | Target::Claim { worker, .. } => self.plane().cell(worker),
-            Target::Queued(_) => None,
-        };
-        Climb::new(target, cell, ladder, exit, now)
+        if targets.is_empty() {
+            return answer(reply, Vec::new());
+        }
+        let (exit, rungs) = (Exit::Killed(Arc::from("terminated by an operator")), Arc::from(&*ladder.rungs));
+        self.climbs.requests += 1;
+        let (request, left) = (self.climbs.requests, targets.len());
+        self.climbs.terminations.insert(request, Termination { rows: vec![None; left], left, reply });
+        for (row, target) in targets.into_iter().enumerate() {
+            let climb = Climb::new(target, Arc::clone(&rungs), exit.clone(), began);
+            self.climbs.ring.add(Climb { row: Some((request, row)), ..climb });
+        }
     }
 
     /// A job passed its run limit: it was asked to stop already; its worker has a grace, then it is taken.
@@ -116,52 +139,74 @@ impl<B: Backend> Supervision<B> {
         let grace = self.plane().config.kill_grace;
         let ladder = Ladder::new().then(Rung::Cancel, grace).then(Rung::Kill, grace);
         let exit = Exit::Killed(Arc::from("its job passed a time limit"));
-        let climb = Climb::new(Target::Claim { worker, claim, job }, Some(cell), &ladder, exit, now);
-        self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
+        let climb = Climb::new(Target::Claim { worker, claim, job }, Arc::from(ladder.rungs), exit, now);
+        self.climbs.ring.add(Climb { cell: Some(Some(cell)), ..climb });
     }
 
     /// A job is overdue, and the grace after the warning is over.
     pub(super) fn climb_for_silence(&mut self, silence: Silence, target: Target, ladder: &Ladder, now: Timestamp) {
-        let mut climb = self.climb_of(target, ladder, silence.exit(now), now);
-        climb.silence = Some(silence);
-        self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
-    }
-
-    /// True if an overdue job that is `meant` is on the ladder.
-    pub(super) fn is_climbed_for(&self, meant: impl Fn(&Silence) -> bool) -> bool {
-        let climbs = self.terminations.iter().flat_map(|termination| &termination.climbs);
-        climbs.filter(|climb| climb.fate.is_none()).filter_map(|climb| climb.silence.as_ref()).any(meant)
+        let climb = Climb::new(target, Arc::from(&*ladder.rungs), silence.exit(now), now);
+        self.climbs.ring.add(Climb { silence: Some(silence), ..climb });
     }
 
     /// Takes a worker now, with nobody waiting for the answer.
     pub(super) fn kill_worker(&mut self, worker: WorkerId, by: &Arc<str>) {
         let now = self.now();
         let ladder = Ladder::new().then(Rung::Kill, self.plane().config.kill_grace);
-        let climb = self.climb_of(Target::Worker(worker), &ladder, Exit::Killed(by.clone()), now);
-        self.terminations.push(Termination { climbs: vec![climb], reply: None, began: now });
+        let climb = Climb::new(Target::Worker(worker), Arc::from(ladder.rungs), Exit::Killed(by.clone()), now);
+        self.climbs.ring.add(climb);
     }
 
-    /// Every target goes as far up as it can; says when to look again.
+    /// Targets go as far up as they can, as many as it is the turn of; says when to look again.
     pub(super) fn climb(&mut self, now: Timestamp) -> Timestamp {
-        let mut next = Timestamp::NEVER;
-        let mut terminations = std::mem::take(&mut self.terminations);
-        for termination in &mut terminations {
-            let began = termination.began;
-            for climb in termination.climbs.iter_mut().filter(|climb| climb.fate.is_none()) {
-                self.advance(climb, began, now);
-                if climb.fate.is_none() {
-                    next = next.min(climb.until.max(now)).min(now.after(LOOK));
+        let (pass, mut looks) = (self.pass(), self.climbs.ring.begin(now));
+        while let Some(mut climb) = self.climbs.ring.next(&mut looks) {
+            self.look_up(&mut climb);
+            self.advance(&mut climb, now);
+            match climb.fate {
+                Some(_) => self.note_fate(&climb),
+                None => {
+                    let at = climb.until.max(now).min(now.after(LOOK));
+                    self.climbs.ring.keep(climb, at);
                 }
             }
+            if pass.is_over() {
+                break;
+            }
         }
-        terminations.retain_mut(|termination| !finish(termination));
-        // What an abandoned worker set off meanwhile comes after.
-        terminations.append(&mut self.terminations);
-        self.terminations = terminations;
-        next
+        if self.climbs.ring.is_behind() {
+            self.go_on_later();
+        }
+        self.climbs.ring.next_round()
     }
 
-    fn advance(&mut self, climb: &mut Climb, began: Timestamp, now: Timestamp) {
+    fn look_up(&self, climb: &mut Climb) {
+        if climb.cell.is_none() {
+            climb.cell = Some(match climb.target {
+                Target::Worker(worker) | Target::Claim { worker, .. } => self.plane().cell(worker),
+                Target::Queued(_) => None,
+            });
+        }
+    }
+
+    /// The request of a target that has its fate is answered once it was the last one.
+    fn note_fate(&mut self, climb: &Climb) {
+        if let Some(silence) = &climb.silence {
+            self.forget_silence(silence);
+        }
+        let Some((request, row)) = climb.row else { return };
+        let Some(termination) = self.climbs.terminations.get_mut(&request) else { return };
+        termination.rows[row] = report(climb);
+        termination.left -= 1;
+        if termination.left == 0
+            && let Some(Termination { rows, reply, .. }) = self.climbs.terminations.remove(&request)
+        {
+            answer(reply, rows.into_iter().flatten().collect());
+        }
+    }
+
+    fn advance(&mut self, climb: &mut Climb, now: Timestamp) {
+        let began = climb.began;
         loop {
             if let Some(fate) = self.fate(climb) {
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
@@ -203,7 +248,7 @@ impl<B: Backend> Supervision<B> {
         if let Target::Queued(job) = climb.target {
             return self.fate_of_queued(climb, job);
         }
-        let Some(cell) = climb.cell.as_ref().filter(|cell| cell.lock().state != WorkerState::Gone) else {
+        let Some(cell) = climb.worker().filter(|cell| cell.lock().state != WorkerState::Gone) else {
             return Some(match climb.last_rung() {
                 // Gone before anything was done to it: whether control has heard of that yet makes no difference.
                 None => Fate::Stale,
@@ -239,7 +284,7 @@ impl<B: Backend> Supervision<B> {
         let withdrawn = self.plane().cancel_queued(job);
         climb.withdrawn = Some(withdrawn);
         if !withdrawn && let Some((worker, claim)) = self.plane().holder_of(job) {
-            (climb.target, climb.cell) = (Target::Claim { worker, claim, job }, self.plane().cell(worker));
+            (climb.target, climb.cell) = (Target::Claim { worker, claim, job }, Some(self.plane().cell(worker)));
             (climb.next, climb.until) = (0, self.now());
         }
     }
@@ -252,7 +297,7 @@ impl<B: Backend> Supervision<B> {
         if let Target::Queued(job) = climb.target {
             return self.withdraw(climb, job);
         }
-        let (Some(cell), claim) = (climb.cell.clone(), climb.claim()) else { return };
+        let (Some(cell), claim) = (climb.worker().cloned(), climb.claim()) else { return };
         if climb.job.is_none() {
             climb.job = cell.lock().held.as_ref().map(|held| held.job.clone());
         }
@@ -281,7 +326,7 @@ impl<B: Backend> Supervision<B> {
             None if claim.is_none() || climb.condemned.is_some() => {}
             None => return,
         }
-        let outcome = self.employed.get(&cell.id).map(|employed| employed.control.kill());
+        let outcome = self.employed.get(cell.id).map(|employed| employed.control.kill());
         // One that idled was told to leave just now, and another one before that: it has the grace to do so.
         let leaves = cell.lock().state == WorkerState::Leaving;
         if outcome == Some(KillOutcome::Abandoned) && !leaves {
@@ -292,7 +337,7 @@ impl<B: Backend> Supervision<B> {
     /// The last grace is over.
     fn overstayed(&mut self, climb: &Climb) -> Fate {
         let killed = climb.last_rung() == Some(Rung::Kill);
-        match &climb.cell {
+        match climb.worker() {
             Some(cell) if killed => {
                 self.abandon(cell, &climb.exit);
                 if cell.lock().state == WorkerState::Gone { Fate::Killed } else { Fate::Abandoned }
@@ -335,6 +380,8 @@ impl<B: Backend> Supervision<B> {
                     until => self.leaving_until = self.leaving_until.min(until),
                 }
             }
+            // Each look is at all workers.
+            self.leaving_until = self.leaving_until.max(now.after(LOOK));
         }
         self.leaving_until
     }
@@ -350,26 +397,21 @@ fn cancel(cell: &Cell, claim: Option<ClaimNo>) {
     }
 }
 
-/// Answers once every target has a fate.
-fn finish(termination: &mut Termination) -> bool {
-    if termination.climbs.iter().any(|climb| climb.fate.is_none()) {
-        return false;
-    }
-    let targets = termination.climbs.iter().filter_map(|climb| {
-        let (fate, rung, took) = climb.fate?;
-        let rung = rung.filter(|_| !matches!(fate, Fate::Stale));
-        let header = climb.job.as_ref().map(|job| job.header());
-        let named = match climb.target {
-            Target::Claim { job, .. } | Target::Queued(job) => Some(job),
-            Target::Worker(_) => None,
-        };
-        let job = named.or(header.map(Header::id));
-        let outcome = header.and_then(Header::ended).or((fate == Fate::Withdrawn).then_some(Ended::Cancelled));
-        Some(TargetReport { target: climb.target, fate, rung, took, job, outcome })
-    });
-    if let Some(reply) = termination.reply.take() {
-        // Whoever asked may have gone.
-        let _ = reply.send(TerminationReport { targets: targets.collect(), veto: None });
-    }
-    true
+fn answer(reply: RpcReplyPort<TerminationReport>, targets: Vec<TargetReport>) {
+    // Whoever asked may have gone.
+    let _ = reply.send(TerminationReport { targets, veto: None });
+}
+
+/// What became of a target, once that is known.
+fn report(climb: &Climb) -> Option<TargetReport> {
+    let (fate, rung, took) = climb.fate?;
+    let rung = rung.filter(|_| !matches!(fate, Fate::Stale));
+    let header = climb.job.as_ref().map(|job| job.header());
+    let named = match climb.target {
+        Target::Claim { job, .. } | Target::Queued(job) => Some(job),
+        Target::Worker(_) => None,
+    };
+    let job = named.or(header.map(Header::id));
+    let outcome = header.and_then(Header::ended).or((fate == Fate::Withdrawn).then_some(Ended::Cancelled));
+    Some(TargetReport { target: climb.target, fate, rung, took, job, outcome })
 }

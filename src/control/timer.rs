@@ -86,6 +86,25 @@ pub(crate) fn alarm_after(span: Duration) -> std::io::Result<Arc<Alarm>> {
     Ok(alarm)
 }
 
+/// How long one pool may take the control thread before all others have their turn.
+const PASS: Duration = Duration::from_millis(1);
+
+/// Something that may be much, while it is done. On a settable clock none takes any time, so that all is done in one pass.
+pub(super) struct Pass {
+    clock: Clock,
+    until: Timestamp,
+}
+
+impl Pass {
+    pub(super) fn begin(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), until: clock.now().after(PASS) }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.clock.now() >= self.until
+    }
+}
+
 /// Does work that may be much, a pass at a time until one says that nothing is left, and then `done`: in one go, but on the control
 /// thread, which has all pools to look after between two passes. What is done in one pass is done when this returns.
 pub(super) fn in_passes(mut pass: impl FnMut() -> bool + Send + 'static, done: impl FnOnce() + Send + 'static) {

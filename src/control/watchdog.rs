@@ -1,10 +1,12 @@
 //! Overdue jobs: a warning, a grace, then the ladder. Who finds them: `plane/watch.rs`. States and the argument: DESIGN.md, section 12.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event::PoolEvent;
 use super::hook::ask::Ruling;
 use super::report::Rung;
+use super::ring::Ring;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
 use super::terminate::LOOK;
@@ -51,6 +53,9 @@ impl Default for Watchdog {
     }
 }
 
+/// A claim, and whose it is.
+type Claimed = (WorkerId, ClaimNo);
+
 /// A claim that makes no progress, since when.
 #[derive(Clone)]
 pub(super) struct Silence {
@@ -74,12 +79,8 @@ impl Silence {
         self.cell.lock().in_hand().filter(|held| held.claim == self.claim && !held.job.header().is_done())
     }
 
-    fn is_of(&self, cell: &Arc<Cell>, claim: ClaimNo) -> bool {
-        Arc::ptr_eq(&self.cell, cell) && self.claim == claim
-    }
-
-    fn is_by(&self, worker: WorkerId, claim: ClaimNo) -> bool {
-        self.cell.id == worker && self.claim == claim
+    fn name(&self) -> Claimed {
+        (self.cell.id, self.claim)
     }
 
     fn heard(&self) -> Heard {
@@ -109,12 +110,16 @@ struct Warned {
 pub(super) struct Vigil {
     /// `None`: nothing follows.
     pub(super) watchdog: Option<Watchdog>,
-    warned: Vec<Warned>,
+    /// Those that were warned about, and those on the ladder, which are `None`.
+    known: HashMap<Claimed, Option<Warned>>,
+    /// Those that were warned about, and when, to be looked at. What became of some of them is known already.
+    warned: Ring<(Claimed, Timestamp)>,
 }
 
 impl Vigil {
-    fn find(&mut self, worker: WorkerId, claim: ClaimNo) -> Option<&mut Warned> {
-        self.warned.iter_mut().find(|warned| warned.silence.is_by(worker, claim))
+    /// One that was warned about and is not on the ladder.
+    fn find(&mut self, name: Claimed) -> Option<&mut Warned> {
+        self.known.get_mut(&name)?.as_mut()
     }
 }
 
@@ -124,8 +129,7 @@ impl<B: Backend> Supervision<B> {
         let now = self.now();
         let Some(cell) = self.plane().cell(worker) else { return };
         let Some(held) = cell.lock().in_hand().filter(|held| held.claim == claim) else { return };
-        let known = |silence: &Silence| silence.is_of(&cell, claim);
-        if self.vigil.warned.iter().any(|warned| known(&warned.silence)) || self.is_climbed_for(known) {
+        if self.vigil.known.contains_key(&(worker, claim)) {
             // The plane may tell it twice: DESIGN.md, section 12.
             return;
         }
@@ -136,12 +140,9 @@ impl<B: Backend> Supervision<B> {
         }
         trace_overdue(&self.plane().config.name, worker, claim, job.header(), silent_for);
         self.tell(PoolEvent::Overdue { worker, claim, job: job.header().id(), silent_for });
-        self.vigil.warned.push(Warned {
-            silence: Silence { cell, job, claim, since },
-            at: now,
-            asked: false,
-            question: None,
-        });
+        let silence = Silence { cell, job, claim, since };
+        self.vigil.known.insert((worker, claim), Some(Warned { silence, at: now, asked: false, question: None }));
+        self.vigil.warned.add(((worker, claim), now));
     }
 
     /// Looks after those who were warned about; says when to look again.
@@ -149,20 +150,55 @@ impl<B: Backend> Supervision<B> {
         if self.vigil.warned.is_empty() {
             return Timestamp::NEVER;
         }
-        let (over, left) = std::mem::take(&mut self.vigil.warned).into_iter().partition(|w| self.is_over(&w.silence));
-        self.vigil.warned = left;
-        // Whether the ladder is to begin on them is no question any more.
-        let over: Vec<Warned> = over;
-        over.into_iter().filter_map(|warned| warned.question).for_each(|question| self.withdraw_question(question));
-        // Where there is no watchdog, nobody is left.
-        let Watchdog { grace, ladder } = self.vigil.watchdog.clone().unwrap_or_default();
-        let due = self.vigil.warned.iter().filter(|warned| !warned.asked && warned.at.after(grace) <= now);
-        let due: Vec<_> = due.map(|warned| warned.silence.clone()).collect();
-        due.into_iter().for_each(|silence| self.start_ladder(&silence, &ladder, now));
+        // Where there is no watchdog, all are let off.
+        let watchdog = self.vigil.watchdog.clone().unwrap_or_default();
+        let (pass, mut looks) = (self.pass(), self.vigil.warned.begin(now));
+        while let Some((name, at)) = self.vigil.warned.next(&mut looks) {
+            if let Some(again) = self.look_at(name, at, &watchdog, now) {
+                self.vigil.warned.keep((name, at), again);
+            }
+            if pass.is_over() {
+                break;
+            }
+        }
+        if self.vigil.warned.is_behind() {
+            self.go_on_later();
+        }
+        self.vigil.warned.next_round()
+    }
+
+    /// Looks after one that was warned about at `at`; says when to look again, unless that is over.
+    fn look_at(&mut self, name: Claimed, at: Timestamp, watchdog: &Watchdog, now: Timestamp) -> Option<Timestamp> {
+        let warned = self.vigil.find(name).filter(|warned| warned.at == at)?;
+        let (silence, asked) = (warned.silence.clone(), warned.asked);
+        if self.is_over(&silence) {
+            self.forget_silence(&silence);
+            return None;
+        }
         // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
-        let look = now.after((grace / 4).max(LOOK));
-        let until = |warned: &Warned| if warned.asked { look } else { warned.at.after(grace).min(look) };
-        self.vigil.warned.iter().map(until).min().unwrap_or(Timestamp::NEVER)
+        let (due, look) = (at.after(watchdog.grace), now.after((watchdog.grace / 4).max(LOOK)));
+        if asked {
+            return Some(look);
+        }
+        if due > now {
+            return Some(due.min(look));
+        }
+        self.start_ladder(&silence, &watchdog.ladder, now);
+        // Hooks may have to be waited for.
+        self.vigil.find(name).map(|_| look)
+    }
+
+    /// What was warned about is looked at again by what is in force now.
+    pub(super) fn look_at_all_warned(&mut self) {
+        self.vigil.warned.begin_round(self.now());
+    }
+
+    /// Nobody looks after this job any more.
+    pub(super) fn forget_silence(&mut self, silence: &Silence) {
+        // Whether the ladder is to begin on it is no question any more.
+        if let Some(Some(Warned { question: Some(question), .. })) = self.vigil.known.remove(&silence.name()) {
+            self.withdraw_question(question);
+        }
     }
 
     /// The grace is over, and the job is silent still: the one place where the ladder of an overdue job begins, if the hooks allow it.
@@ -171,7 +207,7 @@ impl<B: Backend> Supervision<B> {
         if ladder.is_forced() {
             return self.on_overdue_ruled(worker, claim, &Ruling::Allowed);
         }
-        if let Some(warned) = self.vigil.find(worker, claim) {
+        if let Some(warned) = self.vigil.find((worker, claim)) {
             warned.asked = true;
         }
         let question = Question::Overdue { worker, claim, job, silent_for: now.since(silence.since) };
@@ -179,16 +215,15 @@ impl<B: Backend> Supervision<B> {
             supervision.on_overdue_ruled(worker, claim, &ruling);
         });
         // Unless it has been ruled upon at once, and is warned about no more.
-        if let Some(warned) = self.vigil.find(worker, claim) {
+        if let Some(warned) = self.vigil.find((worker, claim)) {
             warned.question = question;
         }
     }
 
     fn on_overdue_ruled(&mut self, worker: WorkerId, claim: ClaimNo, ruling: &Ruling) {
-        let Some(index) = self.vigil.warned.iter().position(|warned| warned.silence.is_by(worker, claim)) else {
-            return;
-        };
-        let silence = self.vigil.warned.swap_remove(index).silence;
+        let name = (worker, claim);
+        let Some(silence) = self.vigil.find(name).map(|warned| warned.silence.clone()) else { return };
+        self.vigil.known.remove(&name);
         // What is in force may be another watchdog, or none, since the question.
         if self.is_over(&silence) {
             return;
@@ -198,6 +233,7 @@ impl<B: Backend> Supervision<B> {
             Ruling::Denied(_) => self.watch_again(&silence, now),
             Ruling::Allowed => {
                 let (job, ladder) = (silence.job.header().id(), self.vigil.watchdog.clone().unwrap_or_default().ladder);
+                self.vigil.known.insert(name, None);
                 self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
             }
         }

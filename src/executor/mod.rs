@@ -8,7 +8,7 @@ pub use dynamic::{DynExecutor, DynSubmitter};
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use crate::control::{
 };
 use crate::error::{ControlError, Rejected};
 use crate::id::WorkerId;
-use crate::job::JobHandle;
+use crate::job::{JobHandle, guarded_waker};
 use crate::plane::Alarm;
 use crate::snapshot::{Inventory, Saturation, Snapshot};
 use crate::sync::Arc;
@@ -330,7 +330,7 @@ pub(crate) enum Unanswered {
 /// The answer, unless `alarm` rings before.
 pub(crate) async fn answer<T>(reply: oneshot::Receiver<T>, alarm: &Alarm) -> Result<T, Unanswered> {
     let mut reply = pin!(reply);
-    poll_fn(|cx| match reply.as_mut().poll(cx) {
+    poll_fn(|cx| match reply.as_mut().poll(&mut Context::from_waker(&guarded_waker(cx.waker()))) {
         Poll::Ready(answer) => Poll::Ready(answer.map_err(|_| Unanswered::Closed)),
         Poll::Pending => alarm.poll(cx).map(|()| Err(Unanswered::TimedOut)),
     })

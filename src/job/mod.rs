@@ -28,7 +28,7 @@ pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
 #[cfg(feature = "process")]
 pub(crate) use panics::{Caught, want_backtraces};
-pub(crate) use panics::{catch, wake};
+pub(crate) use panics::{catch, guarded_waker, wake};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
 pub(crate) use span::{outside_spans, span_of};
 #[cfg(not(millpond_loom))]

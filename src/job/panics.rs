@@ -4,6 +4,8 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use crate::sync::{Flag, OnceLock};
 
@@ -66,9 +68,38 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
 }
 
 /// Wakes whoever waits. A waker is its executor's code: one that panics is reported, and harms nobody who is woken after it.
-pub(crate) fn wake(waker: std::task::Waker) {
+pub(crate) fn wake(waker: Waker) {
     if let Err(caught) = catch(|| waker.wake()) {
         tracing::error!("a waker panicked: {}", caught.message);
+    }
+}
+
+/// A waker for what is not ours and wakes unguarded: a panic of `waker` reaches nobody.
+pub(crate) fn guarded_waker(waker: &Waker) -> Waker {
+    Waker::from(Arc::new(Guarded(Some(waker.clone()))))
+}
+
+/// `None` once it is dropped.
+struct Guarded(Option<Waker>);
+
+impl Wake for Guarded {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(waker) = &self.0 {
+            wake(waker.clone());
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let waker = self.0.take();
+        if let Err(caught) = catch(|| drop(waker)) {
+            tracing::error!("a waker panicked as it was dropped: {}", caught.message);
+        }
     }
 }
 

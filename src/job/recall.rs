@@ -47,6 +47,10 @@ struct Register {
 static REGISTER: RwLock<Register> = RwLock::new(Register { next: 0, pools: BTreeMap::new() });
 
 impl PoolNo {
+    /// No pool has this number.
+    #[cfg(all(test, not(millpond_loom)))]
+    pub(crate) const NOBODY: Self = Self(u64::MAX);
+
     /// The pool, while it is there.
     pub(crate) fn find(self) -> Option<Arc<dyn Recalls>> {
         REGISTER.read().pools.get(&self.0)?.upgrade()

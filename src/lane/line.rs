@@ -99,17 +99,23 @@ impl<T> Line<T> {
     /// One entry has died in place. The swept ones are handed back, to be dropped after unlock.
     pub(crate) fn died(&mut self, alive: impl Fn(&T) -> bool) -> Vec<T> {
         self.dead += 1;
-        let mut swept = Vec::new();
         // Most die in their turn: those in front go without a sweep.
-        while swept.len() < STEP && self.front().is_some_and(|entry| !alive(entry)) {
-            swept.extend(self.pop());
-            self.dead = self.dead.saturating_sub(1);
-        }
+        let mut swept = self.pass_dead(STEP, &alive);
         let len = self.len();
         if self.sweeping || len >= SWEEP_FROM && self.dead * 2 >= len {
             self.sweep(alive, &mut swept);
         }
         swept
+    }
+
+    /// Takes out what is dead at the front, up to so many; handed back, to be dropped after unlock.
+    pub(crate) fn pass_dead(&mut self, most: usize, alive: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut passed = Vec::new();
+        while passed.len() < most && self.front().is_some_and(|entry| !alive(entry)) {
+            passed.extend(self.pop());
+            self.dead = self.dead.saturating_sub(1);
+        }
+        passed
     }
 
     /// One step of a sweep.
@@ -130,6 +136,7 @@ impl<T> Line<T> {
         self.tidy();
     }
 
+    #[cfg(all(test, millpond_loom))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         let older = self.older.iter().flat_map(|older| older.returned.iter().chain(&older.kept));
         older.chain(&self.entries)

@@ -10,7 +10,7 @@ use crate::slot::Cell;
 use crate::snapshot::WorkerState;
 use crate::sync::Arc;
 
-/// So many queued jobs are ended in one pass.
+/// So many queued jobs are ended in one pass, or workers looked at.
 const PASS: usize = 256;
 
 /// A worker that has not ended when its pool was aborted, with the job that it had in hand.
@@ -105,28 +105,33 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// However the pool dies, this closes the gate and writes the outcome of every job that runs; nothing is taken or put back any
-    /// more, so that what is queued is left to [`fail_some`](Self::fail_some). `runs_no_more` says whether the code of a claim is
-    /// certain to run no more, or sees to it: its job was killed then, and else abandoned. One that was not begun has not started. What
-    /// this returns has not ended.
-    pub(crate) fn abort(
+    /// However the pool dies, this closes the gate and tells all workers to leave; nothing is taken or put back any more. What is queued is
+    /// left to [`fail_some`](Self::fail_some), and what runs to [`abort_some`](Self::abort_some), with those that this returns.
+    pub(crate) fn close(&self, reason: CloseReason) -> Vec<Arc<Cell>> {
+        // Closed already is closed: what follows ends the rest.
+        let _ = self.set_gate(Gate::Closed(reason));
+        self.stop_all()
+    }
+
+    /// Writes the outcomes of the jobs that run on the last of `cells`, which it takes out, as many as are one pass's worth for the control
+    /// thread. `runs_no_more` says whether the code of a claim is certain to run no more, or sees to it: its job was killed then, and
+    /// else abandoned. One that was not begun has not started. What this returns has not ended.
+    pub(crate) fn abort_some(
         &self,
-        reason: CloseReason,
+        cells: &mut Vec<Arc<Cell>>,
+        reason: &CloseReason,
         by: &Arc<str>,
         runs_no_more: &dyn Fn(&Cell, ClaimNo) -> bool,
     ) -> Vec<Left> {
-        // Closed already is closed: what follows ends the rest.
-        let _ = self.set_gate(Gate::Closed(reason.clone()));
-        self.stop_all();
         let (mut left, exit) = (Vec::new(), Exit::Killed(by.clone()));
-        for cell in self.cells() {
+        for cell in cells.drain(cells.len().saturating_sub(PASS)..) {
             let mut held = cell.lock().in_hand();
             if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit))
                 && let Some((job, claim)) = &condemned.job
             {
                 if cell.take_back(*claim) {
                     // Its worker had not begun it, and will not.
-                    self.settle_for(job, self.not_started(job, &reason));
+                    self.settle_for(job, self.not_started(job, reason));
                     held = None;
                 } else {
                     job.header().cancel();

@@ -92,15 +92,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 cell.id == worker && state.claims() == claims && state.state == WorkerState::Idle
             };
             // One that was woken to look for work is not in the list: it is wanted.
-            let found = inbox.idle.iter().position(is_the_one);
-            match found.filter(|_| limits.idle_timeout.is_some() && self.counts.live() > limits.min) {
-                Some(index) => {
-                    let cell = inbox.idle.remove(index);
-                    self.retire(&cell, Exit::IdleTimeout, &mut after);
-                    true
-                }
-                None => false,
+            let may_go = limits.idle_timeout.is_some() && self.counts.live() > limits.min;
+            let found = self.cell(worker).filter(|cell| may_go && is_the_one(cell) && inbox.idle.remove(cell));
+            if let Some(cell) = &found {
+                self.retire(cell, Exit::IdleTimeout, &mut after);
             }
+            found.is_some()
         };
         self.after(after);
         retired

@@ -51,11 +51,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if state.departs() || state.state == WorkerState::Starting {
             return None;
         }
-        // Called in vain, it goes back to where it stood among the idle, and to look at the others takes both locks.
-        let is_there = |job: &Arc<J>| job.header().is_queued();
-        if state.state == WorkerState::Idle && !line.front().is_some_and(is_there) {
-            return None;
-        }
         if let Some(spent) = spent {
             self.note_spent(&self.calmly.shard, cell, spent, now, &mut rare);
         }
@@ -72,7 +67,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             None => {
                 transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
-                inbox.idle.push(cell.clone());
+                // One that was called in vain goes back to where it stood.
+                inbox.idle.add(cell.clone(), state.since);
                 Turn::Wait
             }
         };

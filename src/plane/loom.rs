@@ -176,7 +176,7 @@ impl Pond {
         let inbox = plane.inbox.lock();
         assert!(!plane.is_calm() || ready.is_calm() && inbox.gate == Gate::Open, "calm");
         assert_eq!(inbox.searching, 0, "searching");
-        assert_eq!(inbox.idle.len(), plane.counts.idle(), "idle");
+        assert_eq!(inbox.idle.iter().count(), plane.counts.idle(), "idle");
         assert_eq!(plane.counts.busy(), 0, "busy");
         assert_eq!(plane.counts.abandoned(), 0, "abandoned");
         for (index, (lane, line)) in plane.lanes.iter().zip(&inbox.lanes).enumerate() {

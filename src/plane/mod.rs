@@ -9,6 +9,7 @@ mod calm;
 mod claim;
 mod company;
 mod health;
+mod idle;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod nested;
@@ -75,7 +76,7 @@ pub(crate) struct Inbox<J: ?Sized> {
     searching: usize,
     next_id: u64,
     /// Those that wait for work, the longest idle first.
-    idle: Vec<Arc<Cell>>,
+    idle: idle::Idle,
     lanes: SmallVec<[InboxLane<J>; 1]>,
     gate: Gate,
     gate_since: Timestamp,
@@ -111,6 +112,9 @@ struct Shard {
 
 /// Jobs that never began, with the right to their payloads.
 type Unstarted<J> = Vec<(Arc<J>, ClaimKey)>;
+
+/// So many workers are woken in one pass.
+const WAKES: usize = 256;
 
 /// More copies than this buy nothing.
 const SHARDS: usize = 8;
@@ -265,7 +269,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     gate: Gate::Open,
                     gate_since: config.clock.now(),
                     lanes: inbox_lanes,
-                    idle: Vec::new(),
+                    idle: idle::Idle::default(),
                     searching: 0,
                     next_id: 0,
                     demanded: false,
@@ -342,6 +346,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         usize::try_from(self.pushed(lane).saturating_sub(gone)).unwrap_or(usize::MAX)
     }
 
+    /// Jobs of all lanes that wait for a worker.
+    pub(crate) fn all_queued(&self) -> u64 {
+        (0..self.lanes.len()).map(|lane| self.queued(lane) as u64).sum()
+    }
+
     /// Does what was put off until the locks were free.
     #[inline]
     fn after(&self, after: After<J>) {
@@ -366,9 +375,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     #[cold]
     fn after_all(&self, rare: Rare<J>) {
         let Rare { wake_more, waiters, sent_away, worn, expired, swept, due } = rare;
-        for cell in wake_more {
-            cell.parker.wake();
-        }
+        self.wake_all(wake_more);
         for waiter in waiters {
             waiter.wake();
         }
@@ -382,6 +389,18 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.port.signal(Signal::Worn(worker));
         }
         drop((swept, due));
+    }
+
+    /// Wakes workers; a crowd of them in passes, as each costs its runtime's lock.
+    fn wake_all(&self, mut cells: Vec<Arc<Cell>>) {
+        let mut wake_some = move || {
+            let rest = cells.len().saturating_sub(WAKES);
+            cells.drain(rest..).for_each(|cell| cell.parker.wake());
+            !cells.is_empty()
+        };
+        if wake_some() {
+            self.port.in_passes(Box::new(wake_some));
+        }
     }
 
     /// The copy that worker `slot` counts in.

@@ -4,11 +4,17 @@ use super::Plane;
 use crate::config::{Lane, Limits};
 use crate::gate::Gate;
 use crate::job::Envelope;
+use crate::lane::Line;
 use crate::slot::Cell;
 use crate::snapshot::{
     Ended, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Saturation, Snapshot, WorkerRow, WorkerState,
 };
 use crate::sync::{Arc, Ordering, Timestamp};
+
+/// So many dead entries of a line are passed in one hold of its lock,
+const LOOKS: usize = 256;
+/// and so often it is taken.
+const HOLDS: usize = 64;
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Fixed counters: no lock, no allocation.
@@ -138,10 +144,30 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
+    /// Since when the oldest has waited. Those that died in place before it are taken out on the way, a few in each hold of the locks; where
+    /// there are very many, this says since when it has waited at most.
     fn head_since(&self, index: usize) -> Option<Timestamp> {
-        let oldest = |job: &Arc<J>| job.header().is_queued().then(|| job.header().accepted_at());
-        let ready = self.ready.lock().lanes[index].iter().find_map(oldest);
-        ready.or_else(|| self.inbox.lock().lanes[index].jobs.iter().find_map(oldest))
+        let head = |line: &mut Line<Arc<J>>| {
+            let passed = line.pass_dead(LOOKS, |job| job.header().is_queued());
+            (line.front().map(|job| (job.header().accepted_at(), job.header().is_queued())), passed)
+        };
+        for _ in 0..HOLDS {
+            let (ready, passed) = head(&mut self.ready.lock().lanes[index]);
+            // With no lock held, here and below: the last of a job may be the user's.
+            drop(passed);
+            let (first, passed) = match ready {
+                None => head(&mut self.inbox.lock().lanes[index].jobs),
+                first => (first, Vec::new()),
+            };
+            drop(passed);
+            match first {
+                None => return None,
+                Some((since, true)) => return Some(since),
+                Some((_, false)) => {}
+            }
+        }
+        let first = self.ready.lock().lanes[index].front().map(|job| job.header().accepted_at());
+        first.or_else(|| self.inbox.lock().lanes[index].jobs.front().map(|job| job.header().accepted_at()))
     }
 
     pub(crate) fn limits(&self) -> Limits {

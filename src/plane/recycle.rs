@@ -116,11 +116,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
             if self.counts.leaving() > 0 {
                 return;
             }
-            let idle = inbox.idle.iter().position(|cell| self.is_due(cell, now)).filter(|_| self.can_spare_one());
+            let idle = inbox.idle.iter().find(|cell| self.is_due(cell, now)).filter(|_| self.can_spare_one()).cloned();
             ready.lets_one_go = idle.is_none();
             self.disturb();
-            if let Some(position) = idle {
-                let cell = inbox.idle.remove(position);
+            if let Some(cell) = idle {
+                inbox.idle.remove(&cell);
                 let exit = {
                     let state = cell.lock();
                     state.due.map_or(Exit::Retired, |reason| Exit::Recycled(as_of(now, reason, &cell, &state)))

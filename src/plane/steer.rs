@@ -1,6 +1,6 @@
 //! What control does to the plane: starts, resizes, gates, condemns, abandons, aborts. All of it under both locks, none of it slow.
 
-use super::{After, Plane};
+use super::{After, Inbox, Plane, Ready};
 use crate::config::{ConfigError, Lane, Limits, check_limits};
 use crate::error::{CloseReason, JobError, KilledJob};
 use crate::gate::Gate;
@@ -10,6 +10,9 @@ use crate::policy::Exit;
 use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
+
+/// So many workers are looked at in one hold of the locks.
+const BITE: usize = 256;
 
 /// A worker that was condemned, with the job it had.
 pub(crate) struct Condemned {
@@ -84,15 +87,30 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.max.store(limits.max, Ordering::Release);
             ready.in_debt = true;
             self.disturb();
-            while self.debt() > 0 && !inbox.idle.is_empty() {
-                let cell = inbox.idle.remove(0);
-                self.retire(&cell, Exit::Retired, &mut after);
+            self.have_some_pay(&mut ready, &mut inbox, &mut after);
+        }
+        while self.debt() > 0 {
+            let (mut ready, mut inbox) = (self.ready.lock(), self.inbox.lock());
+            if !self.have_some_pay(&mut ready, &mut inbox, &mut after) {
+                break;
             }
-            self.rouse(&mut ready, &mut inbox, &mut after);
         }
         let debt = self.debt();
         self.after(after);
         Ok(debt)
+    }
+
+    /// Idle workers beyond the limit leave, the longest idle first: as many as are one bite, so that nobody waits for the locks while a
+    /// crowd goes. Whoever is woken for work in between pays as well. False if none was there.
+    fn have_some_pay(&self, ready: &mut Ready<J>, inbox: &mut Inbox<J>, after: &mut After<J>) -> bool {
+        let mut paid = 0;
+        while paid < BITE && self.debt() > 0 {
+            let Some(cell) = inbox.idle.pop_first() else { break };
+            self.retire(&cell, Exit::Retired, after);
+            paid += 1;
+        }
+        self.rouse(ready, inbox, after);
+        paid > 0
     }
 
     /// An idle worker, already off the idle list, is told to leave; it gives its seat back now. Under both locks.
@@ -107,26 +125,34 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Retires workers above `min` that have idled for too long; says when to look again.
     pub(crate) fn retire_idle(&self, now: Timestamp) -> Timestamp {
         let mut after = After::default();
-        let mut next = Timestamp::NEVER;
-        {
-            let _ready = self.ready.lock();
-            let mut inbox = self.inbox.lock();
-            let limits = *self.limits.lock();
-            let Some(timeout) = limits.idle_timeout else { return next };
-            while self.counts.live() > limits.min
-                && let Some(cell) = inbox.idle.first()
-            {
-                let until = cell.lock().since.after(timeout);
-                if until > now {
-                    next = until;
-                    break;
-                }
-                let cell = inbox.idle.remove(0);
-                self.retire(&cell, Exit::IdleTimeout, &mut after);
+        let next = loop {
+            if let Some(next) = self.retire_some_idle(now, &mut after) {
+                break next;
             }
-        }
+        };
         self.after(after);
         next
+    }
+
+    /// The same, as many as are one bite. `None`: there may be more.
+    fn retire_some_idle(&self, now: Timestamp, after: &mut After<J>) -> Option<Timestamp> {
+        let _ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        let limits = *self.limits.lock();
+        let Some(timeout) = limits.idle_timeout else { return Some(Timestamp::NEVER) };
+        for _ in 0..BITE {
+            let longest = inbox.idle.first().filter(|_| self.counts.live() > limits.min);
+            let Some(until) = longest.map(|cell| cell.lock().since.after(timeout)) else {
+                return Some(Timestamp::NEVER);
+            };
+            if until > now {
+                return Some(until);
+            }
+            if let Some(cell) = inbox.idle.pop_first() {
+                self.retire(&cell, Exit::IdleTimeout, after);
+            }
+        }
+        None
     }
 
     /// Slots that cannot be filled for now. How many of them count as missing: those about which a policy has just been asked do not. How many
@@ -197,7 +223,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 state.state == WorkerState::Idle
             };
             if was_idle {
-                inbox.idle.retain(|idle| !Arc::ptr_eq(idle, cell));
+                inbox.idle.remove(cell);
                 self.stop_searching(&mut inbox, cell);
                 self.retire(cell, exit, &mut after);
                 self.rouse(&mut ready, &mut inbox, &mut after);
@@ -206,25 +232,27 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.after(after);
     }
 
-    /// Stops every worker at once.
-    pub(crate) fn stop_all(&self) {
+    /// Stops every worker at once, if the gate is closed: nobody is handed a job between two holds of the locks. Says who was there.
+    pub(crate) fn stop_all(&self) -> Vec<Arc<Cell>> {
         let mut after = After::default();
-        {
+        let cells = self.cells();
+        for bite in cells.chunks(BITE) {
             let _ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
-            inbox.idle.clear();
-            for cell in self.cells.read().values() {
+            for cell in bite {
                 let mut state = cell.lock();
                 state.leave.get_or_insert(Exit::Retired);
                 if state.state == WorkerState::Idle {
                     transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
                     drop(state);
+                    inbox.idle.remove(cell);
                     self.stop_searching(&mut inbox, cell);
                     after.call(cell.clone());
                 }
             }
         }
         self.after(after);
+        cells
     }
 
     /// Condemns a worker with whatever it holds, or only if it still holds the job of `claim`. `None`: that is over.

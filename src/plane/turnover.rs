@@ -144,7 +144,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
         drop(state);
         if let Some(mut inbox) = inbox {
             if matches!(turn, Turn::Wait) {
-                inbox.add_idle(cell, since, now);
+                // One that was called in vain has idled since before.
+                inbox.idle.add(cell.clone(), since);
             }
             self.stop_searching(&mut inbox, cell);
             self.rouse(ready, &mut inbox, after);
@@ -317,17 +318,5 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// The same, under both locks.
     fn has_nothing_left(&self) -> bool {
         self.counts.busy() == 0 && (0..self.lanes.len()).all(|lane| self.queued(lane) == 0)
-    }
-}
-
-impl<J: ?Sized> Inbox<J> {
-    /// A worker idles, `since` when. One that was called in vain has all that time, and its place among those that idle for longer than it does
-    /// not change: whoever has idled for longest leaves first. Under both locks.
-    fn add_idle(&mut self, cell: &Arc<Cell>, since: Timestamp, now: Timestamp) {
-        let at = match since < now {
-            true => self.idle.partition_point(|other| other.lock().since <= since),
-            false => self.idle.len(),
-        };
-        self.idle.insert(at, cell.clone());
     }
 }

@@ -64,12 +64,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         inbox.lanes[lane.index()].gone_seen = 0;
         self.rouse(&mut ready, &mut inbox, &mut after);
         drop((inbox, ready));
+        // Asked while the worker had it, it would have been told when it ran: now it need not run, and ends before anybody is called to look
+        // for it.
+        let erased = job.clone().erase();
+        let cancelled = job.header().is_cancelled();
+        let ended = cancelled.then(|| self.end_queued(&erased, self.cancelled(&erased, "request"))).flatten();
         self.after(after);
-        if job.header().is_cancelled() {
-            // Asked while the worker had it, it would have been told when it ran: now it need not run.
-            self.cancel(&job.clone().erase(), "request");
-        } else {
-            self.limit_again(job);
+        match ended {
+            Some(settlement) => self.tell_ended(&erased, settlement),
+            None => self.limit_again(job),
         }
         true
     }
@@ -117,7 +120,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.stop_searching(&mut inbox, cell);
             if was_idle {
                 // It leaves no entry behind that could be woken in vain.
-                inbox.idle.retain(|idle| !Arc::ptr_eq(idle, cell));
+                inbox.idle.remove(cell);
                 // Parked, it could end, and would never learn that it is to.
                 after.call(cell.clone());
             }
@@ -150,24 +153,36 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Ends a queued job as cancelled by this one, if no worker has it. True if it did.
     pub(super) fn cancel(&self, job: &Arc<dyn Envelope>, by: &'static str) -> bool {
+        self.withdraw(job, self.cancelled(job, by))
+    }
+
+    fn cancelled(&self, job: &Arc<dyn Envelope>, by: &'static str) -> JobError {
         let (pool, header) = (self.config.name.clone(), job.header());
         let after = self.clock.now().since(header.accepted_at());
         let (job_id, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
-        let cancelled = CancelledJob { pool, job: job_id, label, submitted_from, by, after };
-        self.withdraw(job, JobError::Cancelled(Box::new(cancelled)))
+        JobError::Cancelled(Box::new(CancelledJob { pool, job: job_id, label, submitted_from, by, after }))
     }
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.
     pub(super) fn withdraw(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
-        let Some(mut settlement) = job.settle_error(error, Some(Owner::Queue)) else { return false };
-        let key = settlement.take_key();
+        let ended = self.end_queued(job, error);
+        ended.map(|settlement| self.tell_ended(job, settlement)).is_some()
+    }
+
+    /// The same, but that nobody is told yet.
+    fn end_queued(&self, job: &Arc<dyn Envelope>, error: JobError) -> Option<Settlement> {
+        let settlement = job.settle_error(error, Some(Owner::Queue))?;
         let lane = job.header().lane();
         self.lane(lane).withdraw();
         self.count(settlement.ended);
         self.places_freed(Some(lane));
+        Some(settlement)
+    }
+
+    fn tell_ended(&self, job: &Arc<dyn Envelope>, mut settlement: Settlement) {
+        let key = settlement.take_key();
         job.sealed().0.publish(settlement);
         self.discard(job.clone(), key);
-        true
     }
 
     /// Jobs left the queue; or one died in it where it stood, in that lane.

@@ -273,7 +273,8 @@ impl<W: Worker> ActorPool<W> {
 
     /// [`shutdown`](PoolExecutor::shutdown) that hands back the jobs which never began, each lane's in their order.
     ///
-    /// Their handles answer [`JobError::NotStarted`](crate::JobError::NotStarted) all the same.
+    /// Their handles answer [`JobError::NotStarted`](crate::JobError::NotStarted) all the same. Where so many are queued that the report
+    /// comes before their outcomes, this waits for these, too.
     ///
     /// # Errors
     ///
@@ -285,7 +286,10 @@ impl<W: Worker> ActorPool<W> {
     /// Once polled, the shutdown takes its course whether or not the future is dropped, and the jobs are kept as for an error.
     pub async fn shutdown_returning(&self, limit: TimeLimit) -> Result<(ShutdownReport, Vec<W::Job>), ControlError> {
         self.shared.plane.keep_unstarted();
+        let mut events = self.shared.events.subscribe();
         let report = self.shutdown(limit).await?;
+        // They end after the last outcome, which may come after the report.
+        while events.next().await.is_some() {}
         Ok((report, self.take_unstarted()))
     }
 

@@ -23,6 +23,7 @@ conform! {
     who_waits_at_the_gate_keeps_the_limit_that_he_came_with,
     a_shorter_span_makes_running_jobs_overdue,
     a_longer_span_lets_off_who_was_warned,
+    a_crowd_that_was_warned_is_let_off_at_once,
     another_watchdog_is_there_for_jobs_that_were_warned_about,
     without_a_watchdog_nothing_follows_until_there_is_one_again,
     a_ladder_that_has_begun_ends_where_no_watchdog_is_left,
@@ -43,12 +44,16 @@ struct Rig<S: Subject> {
 
 impl<S: Subject> Rig<S> {
     fn new(what: &str, lane: Lane, watchdog: Watchdog) -> Self {
+        Self::of(1, what, lane, watchdog)
+    }
+
+    fn of(workers: usize, what: &str, lane: Lane, watchdog: Watchdog) -> Self {
         let clock = SettableClock::new();
         let pool = build::<S>(what, |builder| {
-            builder.limits(Limits::fixed(1)).default_lane(lane).watchdog(watchdog).clock(clock.clock())
+            builder.limits(Limits::fixed(workers)).default_lane(lane).watchdog(watchdog).clock(clock.clock())
         });
         // A worker that comes up while the clock is moved may have read it before.
-        until("it is up", || pool.saturation().idle == 1);
+        until("it is up", || pool.saturation().idle == workers);
         let events = pool.events();
         Self { pool, clock, events }
     }
@@ -80,7 +85,7 @@ impl<S: Subject> Rig<S> {
 }
 
 /// What the watchdog said.
-#[derive(PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 enum Said {
     Warned(Duration),
     Took(Rung, Duration),
@@ -228,6 +233,23 @@ fn a_longer_span_lets_off_who_was_warned<S: Subject>() {
     assert_eq!(rig.said(), [Said::LetOff(SECOND * 70)]);
     rig.advance(SECOND * 1000);
     assert_eq!(rig.said(), []);
+    gate.open();
+    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+    at_rest(&rig.pool);
+}
+
+/// Of so many, control looks at a few with each message: these are looked at anew.
+fn a_crowd_that_was_warned_is_let_off_at_once<S: Subject>() {
+    const CROWD: usize = 220;
+    let lane = lane().overdue_after(SECOND * 5);
+    let mut rig = Rig::<S>::of(CROWD, "many-warned", lane, asks_after(SECOND * 1_000));
+    let gate = Gate::new();
+    let held = hold::<S>(&rig.pool, &gate, CROWD);
+    rig.events = rig.pool.events();
+    rig.advance(SECOND * 5);
+    assert_eq!(rig.said(), vec![Said::Warned(SECOND * 5); CROWD]);
+    rig.retune(Retune::new().no_watchdog());
+    assert_eq!(rig.said(), vec![Said::LetOff(SECOND * 5); CROWD]);
     gate.open();
     held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
     at_rest(&rig.pool);

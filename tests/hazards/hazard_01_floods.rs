@@ -99,6 +99,38 @@ fn a_pool_that_is_shut_down() {
     scene.stuck.open();
 }
 
+/// What is queued when the limit passes has not started, which is known before the last of it has its outcome: the report does not wait.
+#[test]
+fn a_shutdown_reports_at_its_limit() {
+    /// Looks at the pool when it is woken, on the control thread.
+    struct Looks {
+        pool: ThreadPool,
+        queued: AtomicUsize,
+    }
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.queued.store(self.pool.saturation().queued, Ordering::Release);
+        }
+    }
+
+    let mut scene = Scene::new("h01-shut-on-time", &JobOptions::new());
+    let (pool, flood) = (scene.flooded.clone(), scene.queued.len());
+    let looks = Arc::new(Looks { pool: pool.clone(), queued: AtomicUsize::new(usize::MAX) });
+    let mut shutdown = Box::pin(pool.shutdown(TimeLimit(Duration::ZERO)));
+    let waker = Waker::from(looks.clone());
+    // A limit of nothing at all, and then what the reply itself may take.
+    assert!(shutdown.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "it is on its way");
+    eventually("it is told", || looks.queued.load(Ordering::Acquire) != usize::MAX);
+    let queued = looks.queued.load(Ordering::Acquire);
+    assert!(queued > flood / 2, "{queued} of {flood} had no outcome when the report came");
+    if let Poll::Ready(Ok(report)) = shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        assert_eq!((report.not_started, report.abandoned), (flood as u64, 1), "{report}");
+    }
+    scene.all_ended(|error| matches!(error, JobError::NotStarted(_)));
+    scene.stuck.open();
+}
+
 /// An executor that takes its time over each task that it is to run again.
 #[derive(Default)]
 struct Slow(AtomicUsize);

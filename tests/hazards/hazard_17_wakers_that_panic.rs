@@ -23,7 +23,9 @@ on_every_kind!(
     a_handles_waker_panics_in_who_aborts,
     a_submitters_waker_panics_on_a_worker,
     a_submitters_waker_panics_on_the_timer,
-    a_submitters_waker_panics_at_a_shutdown
+    a_submitters_waker_panics_at_a_shutdown,
+    a_readers_waker_panics_on_control,
+    a_callers_waker_panics_on_control
 );
 
 /// Panics when it is woken.
@@ -32,10 +34,14 @@ struct Panics(Meter);
 impl Panics {
     /// Polls once with such a waker; says when it was woken.
     fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Meter {
+        Self::poll_pending(future).expect("it has to wait")
+    }
+
+    /// The same; `None`: it was ready at once.
+    fn poll_pending<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<Meter> {
         let woken = Meter::default();
         let waker = Waker::from(Arc::new(Self(woken.clone())));
-        assert!(future.poll(&mut Context::from_waker(&waker)).is_pending());
-        woken
+        future.poll(&mut Context::from_waker(&waker)).is_pending().then_some(woken)
     }
 }
 
@@ -151,6 +157,50 @@ fn a_handles_waker_panics_in_who_aborts<K: Kind>() {
     let ledger = pool.snapshot().ledger;
     assert!(ledger.balances() && ledger.pending == 0, "{ledger}");
     others_are_well();
+}
+
+/// Whoever reads the same events is told all the same.
+fn a_readers_waker_panics_on_control<K: Kind>() {
+    let ground = Ground::new();
+    let (pool, held) = held_pool::<K>("h17-panics-reader", &ground, 8, None);
+    let (mut first, mut second) = (pool.events(), pool.events());
+    while first.try_next().is_some() {}
+    while second.try_next().is_some() {}
+    let (mut first, mut second) = (Box::pin(first.next()), Box::pin(second.next()));
+    let woken = Panics::poll(first.as_mut());
+    let told = Flag::new();
+    assert!(told.poll(second.as_mut()).is_pending());
+    let asked = pool.clone();
+    returns("a drain", move || asked.blocking().quiesce(TimeLimit::default())).expect("it answers");
+    eventually("both are woken", || woken.entered() == 1 && told.is_up());
+    assert!(told.poll(second.as_mut()).is_ready() && told.poll(first.as_mut()).is_ready(), "the event is there");
+    pool.blocking().resume(TimeLimit::default()).expect("it answers");
+    held.open();
+    all_is_well::<K>(&pool);
+}
+
+/// Of a reply, and of the end of a resize.
+fn a_callers_waker_panics_on_control<K: Kind>() {
+    let ground = Ground::new();
+    let (pool, held) = held_pool::<K>("h17-panics-caller", &ground, 8, None);
+    // Control may have answered before the first poll is over: then it is asked again.
+    let (mut inventory, woken) = std::iter::repeat_with(|| Box::pin(pool.inventory(TimeLimit::default())))
+        .find_map(|mut asked| Panics::poll_pending(asked.as_mut()).map(|woken| (asked, woken)))
+        .expect("it asks until it waits");
+    eventually("it is woken", || woken.entered() == 1);
+    assert!(matches!(Flag::new().poll(inventory.as_mut()), std::task::Poll::Ready(Ok(_))), "the answer is there");
+    let resized = pool.blocking().resize(Limits::fixed(2), TimeLimit::default()).expect("it answers");
+    drop(resized);
+    let second = put::<K>(&pool, Work::value(1).until(&held));
+    eventually("both workers are held", || pool.saturation().active == 2);
+    let resized = pool.blocking().resize(Limits::fixed(1), TimeLimit::default()).expect("it answers");
+    let mut settled = Box::pin(resized.settled());
+    let woken = Panics::poll(settled.as_mut());
+    held.open();
+    eventually("it is woken", || woken.entered() == 1);
+    assert!(Flag::new().poll(settled.as_mut()).is_ready());
+    assert_eq!(returns("the second job", move || value(second)), 1);
+    all_is_well::<K>(&pool);
 }
 
 fn a_submitters_waker_panics_on_a_worker<K: Kind>() {

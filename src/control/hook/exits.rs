@@ -35,7 +35,7 @@ impl<B: Backend> Supervision<B> {
             return;
         }
         let Self { hooks, employed, .. } = self;
-        hooks.spared.retain(|worker, _| employed.contains_key(worker));
+        hooks.spared.retain(|worker, _| employed.get(*worker).is_some());
         let mut asked = 0;
         let mut ask = Vec::new();
         for idler in overstaying {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ask::Ruling;
 use crate::backend::Backend;
-use crate::control::staff::{Slot, SlotState};
+use crate::control::slots::SlotState;
 use crate::control::supervisor::Supervision;
 use crate::error::StartError;
 use crate::hook::Question;
@@ -26,7 +26,7 @@ impl<B: Backend> Supervision<B> {
             slot: u32::try_from(index).unwrap_or(u32::MAX),
             generation: self.slots[index].next_generation(),
         };
-        self.slots[index].state = SlotState::Asked;
+        self.slots.set(index, SlotState::Asked);
         self.hooks.starts += 1;
         self.ask_hooks(Question::Start { worker }, move |supervision, ruling| {
             supervision.on_start_ruled(index, ruling)
@@ -38,7 +38,7 @@ impl<B: Backend> Supervision<B> {
         match ruling {
             Ruling::Denied(veto) => self.veto_start(index, veto),
             Ruling::Allowed => {
-                self.slots[index].state = SlotState::Vacant;
+                self.slots.set(index, SlotState::Vacant);
                 // Wanted still, and in a slot that a shrink has left. Those that are asked about do not count: the first one that is
                 // allowed is started.
                 if self.may_start() && index < self.plane().max() && self.plane().workers_wanted() > 0 {
@@ -54,7 +54,8 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn veto_start(&mut self, index: usize, veto: Veto) {
-        self.slots[index].state = SlotState::Vetoed(self.now().after(VETO_PAUSE));
+        let until = self.now().after(VETO_PAUSE);
+        self.slots.set(index, SlotState::Vetoed(until));
         let error = Arc::new(StartError::Vetoed(veto.clone()));
         self.hooks.last_veto = Some(veto);
         self.note_vetoed();
@@ -64,8 +65,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn note_vetoed(&mut self) {
-        let is_vetoed = |slot: &&Slot| matches!(slot.state, SlotState::Vetoed(_));
-        let slots = self.slots.iter().take(self.plane().max()).filter(is_vetoed).count();
+        let slots = self.slots.vetoed();
         let veto = self.hooks.last_veto.clone().filter(|_| slots > 0);
         self.plane().set_vetoed(veto.map(|veto| VetoedStarts { slots, veto }));
     }
@@ -75,10 +75,8 @@ impl<B: Backend> Supervision<B> {
         if self.hooks.last_veto.is_none() || self.next_pause_over() > now {
             return;
         }
-        for slot in &mut self.slots {
-            if matches!(slot.state, SlotState::Vetoed(until) if until <= now) {
-                slot.state = SlotState::Vacant;
-            }
+        while let Some(slot) = self.slots.pardoned(now) {
+            self.slots.set(slot, SlotState::Vacant);
         }
         self.note_vetoed();
         if self.next_pause_over() == Timestamp::NEVER {
@@ -90,10 +88,6 @@ impl<B: Backend> Supervision<B> {
 
     /// When the next slot is to be tried again whose start was denied.
     pub(super) fn next_pause_over(&self) -> Timestamp {
-        let until = |slot: &Slot| match slot.state {
-            SlotState::Vetoed(until) => Some(until),
-            _ => None,
-        };
-        self.slots.iter().filter_map(until).min().unwrap_or(Timestamp::NEVER)
+        self.slots.next_pardoned()
     }
 }

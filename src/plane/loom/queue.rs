@@ -218,7 +218,8 @@ fn a_pool_that_is_aborted_ends_every_job() {
         let worker = pond.employ(0);
         let worker = pond.spawn(|_| work(worker));
         let submitter = pond.spawn(|pond| pond.try_submit(0).ok());
-        let running = pond.plane.abort(CloseReason::ActorGone, &Arc::from("the model"), &|_, _| true);
+        let mut cells = pond.plane.close(CloseReason::ActorGone);
+        let running = pond.plane.abort_some(&mut cells, &CloseReason::ActorGone, &Arc::from("the model"), &|_, _| true);
         pond.fail_queued(&CloseReason::ActorGone);
         if let Some(handle) = join(submitter) {
             // Which way it ended is a matter of luck; that it ended is not.
