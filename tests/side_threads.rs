@@ -80,7 +80,8 @@ fn a_policy_that_hangs_is_replaced_after_a_second() {
         sleep(Duration::from_millis(2));
     };
     assert!(reason.contains("did not answer within 1s"), "{reason}");
-    assert!(since.elapsed() >= POLICY_LIMIT, "it has a second");
+    // Less a hundredth, by which the pool's clock may go otherwise.
+    assert!(since.elapsed() >= POLICY_LIMIT - POLICY_LIMIT / 100, "it has a second");
     assert!(rounds > 1 && slowest < POLICY_LIMIT / 2, "{rounds} answers, the slowest after {slowest:?}");
     assert_eq!(pool.try_submit(|| 4).expect("there is a place").join().expect("a replacement runs it"), 4);
     drop(release);

@@ -12,7 +12,7 @@ use millpond::{
 
 use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put, value};
 use crate::latch::{Latch, Meter};
-use crate::patience::{CONTROL_LIMIT, eventually, scaled, within};
+use crate::patience::{CONTROL_LIMIT, eventually, has_passed, scaled, within};
 
 const QUEUED: u64 = 100;
 
@@ -49,7 +49,7 @@ fn pool_with_one_unkillable<K: Kind>(
 fn shut_down<B: millpond::Backend>(pool: &Pool<B>, limit: TimeLimit) -> ShutdownReport {
     let since = Instant::now();
     let report = within(limit.0 + CONTROL_LIMIT, "a shutdown", || pool.blocking().shutdown(limit)).expect("it answers");
-    assert!(since.elapsed() >= limit.0, "there was time left");
+    assert!(has_passed(limit.0, since), "there was time left: {:?}", since.elapsed());
     assert_eq!(report.killed + report.abandoned, 1, "the unkillable one is neither done nor forgotten: {report:?}");
     let refused = pool.blocking().inventory(TimeLimit::default());
     assert!(matches!(refused, Err(ControlError::Closed { .. })), "the pool has ended");

@@ -47,6 +47,12 @@ pub fn within<T>(limit: Duration, what: &str, f: impl FnOnce() -> T) -> T {
     result
 }
 
+/// True if this limit of a pool's has passed by the system's clock, too: a pool's is the processor's counter, of which a second was measured
+/// when the process began, on a machine that may have been busy.
+pub fn has_passed(limit: Duration, since: Instant) -> bool {
+    since.elapsed() >= limit - limit / 100
+}
+
 /// How long each of many calls took, what the machine is to blame for not counted.
 #[derive(Default)]
 pub struct Latencies(Vec<Duration>);
