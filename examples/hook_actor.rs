@@ -31,7 +31,9 @@ impl Treasurer {
         resizes: &mut usize,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            HookMessage::Asked { question: Question::Resize { to, .. }, reply, .. } => {
+            HookMessage::Asked {
+                question: Question::Resize { to, .. } | Question::Shrink { to, .. }, reply, ..
+            } => {
                 let verdict = if to.max > self.budget {
                     Verdict::deny(format!("the budget is {} workers", self.budget))
                 } else {

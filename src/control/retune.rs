@@ -50,7 +50,7 @@ impl Retune {
         Self::default()
     }
 
-    /// Who asks, for events, hooks and the log: at most 256 bytes.
+    /// Who asks, for the event, the notice and the log line of a retune that was made: at most 256 bytes. Hooks that are asked do not see it.
     pub fn by(mut self, name: impl AsRef<str>) -> Self {
         self.by = Some(Arc::from(name.as_ref()));
         self
