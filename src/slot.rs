@@ -236,6 +236,8 @@ pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState,
 
 /// No claim has this number.
 const SEIZED: u64 = u64::MAX;
+/// Nor this one: what is in hand was not begun, and will not be.
+const TAKEN_BACK: u64 = u64::MAX - 1;
 /// Beside a claim's number: it has not begun.
 const NOT_BEGUN: u64 = 1 << 63;
 
@@ -385,19 +387,24 @@ impl Cell {
     /// Sees to it that the job of this claim is not begun. False: it was begun, or may be at any moment.
     pub(crate) fn take_back(&self, claim: ClaimNo) -> bool {
         let stands = claim.0 | NOT_BEGUN;
-        let taken = self.paused.compare_exchange(stands, SEIZED, Ordering::AcqRel, Ordering::Acquire);
-        taken == Ok(stands) || taken == Err(SEIZED)
+        let taken = self.paused.compare_exchange(stands, TAKEN_BACK, Ordering::AcqRel, Ordering::Acquire);
+        taken == Ok(stands) || taken == Err(TAKEN_BACK)
     }
 
     /// Nothing of what is in hand will run any more.
     pub(crate) fn is_seized(&self) -> bool {
-        self.paused.load(Ordering::Acquire) == SEIZED
+        matches!(self.paused.load(Ordering::Acquire), SEIZED | TAKEN_BACK)
+    }
+
+    /// What is in hand was not begun, and will not be.
+    pub(crate) fn is_taken_back(&self) -> bool {
+        self.paused.load(Ordering::Acquire) == TAKEN_BACK
     }
 
     /// A poll of this claim's future begins, unless it was seized: then it is not to be polled any more. Called by the worker alone.
     pub(crate) fn resume(&self, claim: ClaimNo) -> bool {
         match self.paused.load(Ordering::Relaxed) {
-            SEIZED => false,
+            SEIZED | TAKEN_BACK => false,
             // The swap decides between this and `seize`. A job that never yields does not pay for it.
             paused if paused == claim.0 => {
                 self.paused.compare_exchange(paused, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()

@@ -316,7 +316,7 @@ impl<B: Backend> Supervision<B> {
             Some(condemned) => {
                 if let Some((job, _)) = &condemned.job {
                     job.header().cancel();
-                } else if cell.is_seized() {
+                } else if cell.is_taken_back() {
                     // The job was not begun, and is not hit.
                     climb.job = None;
                 }

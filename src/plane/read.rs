@@ -44,7 +44,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Every worker, read from the cells.
     pub(crate) fn inventory(&self, now: Timestamp) -> Inventory {
-        let mut workers: Vec<_> = self.cells.read().values().filter_map(|cell| self.row(cell, now)).collect();
+        let mut workers: Vec<_> = self.cells().iter().filter_map(|cell| self.row(cell, now)).collect();
         workers.sort_by_key(|row| (row.state == WorkerState::Abandoned, row.worker));
         let (pool, saturation, health) = (self.config.name.clone(), self.saturation(), self.health(now));
         Inventory { pool, taken_at: now, workers, saturation, health }
@@ -72,11 +72,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 overdue: self.overdue_after(&*held.job).is_some_and(|span| silent_for >= span),
             }
         });
+        let (is, since) = (state.state, state.since);
+        // What the system knows of a child process is asked with nothing held: its worker may want the cell meanwhile.
+        drop(state);
         Some(WorkerRow {
             worker: cell.id,
-            state: state.state,
-            since: state.since,
-            in_state_for: now.since(state.since),
+            state: is,
+            since,
+            in_state_for: now.since(since),
             job,
             jobs_done: cell.jobs_done(),
             restarts: cell.restarts,

@@ -250,7 +250,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
             rare.get_or_insert_default().expired.push(job);
             return None;
         }
-        header.claim().then_some(job)
+        if !header.claim() {
+            // This share may be the last: what comes with it, a span of the submitter's, is let go of with nothing held.
+            rare.get_or_insert_default().swept.push(job);
+            return None;
+        }
+        Some(job)
     }
 
     /// With several lanes, one lane's long ready queue must not hide what came for another: those are moved in early.

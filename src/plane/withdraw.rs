@@ -49,7 +49,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut state = cell.lock();
         let held = state.held.as_ref().is_some_and(|held| held.claim == claim);
         // Condemned, it was hit by a kill together with its worker, unless it was taken back before that.
-        let hit = state.state == WorkerState::Condemned && !cell.is_seized();
+        let hit = state.state == WorkerState::Condemned && !cell.is_taken_back();
         if !held || hit || !job.header().put_back() {
             return false;
         }

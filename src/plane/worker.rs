@@ -166,7 +166,10 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
                 // it goes first, and this one stands where another thread can take it.
                 let called = std::mem::take(&mut self.called);
                 if self.company.others_go_first() || called {
-                    if let Some(taken) = &self.taken {
+                    // Once: it may have been taken back since, if this is a call after one that was dropped.
+                    if !self.stands
+                        && let Some(taken) = &self.taken
+                    {
                         self.cell.stand(taken.claim);
                         self.stands = true;
                     }
