@@ -164,6 +164,8 @@ fn a_readers_waker_panics_on_control<K: Kind>() {
     let ground = Ground::new();
     let (pool, held) = held_pool::<K>("h17-panics-reader", &ground, 8, None);
     let (mut first, mut second) = (pool.events(), pool.events());
+    // What control has still to tell of the worker's start comes before its answer.
+    drop(pool.blocking().inventory(TimeLimit::default()).expect("it answers"));
     while first.try_next().is_some() {}
     while second.try_next().is_some() {}
     let (mut first, mut second) = (Box::pin(first.next()), Box::pin(second.next()));
