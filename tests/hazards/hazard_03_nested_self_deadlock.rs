@@ -290,7 +290,9 @@ fn an_abandoned_thread_that_waits() {
     eventually("it waits", || there.saturation().queued == 1);
     failures.none();
     second.open();
-    assert_eq!(value(other), 0, "nobody is left to run what it waits for");
+    // Nobody is left to run what they wait for. Who began to wait last is told; as a rule that is this one. (A job may be queued, and its
+    // submitter not have come to wait for it yet.) If it is the lost one, its thread returns, and another worker does the rest.
+    assert!([0, 7].contains(&value(other)));
     assert_eq!(failures.one().waits.len(), 2, "both are named");
     at_rest(&there);
     assert_eq!(there.snapshot().ledger.completed, 3);
