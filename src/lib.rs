@@ -110,7 +110,7 @@ pub use control::{HookMessage, Receipt};
 pub use {
     autoscale::Autoscaler,
     hook::{Answer, Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
-    job::{ClaimKey, Envelope, Header, JobCell, Ran},
+    job::{ClaimKey, Envelope, Header, JobCell, Ran, Share},
     plane::{Claim, WorkerContext},
     policy::{Exit, PoolHistory, RecycleReason, Restart, RestartPolicy, SlotHistory, jitter},
 };

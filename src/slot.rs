@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, InHand, PoolNo};
+use crate::job::{Envelope, InHand, PoolNo, Share};
 use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
@@ -122,7 +122,7 @@ impl CellState {
     }
 
     /// The job that a kill would hit, while the worker has a seat.
-    fn condemnable(&self) -> Option<(Arc<dyn Envelope>, ClaimNo)> {
+    fn condemnable(&self) -> Option<(Share<dyn Envelope>, ClaimNo)> {
         let held = self.held.as_ref().filter(|_| self.seated())?;
         Some((held.job.clone(), held.claim))
     }
@@ -395,7 +395,7 @@ impl Cell {
     }
 
     /// Moves `Busy(claim)` to `Condemned(claim)`: the fence of every message about a job. `None`: another claim, or none, is in hand.
-    pub(crate) fn condemn(&self, claim: ClaimNo, exit: Exit) -> Option<Arc<dyn Envelope>> {
+    pub(crate) fn condemn(&self, claim: ClaimNo, exit: Exit) -> Option<Share<dyn Envelope>> {
         let mut cell = self.lock();
         let job = cell.condemnable().filter(|(_, held)| *held == claim)?.0;
         (cell.state, cell.leave) = (WorkerState::Condemned, Some(exit));
@@ -403,7 +403,7 @@ impl Cell {
     }
 
     /// The same with whatever is in hand now, which may be nothing. `None`: the incarnation has no seat any more.
-    pub(crate) fn condemn_any(&self, exit: Exit) -> Option<Option<(Arc<dyn Envelope>, ClaimNo)>> {
+    pub(crate) fn condemn_any(&self, exit: Exit) -> Option<Option<(Share<dyn Envelope>, ClaimNo)>> {
         let mut cell = self.lock();
         if !cell.seated() {
             return None;

@@ -15,7 +15,7 @@ use crate::backend::{Backend, Capabilities, Hosts, KillOutcome, KillReach, Start
 use crate::builder::PoolBuilder;
 use crate::error::StartError;
 use crate::id::WorkerId;
-use crate::job::JobCell;
+use crate::job::{JobCell, Share};
 use crate::plane::WorkerContext;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Clock, Mutex, Ordering, Settable, Timestamp};
 
@@ -242,7 +242,7 @@ impl Hosts<u64> for Scripted {
         payload
     }
 
-    fn erase(cell: Arc<JobCell<u64, u64>>) -> Arc<JobCell<u64, u64>> {
+    fn erase(cell: Share<JobCell<u64, u64>>) -> Share<JobCell<u64, u64>> {
         cell
     }
 }

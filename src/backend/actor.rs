@@ -16,7 +16,7 @@ use super::{
     WorkerControl, host,
 };
 use crate::error::{BuildError, StartError};
-use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, catch, outside_spans};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, Share, catch, outside_spans};
 use crate::plane::{Claim, Polling, WorkerContext};
 use crate::slot::Cell;
 use crate::snapshot::Facts;
@@ -399,8 +399,8 @@ where
         payload
     }
 
-    fn erase(cell: Arc<JobCell<F, F::Output>>) -> Arc<dyn TaskJob> {
-        cell
+    fn erase(cell: Share<JobCell<F, F::Output>>) -> Share<dyn TaskJob> {
+        cell.unsize::<dyn TaskJob>(|cell| cell)
     }
 }
 
@@ -416,7 +416,7 @@ impl<W: Worker> Hosts<W::Job> for Actors<W> {
         payload
     }
 
-    fn erase(cell: Arc<ActorJob<W>>) -> Arc<ActorJob<W>> {
+    fn erase(cell: Share<ActorJob<W>>) -> Share<ActorJob<W>> {
         cell
     }
 }

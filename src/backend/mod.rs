@@ -16,7 +16,7 @@ use ractor::ActorCell;
 
 use crate::error::{BuildError, StartError};
 use crate::id::WorkerId;
-use crate::job::{ClaimKey, Envelope, JobCell, JobContext, catch};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Share, catch};
 use crate::plane::WorkerContext;
 use crate::sync::Arc;
 
@@ -146,7 +146,7 @@ impl std::fmt::Debug for Started {
 ///     fn unwrap(payload: B::Payload) -> J {
 ///         B::unwrap(payload)
 ///     }
-///     fn erase(cell: Arc<JobCell<B::Payload, B::Output>>) -> Arc<B::Job> {
+///     fn erase(cell: Share<JobCell<B::Payload, B::Output>>) -> Share<B::Job> {
 ///         B::erase(cell)
 ///     }
 /// }
@@ -210,7 +210,7 @@ pub trait Hosts<J>: Backend {
     fn unwrap(payload: Self::Payload) -> J;
 
     /// The cell, as this kind's queue sees it.
-    fn erase(cell: Arc<JobCell<Self::Payload, Self::Output>>) -> Arc<Self::Job>;
+    fn erase(cell: Share<JobCell<Self::Payload, Self::Output>>) -> Share<Self::Job>;
 }
 
 /// What a worker knows when it starts.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::{ConfigError, MAX_STACK};
 use crate::error::{BuildError, StartError};
-use crate::job::{ClaimKey, Envelope, JobCell, Ran, catch};
+use crate::job::{ClaimKey, Envelope, JobCell, Ran, Share, catch};
 use crate::plane::WorkerContext;
 use crate::snapshot::Facts;
 use crate::sync::Arc;
@@ -262,8 +262,8 @@ where
         job
     }
 
-    fn erase(cell: Arc<JobCell<Call<F>, T>>) -> Arc<dyn ThreadJob> {
-        cell
+    fn erase(cell: Share<JobCell<Call<F>, T>>) -> Share<dyn ThreadJob> {
+        cell.unsize::<dyn ThreadJob>(|cell| cell)
     }
 }
 
@@ -284,8 +284,8 @@ where
         job
     }
 
-    fn erase(cell: Arc<JobCell<CallWith<F, S>, T>>) -> Arc<dyn ThreadJob> {
-        cell
+    fn erase(cell: Share<JobCell<CallWith<F, S>, T>>) -> Share<dyn ThreadJob> {
+        cell.unsize::<dyn ThreadJob>(|cell| cell)
     }
 }
 

@@ -15,7 +15,7 @@ use super::trace::trace_shutdown;
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
 use crate::gate::Gate;
-use crate::job::{Envelope, Header};
+use crate::job::{Envelope, Header, Share};
 use crate::plane::{Left, Signal};
 use crate::slot::Cell;
 use crate::snapshot::{Ended, Ledger};
@@ -28,7 +28,7 @@ pub(super) struct Ending {
     cancel_at: Timestamp,
     deadline: Timestamp,
     before: Ledger,
-    asked: Vec<Arc<dyn Envelope>>,
+    asked: Vec<Share<dyn Envelope>>,
     /// Once what runs is being ended: whether all of that has its outcome.
     aborted: Option<Arc<AtomicBool>>,
     phase: Phase,
@@ -157,7 +157,7 @@ impl<B: Backend> Supervision<B> {
 
     fn end(&mut self, ending: &mut Ending, now: Timestamp) {
         ending.phase = Phase::Over;
-        let completed = |job: &&Arc<dyn Envelope>| job.header().ended() == Some(Ended::Completed);
+        let completed = |job: &&Share<dyn Envelope>| job.header().ended() == Some(Ended::Completed);
         let asked = ending.asked.iter().filter(completed).count() as u64;
         // Read first: what is withdrawn in between is not started, or ended otherwise, but not missed.
         let queued = self.plane().all_queued();

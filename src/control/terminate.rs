@@ -14,7 +14,7 @@ use super::trace::trace_rung;
 use super::watchdog::Silence;
 use crate::backend::{Backend, KillOutcome};
 use crate::id::{ClaimNo, JobId, WorkerId};
-use crate::job::{Envelope, Header};
+use crate::job::{Envelope, Header, Share};
 use crate::plane::Condemned;
 use crate::policy::Exit;
 use crate::slot::Cell;
@@ -63,7 +63,7 @@ struct Climb {
     until: Timestamp,
     condemned: Option<Condemned>,
     /// The job that is or was in the worker's hands.
-    job: Option<Arc<dyn Envelope>>,
+    job: Option<Share<dyn Envelope>>,
     /// For a queued job: whether it was taken out.
     withdrawn: Option<bool>,
     fate: Option<(Fate, Option<Rung>, Duration)>,

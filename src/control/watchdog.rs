@@ -14,7 +14,7 @@ use super::trace::trace_overdue;
 use crate::backend::Backend;
 use crate::hook::Question;
 use crate::id::{ClaimNo, WorkerId};
-use crate::job::Envelope;
+use crate::job::{Envelope, Share};
 use crate::plane::Overdue;
 use crate::policy::Exit;
 use crate::slot::{Cell, Held};
@@ -60,7 +60,7 @@ type Claimed = (WorkerId, ClaimNo);
 #[derive(Clone)]
 pub(super) struct Silence {
     cell: Arc<Cell>,
-    job: Arc<dyn Envelope>,
+    job: Share<dyn Envelope>,
     claim: ClaimNo,
     since: Timestamp,
 }

@@ -18,20 +18,24 @@ use super::key::{ClaimKey, Ran, Settlement};
 use super::options::{Header, Submission};
 use super::outcome::{Owner, Unread};
 use super::panics::{Caught, catch, wake};
+use super::share::Free;
 use crate::error::{JobError, PanicReport};
 use crate::snapshot::Ended;
-use crate::sync::{Arc, UnsafeCell};
+use crate::sync::UnsafeCell;
 
 /// A job as it waits in a queue, whatever its payload and output. Implemented by [`JobCell`] alone.
 pub trait Envelope: Send + Sync + 'static {
     /// What is the same for every payload.
     fn header(&self) -> &Header;
 
-    /// The same job, its kind forgotten.
-    fn erase(self: Arc<Self>) -> Arc<dyn Envelope>;
-
     #[doc(hidden)]
     fn sealed(&self) -> Sealed<'_>;
+
+    #[doc(hidden)]
+    fn as_envelope(&self) -> &dyn Envelope;
+
+    #[doc(hidden)]
+    fn freed_by(&self) -> Free;
 }
 
 /// What only millpond does with a job; see [`Envelope::sealed`].
@@ -77,7 +81,9 @@ enum Stage {
 
 /// A job's header, payload and outcome in one allocation.
 ///
-/// Small on purpose: up to 120 bytes an allocation can be freed on another thread than its own without a lock.
+/// Small on purpose: up to 120 bytes an allocation can be freed on another thread than its own without a lock. The header comes first: by it a
+/// [`Share`](super::Share) finds the count, whatever the kind.
+#[repr(C)]
 pub struct JobCell<P, T> {
     header: Header,
     payload: UnsafeCell<MaybeUninit<P>>,
@@ -114,7 +120,7 @@ impl<P> Payload<'_, P> {
             return None;
         }
         *self.stage = Stage::Pinned;
-        // SAFETY: it was not `Gone`, so it is there. It is not moved from here on: `take` refuses it, the cell is behind an `Arc`
+        // SAFETY: it was not `Gone`, so it is there. It is not moved from here on: `take` refuses it, the cell is behind its shares
         // by the time there is a key, and `discard` drops it in place.
         Some(unsafe { Pin::new_unchecked(self.place.assume_init_mut()) })
     }
@@ -157,9 +163,13 @@ impl<P, T> JobCell<P, T> {
         }
     }
 
-    /// Takes a job that was never shared apart again.
-    pub(crate) fn into_payload(self: Arc<Self>) -> Option<P> {
-        Arc::into_inner(self)?.payload_mut().take()
+    pub(super) fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    /// Takes the payload out of a job that nobody else has a share in.
+    pub(super) fn take_unshared(&mut self) -> Option<P> {
+        self.payload_mut().take()
     }
 
     /// The payload, for the owner of the whole cell.
@@ -368,12 +378,16 @@ impl<P: Send + 'static, T: Send + 'static> Envelope for JobCell<P, T> {
         &self.header
     }
 
-    fn erase(self: Arc<Self>) -> Arc<dyn Envelope> {
+    fn sealed(&self) -> Sealed<'_> {
+        Sealed(self)
+    }
+
+    fn as_envelope(&self) -> &dyn Envelope {
         self
     }
 
-    fn sealed(&self) -> Sealed<'_> {
-        Sealed(self)
+    fn freed_by(&self) -> Free {
+        Free::of::<P, T>()
     }
 }
 
@@ -404,10 +418,8 @@ mod tests {
 
     #[test]
     fn a_small_job_is_freed_without_a_lock() {
-        // Two counters of the `Arc`, and what malloc hands out without touching an arena: see `JobCell`.
-        let arc = 2 * size_of::<usize>();
-        // A future of one word has another for where it stands.
-        assert!(arc + size_of::<JobCell<[u64; 2], u64>>() <= 120);
+        // What malloc hands out without touching an arena: see `JobCell`. A future of one word has another for where it stands.
+        assert!(size_of::<JobCell<[u64; 2], u64>>() <= 120);
         assert!(size_of::<JobError>() <= 2 * size_of::<usize>());
     }
 }

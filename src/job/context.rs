@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Envelope, PoolNo};
+use super::{Envelope, PoolNo, Share};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::snapshot::Lineage;
 use crate::sync::Arc;
@@ -24,17 +24,17 @@ pub(crate) trait InHand: Send + Sync {
 /// A running job's view of itself.
 #[derive(Clone)]
 pub struct JobContext {
-    job: Arc<dyn Envelope>,
+    job: Share<dyn Envelope>,
     worker: Arc<dyn InHand>,
     claim: ClaimNo,
 }
 
 impl JobContext {
-    pub(crate) fn new(job: Arc<dyn Envelope>, worker: Arc<dyn InHand>, claim: ClaimNo) -> Self {
+    pub(crate) fn new(job: Share<dyn Envelope>, worker: Arc<dyn InHand>, claim: ClaimNo) -> Self {
         Self { job, worker, claim }
     }
 
-    pub(super) fn into_parts(self) -> (Arc<dyn Envelope>, Arc<dyn InHand>, ClaimNo) {
+    pub(super) fn into_parts(self) -> (Share<dyn Envelope>, Arc<dyn InHand>, ClaimNo) {
         (self.job, self.worker, self.claim)
     }
 

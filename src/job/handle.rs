@@ -9,12 +9,11 @@ use std::time::Duration;
 use super::outcome::Unread;
 #[cfg(not(millpond_loom))]
 use super::watched;
-use super::{Asked, PoolNo, Settles, Target, note};
+use super::{Asked, PoolNo, Settles, Share, Target, note};
 use crate::error::JobError;
 #[cfg(not(millpond_loom))]
 use crate::error::JoinError;
 use crate::id::JobId;
-use crate::sync::Arc;
 #[cfg(not(millpond_loom))]
 use crate::sync::{block_on, block_on_within};
 
@@ -45,14 +44,14 @@ pub enum JobStatus {
 /// handle panics, like any future.
 #[must_use = "a handle that is dropped detaches its job; say so with `drop(handle)` or await it"]
 pub struct JobHandle<T: 'static> {
-    job: Arc<dyn Settles<T>>,
+    job: Share<dyn Settles<T>>,
     pool: PoolNo,
     cancel_on_drop: bool,
     taken: bool,
 }
 
 impl<T: 'static> JobHandle<T> {
-    pub(crate) fn new(job: Arc<dyn Settles<T>>, pool: PoolNo) -> Self {
+    pub(crate) fn new(job: Share<dyn Settles<T>>, pool: PoolNo) -> Self {
         Self { job, pool, cancel_on_drop: false, taken: false }
     }
 

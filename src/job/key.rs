@@ -1,7 +1,7 @@
 //! Rights to a job that go from hand to hand: to its payload, to its outcome. The argument is at the top of `cell.rs`.
 
+use super::{Envelope, Share};
 use crate::snapshot::Ended;
-use crate::sync::Arc;
 
 /// The right to one job's payload. Held by the worker that claimed it, inside a [`Claim`](crate::Claim).
 pub struct ClaimKey {
@@ -13,8 +13,8 @@ pub struct ClaimKey {
 impl ClaimKey {
     /// The one key of a job, for whoever has just come to own its payload.
     #[inline]
-    pub(crate) fn of<J: ?Sized>(job: &Arc<J>) -> Self {
-        Self::to(Arc::as_ptr(job).addr())
+    pub(crate) fn of<J: ?Sized + Envelope>(job: &Share<J>) -> Self {
+        Self::to(job.address())
     }
 
     fn to(cell: usize) -> Self {

@@ -11,7 +11,7 @@ use loom::thread;
 
 use super::cell::Inner;
 use super::outcome::Owner;
-use super::{ClaimKey, Envelope, JobCell, JobHandle, Recalls, Registered, Submission};
+use super::{ClaimKey, Envelope, JobCell, JobHandle, Recalls, Registered, Share, Submission};
 use crate::error::{CancelledJob, Deadlock, JobError};
 use crate::id::LaneId;
 use crate::sync::{Arc, Ordering};
@@ -36,7 +36,7 @@ impl Drop for Counted {
 /// A job that everybody of a model knows, and what was counted of it.
 #[derive(Clone)]
 struct Job {
-    cell: Arc<JobCell<Counted, Counted>>,
+    cell: Share<JobCell<Counted, Counted>>,
     payloads_dropped: Arc<Count>,
     outputs_made: Arc<Count>,
     outputs_dropped: Arc<Count>,
@@ -47,7 +47,7 @@ struct Job {
 
 /// What ends the job from outside.
 struct Ends {
-    cell: Arc<JobCell<Counted, Counted>>,
+    cell: Share<JobCell<Counted, Counted>>,
     /// Outcomes won.
     won: Arc<Count>,
 }
@@ -93,7 +93,7 @@ impl Recalls for Ends {
 
     fn report(&self, _deadlock: &Arc<Deadlock>) {}
 
-    fn recall(&self, _job: &Arc<dyn Envelope>) {
+    fn recall(&self, _job: &Share<dyn Envelope>) {
         self.end(Owner::Queue);
     }
 
@@ -106,7 +106,7 @@ impl Job {
     fn new() -> Self {
         let payloads_dropped = Arc::new(Count::new(0));
         let submission = Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms: None };
-        let cell = Arc::new(JobCell::new(Counted(payloads_dropped.clone()), submission));
+        let cell = Share::alone(Counted(payloads_dropped.clone()), submission);
         let [outputs_made, outputs_dropped, won] = std::array::from_fn(|_| Arc::new(Count::new(0)));
         let ends = Arc::new(Ends { cell: cell.clone(), won });
         let pool: Arc<dyn Recalls> = ends.clone();

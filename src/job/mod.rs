@@ -11,6 +11,7 @@ mod origin;
 mod outcome;
 mod panics;
 mod recall;
+mod share;
 mod span;
 mod waits;
 
@@ -19,6 +20,7 @@ pub use context::JobContext;
 pub use handle::{JobHandle, JobStatus};
 pub use key::{ClaimKey, Ran};
 pub use options::{Header, JobOptions};
+pub use share::Share;
 
 pub(crate) use cell::Settles;
 pub(crate) use context::{InHand, Runs, inside};

@@ -10,6 +10,7 @@ use super::cell::StagePlace;
 use super::origin::Origin;
 use super::outcome::{Unread, WakerPlace, Word};
 use super::panics::catch;
+use super::share::Shares;
 use crate::id::{JobId, LaneId};
 use crate::snapshot::{Ended, Lineage};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
@@ -163,6 +164,7 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub struct Header {
     pub(super) word: Word,
+    pub(super) shares: Shares,
     pub(super) stage: StagePlace,
     waker: WakerPlace,
     /// Allocated when asked for.
@@ -179,6 +181,7 @@ impl Header {
         let Submission { lane, site, terms } = submission;
         Self {
             word: Word::new(),
+            shares: Shares::new(),
             stage: StagePlace::new(),
             waker: WakerPlace::new(),
             token: Mutex::new(None),
@@ -188,6 +191,11 @@ impl Header {
             id: AtomicU64::new(0),
             accepted_at: AtomicU64::new(0),
         }
+    }
+
+    /// Before anybody else has a share in the job.
+    pub(super) fn enter(&mut self, lane: LaneId, terms: Option<Box<Terms>>) {
+        (self.lane, self.terms) = (lane, terms);
     }
 
     /// Stamped under the inbox lock, before anybody else can see the job in a queue.

@@ -1,6 +1,7 @@
 //! How a handle finds its pool: by number. A share in the pool would be counted up and down for each job, on a line that all
 //! submitters pass around; a number costs nothing, and a pool that is gone has written every outcome.
 
+use super::Share;
 use std::collections::BTreeMap;
 
 use parking_lot::RwLock;
@@ -28,7 +29,7 @@ pub(crate) trait Recalls: Send + Sync {
     fn report(&self, deadlock: &Arc<Deadlock>);
 
     /// Ends `job` as cancelled if no worker has it yet.
-    fn recall(&self, job: &Arc<dyn Envelope>);
+    fn recall(&self, job: &Share<dyn Envelope>);
 
     /// True if waiting for this pool's jobs would block the only thread of the runtime that the caller runs on.
     fn would_block(&self) -> bool;

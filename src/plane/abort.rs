@@ -4,7 +4,7 @@ use super::{Plane, Unstarted};
 use crate::error::{CloseReason, JobError, NotStarted, StartError, StartFailed};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, LaneId};
-use crate::job::Envelope;
+use crate::job::{Envelope, Share};
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::WorkerState;
@@ -16,12 +16,12 @@ const PASS: usize = 256;
 /// A worker that has not ended when its pool was aborted, with the job that it had in hand.
 pub(crate) struct Left {
     pub(crate) cell: Arc<Cell>,
-    pub(crate) job: Option<Arc<dyn Envelope>>,
+    pub(crate) job: Option<Share<dyn Envelope>>,
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Takes up to a pass's worth of jobs out of their lines, dead ones among them.
-    fn take_some(&self) -> Vec<Arc<J>> {
+    fn take_some(&self) -> Vec<Share<J>> {
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
         let mut jobs = Vec::new();
@@ -99,7 +99,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 }
             }
         }
-        let error_of = |job: &Arc<dyn Envelope>| self.start_failed(job, error);
+        let error_of = |job: &Share<dyn Envelope>| self.start_failed(job, error);
         for (job, key) in self.end_taken(failed, error_of) {
             self.discard(job.erase(), Some(key));
         }
@@ -153,13 +153,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         left
     }
 
-    fn not_started(&self, job: &Arc<dyn Envelope>, reason: &CloseReason) -> JobError {
+    fn not_started(&self, job: &Share<dyn Envelope>, reason: &CloseReason) -> JobError {
         let (pool, header) = (self.config.name.clone(), job.header());
         let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
         JobError::NotStarted(Box::new(NotStarted { pool, job, label, submitted_from, reason: reason.clone() }))
     }
 
-    fn start_failed(&self, job: &Arc<dyn Envelope>, error: &Arc<StartError>) -> JobError {
+    fn start_failed(&self, job: &Share<dyn Envelope>, error: &Arc<StartError>) -> JobError {
         let (pool, header) = (self.config.name.clone(), job.header());
         let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
         JobError::StartFailed(Box::new(StartFailed { pool, job, label, submitted_from, source: error.clone() }))

@@ -8,13 +8,13 @@ use super::{After, Inbox, Plane};
 use crate::error::RejectReason;
 use crate::gate::{Verdict, Waiter};
 use crate::id::{JobId, LaneId};
-use crate::job::{Envelope, Target, note};
+use crate::job::{Envelope, Share, Target, note};
 use crate::lane;
 use crate::sync::{Arc, AtomicU64, Ordering, Timestamp};
 
 /// A job that did not get in, and why.
-pub(crate) struct Refused<J: ?Sized> {
-    pub(crate) job: Arc<J>,
+pub(crate) struct Refused<J: ?Sized + Envelope> {
+    pub(crate) job: Share<J>,
     pub(crate) why: Refusal,
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum Refusal {
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Admits `job` now, or hands it back. Never overtakes those who wait.
-    pub(crate) fn try_admit(&self, job: Arc<J>) -> Result<(), (Arc<J>, RejectReason)> {
+    pub(crate) fn try_admit(&self, job: Share<J>) -> Result<(), (Share<J>, RejectReason)> {
         let now = self.clock.now();
         self.admit(job, now).map_err(|Refused { job, why }| {
             self.count_rejected();
@@ -45,7 +45,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.bell.ring(&*self.port);
     }
 
-    fn admit(&self, job: Arc<J>, now: Timestamp) -> Result<(), Refused<J>> {
+    fn admit(&self, job: Share<J>, now: Timestamp) -> Result<(), Refused<J>> {
         let lane = job.header().lane();
         if job.header().deadline() <= now {
             return Err(Refused { job, why: Refusal::Because(self.already_expired("deadline")) });
@@ -84,7 +84,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// The same with both locks held, so that every number is exact.
-    fn admit_exactly(&self, job: Arc<J>, now: Timestamp, after: &mut After<J>) -> Result<(), Refused<J>> {
+    fn admit_exactly(&self, job: Share<J>, now: Timestamp, after: &mut After<J>) -> Result<(), Refused<J>> {
         let lane = job.header().lane();
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
@@ -119,7 +119,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// The job is in. Under the inbox lock.
-    fn push(&self, inbox: &mut Inbox<J>, job: Arc<J>, now: Timestamp, after: &mut After<J>) {
+    fn push(&self, inbox: &mut Inbox<J>, job: Share<J>, now: Timestamp, after: &mut After<J>) {
         let header = job.header();
         let lane = header.lane();
         let state = self.lane(lane);
@@ -174,7 +174,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A promised place becomes a place; in the same breath the job ceases to wait and is accepted.
-    fn receive(&self, job: Arc<J>) -> Admitted<J> {
+    fn receive(&self, job: Share<J>) -> Admitted<J> {
         let now = self.clock.now();
         let lane = job.header().lane();
         let mut after = After::default();
@@ -212,7 +212,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 }
 
 /// What became of a job at the gate: in, or handed back with the reason.
-type Admitted<J> = Result<(), (Arc<J>, RejectReason)>;
+type Admitted<J> = Result<(), (Share<J>, RejectReason)>;
 
 /// How a job comes in.
 pub(crate) enum Entry<'a, J: ?Sized + Envelope> {
@@ -224,7 +224,7 @@ pub(crate) enum Entry<'a, J: ?Sized + Envelope> {
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Admits `job` now, or has it wait if it has to and may.
-    pub(crate) fn enter(&self, job: Arc<J>) -> Entry<'_, J> {
+    pub(crate) fn enter(&self, job: Share<J>) -> Entry<'_, J> {
         let now = self.clock.now();
         let Refused { job, why } = match self.admit(job, now) {
             Ok(()) => return Entry::Done(Ok(())),
@@ -254,7 +254,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 pub(crate) struct Admission<'a, J: ?Sized + Envelope> {
     plane: &'a Plane<J>,
     /// `None` once it is over.
-    job: Option<Arc<J>>,
+    job: Option<Share<J>>,
     /// The present wait: one whose promise was taken back is followed by another.
     waiter: Arc<Waiter>,
     since: Timestamp,
@@ -271,7 +271,7 @@ enum InLine {
 }
 
 impl<'a, J: ?Sized + Envelope> Admission<'a, J> {
-    fn new(plane: &'a Plane<J>, job: Arc<J>, waiter: Arc<Waiter>, since: Timestamp) -> Self {
+    fn new(plane: &'a Plane<J>, job: Share<J>, waiter: Arc<Waiter>, since: Timestamp) -> Self {
         Self { plane, job: Some(job), waiter, since, place: InLine::Not }
     }
 

@@ -11,7 +11,7 @@ use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 
-impl<J: ?Sized> Ready<J> {
+impl<J: ?Sized + Envelope> Ready<J> {
     /// True if there is nothing here that a worker would have to look at.
     pub(super) fn is_calm(&self) -> bool {
         let Self { lanes, moved: _, cursor: _, dispatches, waiters, in_debt, lets_one_go } = self;

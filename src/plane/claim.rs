@@ -24,7 +24,7 @@ fn job_span<J: ?Sized + Envelope>(plane: &Plane<J>, cell: &Cell, taken: &Taken<J
 }
 
 /// A job that runs.
-struct Running<'a, J: ?Sized> {
+struct Running<'a, J: ?Sized + Envelope> {
     taken: &'a Taken<J>,
     cell: &'a Arc<Cell>,
 }

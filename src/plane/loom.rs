@@ -21,7 +21,7 @@ use crate::config::{Lane, Limits, PoolConfig};
 use crate::error::{CloseReason, RejectReason};
 use crate::gate::Gate;
 use crate::id::{LaneId, WorkerId};
-use crate::job::{Envelope, JobCell, JobHandle, Submission, Terms};
+use crate::job::{Envelope, JobCell, JobHandle, Share, Submission, Terms};
 use crate::sync::{Arc, Clock, Ordering, Ticks, Timestamp};
 
 /// The one moment that a model's clock knows.
@@ -104,12 +104,12 @@ impl Pond {
         WorkerContext::new(self.plane.clone(), cell)
     }
 
-    fn job(&self, lane: u16, terms: Option<Terms>) -> Arc<Job> {
+    fn job(&self, lane: u16, terms: Option<Terms>) -> Share<Job> {
         let submission = Submission { lane: LaneId(lane), site: Location::caller(), terms: terms.map(Box::new) };
-        Arc::new(JobCell::new(7, submission))
+        Share::alone(7, submission)
     }
 
-    fn handle(&self, job: &Arc<Job>) -> JobHandle<u64> {
+    fn handle(&self, job: &Share<Job>) -> JobHandle<u64> {
         JobHandle::new(job.clone(), self.plane.number())
     }
 

@@ -44,7 +44,7 @@ use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
 use crate::id::{LaneId, WorkerId};
-use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
+use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered, Share};
 use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
@@ -53,8 +53,8 @@ use crate::sync::{
 };
 
 /// What workers take from.
-pub(crate) struct Ready<J: ?Sized> {
-    lanes: SmallVec<[Line<Arc<J>>; 1]>,
+pub(crate) struct Ready<J: ?Sized + Envelope> {
+    lanes: SmallVec<[Line<Share<J>>; 1]>,
     /// By lane, how many jobs were ever moved here from the inbox: what was pushed beyond that is still there.
     moved: Vec<u64>,
     /// The lane that was served last.
@@ -71,7 +71,7 @@ pub(crate) struct Ready<J: ?Sized> {
 
 /// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
 #[repr(C)]
-pub(crate) struct Inbox<J: ?Sized> {
+pub(crate) struct Inbox<J: ?Sized + Envelope> {
     /// Workers woken that have not looked yet. Jobs that could start and idle workers imply that this is above zero.
     searching: usize,
     next_id: u64,
@@ -85,8 +85,8 @@ pub(crate) struct Inbox<J: ?Sized> {
 }
 
 #[repr(C)]
-struct InboxLane<J: ?Sized> {
-    jobs: Line<Arc<J>>,
+struct InboxLane<J: ?Sized + Envelope> {
+    jobs: Line<Share<J>>,
     /// How many jobs had left the queue when a submitter last looked: looking costs it a line that workers write.
     gone_seen: u64,
     /// Places promised to waiters.
@@ -111,7 +111,7 @@ struct Shard {
 }
 
 /// Jobs that never began, with the right to their payloads.
-type Unstarted<J> = Vec<(Arc<J>, ClaimKey)>;
+type Unstarted<J> = Vec<(Share<J>, ClaimKey)>;
 
 /// So many workers are woken in one pass.
 const WAKES: usize = 256;
@@ -120,7 +120,7 @@ const WAKES: usize = 256;
 const SHARDS: usize = 8;
 
 /// The data plane of one pool.
-pub(crate) struct Plane<J: ?Sized> {
+pub(crate) struct Plane<J: ?Sized + Envelope> {
     pub(crate) config: PoolConfig,
     pub(crate) clock: Clock,
     pub(crate) lanes: Box<[LaneState]>,
@@ -171,7 +171,7 @@ pub(crate) struct Plane<J: ?Sized> {
 }
 
 /// What has to be done once the locks are free: user code and system calls run under none of them.
-pub(crate) struct After<J: ?Sized> {
+pub(crate) struct After<J: ?Sized + Envelope> {
     wake: Option<Arc<Cell>>,
     demand: bool,
     quiet: bool,
@@ -183,19 +183,19 @@ pub(crate) struct After<J: ?Sized> {
 
 type Seldom<J> = Option<Box<Rare<J>>>;
 
-struct Rare<J: ?Sized> {
+struct Rare<J: ?Sized + Envelope> {
     wake_more: Vec<Arc<Cell>>,
     waiters: Vec<Arc<Waiter>>,
     sent_away: Vec<Line<Arc<Waiter>>>,
     /// Has run as many jobs as it is to run.
     worn: Option<WorkerId>,
     /// Found expired when a worker came for them.
-    expired: Vec<Arc<J>>,
-    swept: Vec<Arc<J>>,
+    expired: Vec<Share<J>>,
+    swept: Vec<Share<J>>,
     due: Vec<tick::Swept>,
 }
 
-impl<J: ?Sized> Default for Rare<J> {
+impl<J: ?Sized + Envelope> Default for Rare<J> {
     fn default() -> Self {
         Self {
             wake_more: Vec::new(),
@@ -209,13 +209,13 @@ impl<J: ?Sized> Default for Rare<J> {
     }
 }
 
-impl<J: ?Sized> Default for After<J> {
+impl<J: ?Sized + Envelope> Default for After<J> {
     fn default() -> Self {
         Self { wake: None, demand: false, quiet: false, leaves: false, rare: None }
     }
 }
 
-impl<J: ?Sized> After<J> {
+impl<J: ?Sized + Envelope> After<J> {
     fn rare(&mut self) -> &mut Rare<J> {
         self.rare.get_or_insert_default()
     }
@@ -424,7 +424,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Hands a payload that nobody ran to whoever may be blocked by its drop.
-    fn discard(&self, job: Arc<dyn Envelope>, key: Option<ClaimKey>) {
+    fn discard(&self, job: Share<dyn Envelope>, key: Option<ClaimKey>) {
         if let Some(key) = key {
             self.port.discard(Garbage::new(job, key));
         }
@@ -476,7 +476,7 @@ impl Shard {
     }
 }
 
-impl<J: ?Sized> std::fmt::Debug for Plane<J> {
+impl<J: ?Sized + Envelope> std::fmt::Debug for Plane<J> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Plane").field("pool", &self.config.name).finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::{Plane, Signal};
 use crate::error::Deadlock;
 use crate::id::LaneId;
-use crate::job::{Envelope, Recalls};
+use crate::job::{Envelope, Recalls, Share};
 use crate::lane::{self, Seats};
 use crate::sync::Arc;
 
@@ -43,7 +43,7 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
         self.port.signal(Signal::Deadlock(deadlock.clone()));
     }
 
-    fn recall(&self, job: &Arc<dyn Envelope>) {
+    fn recall(&self, job: &Share<dyn Envelope>) {
         // Whether a worker was quicker makes no difference to whoever asked.
         let _ = self.cancel(job, "its handle");
     }

@@ -2,7 +2,7 @@
 
 use crate::error::Deadlock;
 use crate::id::{ClaimNo, WorkerId};
-use crate::job::{ClaimKey, Envelope};
+use crate::job::{ClaimKey, Envelope, Share};
 use crate::policy::Exit;
 use crate::sync::{Arc, Timestamp};
 
@@ -64,12 +64,12 @@ pub(crate) struct Overdue {
 
 /// A payload that nobody will run; dropping it is user code.
 pub(crate) struct Garbage {
-    job: Arc<dyn Envelope>,
+    job: Share<dyn Envelope>,
     key: ClaimKey,
 }
 
 impl Garbage {
-    pub(crate) fn new(job: Arc<dyn Envelope>, key: ClaimKey) -> Self {
+    pub(crate) fn new(job: Share<dyn Envelope>, key: ClaimKey) -> Self {
         Self { job, key }
     }
 

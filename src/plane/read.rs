@@ -3,13 +3,13 @@
 use super::Plane;
 use crate::config::{Lane, Limits};
 use crate::gate::Gate;
-use crate::job::Envelope;
+use crate::job::{Envelope, Share};
 use crate::lane::Line;
 use crate::slot::Cell;
 use crate::snapshot::{
     Ended, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Saturation, Snapshot, WorkerRow, WorkerState,
 };
-use crate::sync::{Arc, Ordering, Timestamp};
+use crate::sync::{Ordering, Timestamp};
 
 /// So many dead entries of a line are passed in one hold of its lock,
 const LOOKS: usize = 256;
@@ -150,7 +150,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Since when the oldest has waited. Those that died in place before it are taken out on the way, a few in each hold of the locks; where
     /// there are very many, this says since when it has waited at most.
     fn head_since(&self, index: usize) -> Option<Timestamp> {
-        let head = |line: &mut Line<Arc<J>>| {
+        let head = |line: &mut Line<Share<J>>| {
             let passed = line.pass_dead(LOOKS, |job| job.header().is_queued());
             (line.front().map(|job| (job.header().accepted_at(), job.header().is_queued())), passed)
         };

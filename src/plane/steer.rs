@@ -5,7 +5,7 @@ use crate::config::{ConfigError, Lane, Limits, check_limits};
 use crate::error::{CloseReason, JobError, KilledJob};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
-use crate::job::{Envelope, Owner};
+use crate::job::{Envelope, Owner, Share};
 use crate::policy::Exit;
 use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
@@ -17,7 +17,7 @@ const BITE: usize = 256;
 /// A worker that was condemned, with the job it had.
 pub(crate) struct Condemned {
     pub(crate) cell: Arc<Cell>,
-    pub(crate) job: Option<(Arc<dyn Envelope>, ClaimNo)>,
+    pub(crate) job: Option<(Share<dyn Envelope>, ClaimNo)>,
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
@@ -316,7 +316,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     fn killed_job(
         &self,
-        job: &Arc<dyn Envelope>,
+        job: &Share<dyn Envelope>,
         cell: &Cell,
         exit: &Exit,
         now: Timestamp,
@@ -342,7 +342,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let ready = self.ready.lock();
             let inbox = self.inbox.lock();
             // Numbers are given in the order in which jobs enter their lines.
-            let number = |queued: &Arc<J>| queued.header().id().get();
+            let number = |queued: &Share<J>| queued.header().id().get();
             let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
             in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number))).cloned()
         };
@@ -364,7 +364,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Asks every running job to stop; says which.
-    pub(crate) fn cancel_running(&self) -> Vec<Arc<dyn Envelope>> {
+    pub(crate) fn cancel_running(&self) -> Vec<Share<dyn Envelope>> {
         let jobs: Vec<_> = self
             .cells
             .read()

@@ -11,7 +11,7 @@ use super::{After, ControlPort, Overrun, Plane, Signal};
 use crate::error::LimitKind;
 use crate::gate::{Left, Waiter};
 use crate::id::ClaimNo;
-use crate::job::{Envelope, Owner, wake};
+use crate::job::{Envelope, Owner, Share, wake};
 use crate::slot::Cell;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Ticks, Timestamp};
 
@@ -30,9 +30,9 @@ enum What {
     /// A promise that nobody came for.
     Granted(Arc<Waiter>),
     /// A queued job's queue limit or deadline.
-    Queued(Arc<dyn Envelope>),
+    Queued(Share<dyn Envelope>),
     /// A running job's run limit or deadline.
-    Running { job: Arc<dyn Envelope>, cell: Arc<Cell>, claim: ClaimNo, kind: LimitKind },
+    Running { job: Share<dyn Envelope>, cell: Arc<Cell>, claim: ClaimNo, kind: LimitKind },
     /// A worker's job may be overdue by now.
     Silent(Arc<Cell>),
     /// Somebody waits for a reply.
@@ -189,14 +189,14 @@ impl Due {
         self.add(until, What::Granted(waiter.clone()), port)
     }
 
-    pub(super) fn queued(&self, at: Timestamp, job: Arc<dyn Envelope>, port: &dyn ControlPort) -> Swept {
+    pub(super) fn queued(&self, at: Timestamp, job: Share<dyn Envelope>, port: &dyn ControlPort) -> Swept {
         self.add(at, What::Queued(job), port)
     }
 
     pub(super) fn running(
         &self,
         at: Timestamp,
-        job: Arc<dyn Envelope>,
+        job: Share<dyn Envelope>,
         cell: Arc<Cell>,
         claim: ClaimNo,
         kind: LimitKind,
@@ -274,7 +274,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A running job passed its limit: its outcome is written now, and its worker goes down the ladder.
-    fn overrun(&self, job: &Arc<dyn Envelope>, cell: &Arc<Cell>, claim: ClaimNo, kind: LimitKind, now: Timestamp) {
+    fn overrun(&self, job: &Share<dyn Envelope>, cell: &Arc<Cell>, claim: ClaimNo, kind: LimitKind, now: Timestamp) {
         let Some(since) = cell.lock().held.as_ref().filter(|held| held.claim == claim).map(|held| held.since) else {
             return;
         };

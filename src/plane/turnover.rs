@@ -3,7 +3,7 @@
 use super::{After, Inbox, Plane, Ready, Seldom, Shard};
 use crate::gate::Gate;
 use crate::id::LaneId;
-use crate::job::Envelope;
+use crate::job::{Envelope, Share};
 use crate::policy::Exit;
 use crate::slot::{Cell, CellState, Hand, Taken, transition};
 use crate::snapshot::{Ended, WorkerState};
@@ -15,7 +15,7 @@ use std::time::Duration;
 const MOST_LOOKS: usize = 256;
 
 /// What a worker does next.
-pub(super) enum Turn<J: ?Sized> {
+pub(super) enum Turn<J: ?Sized + Envelope> {
     /// Runs this job, which is claimed and seated.
     Run(Taken<J>),
     /// Waits for a notice: it is among the idle.
@@ -25,7 +25,7 @@ pub(super) enum Turn<J: ?Sized> {
 }
 
 /// What a turnover came to.
-pub(super) struct Turned<J: ?Sized> {
+pub(super) struct Turned<J: ?Sized + Envelope> {
     pub(super) turn: Turn<J>,
     /// It called another worker.
     pub(super) called: bool,
@@ -157,7 +157,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Gives a job that was claimed to its worker. Under the lock that `shard` goes with.
     #[inline]
-    pub(super) fn seat(&self, shard: &Shard, state: &mut CellState, job: Arc<J>, now: Timestamp) -> Turn<J> {
+    pub(super) fn seat(&self, shard: &Shard, state: &mut CellState, job: Share<J>, now: Timestamp) -> Turn<J> {
         let header = job.header();
         let (lane, waited) = (header.lane(), now.nanos_since(header.accepted_at()));
         shard.queue_wait[lane.index()].record_alone(waited);
@@ -174,7 +174,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         released: Option<LaneId>,
         now: Timestamp,
         after: &mut After<J>,
-    ) -> Option<Arc<J>> {
+    ) -> Option<Share<J>> {
         if !ready.dispatches {
             return None;
         }
@@ -207,7 +207,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         released: Option<LaneId>,
         now: Timestamp,
         after: &mut After<J>,
-    ) -> Option<Arc<J>> {
+    ) -> Option<Share<J>> {
         let line = &mut ready.lanes[lane.index()];
         // A worker that asks holds a seat; only another lane's reserve can keep it from this lane's jobs.
         if line.is_empty() || self.has_reserves() && self.startable(lane, released) == 0 {
@@ -219,8 +219,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // that will not make it would leave no time for those that can. The newest goes first while that lasts
             // ("adaptive LIFO": Maurer, "Fail at Scale", ACM Queue 13/8, 2015); the oldest leave when their time is over.
             // One that is dead does not count, it only stands there still.
-            let is_pressed = |job: &Arc<J>| job.header().is_queued() && job.header().is_pressed(now);
-            let hurries = |job: &Arc<J>| job.header().deadline() != Timestamp::NEVER;
+            let is_pressed = |job: &Share<J>| job.header().is_queued() && job.header().is_pressed(now);
+            let hurries = |job: &Share<J>| job.header().deadline() != Timestamp::NEVER;
             // One without a deadline can wait; and where each seat could take what is queued next, nothing has to be given up.
             let overtakes = || line.back().is_some_and(hurries) && self.queued(lane.index()) > self.max();
             let pressed = line.front().is_some_and(is_pressed) && overtakes();
@@ -240,11 +240,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     #[inline]
     pub(super) fn claim(
         &self,
-        job: Arc<J>,
+        job: Share<J>,
         queue_limit: Option<Duration>,
         now: Timestamp,
         rare: &mut Seldom<J>,
-    ) -> Option<Arc<J>> {
+    ) -> Option<Share<J>> {
         let header = job.header();
         if header.expires_at(queue_limit) <= now {
             rare.get_or_insert_default().expired.push(job);

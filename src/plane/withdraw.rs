@@ -3,7 +3,7 @@
 use super::{After, Plane, Signal, Unstarted};
 use crate::error::{CancelledJob, JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, Header, Owner, Settlement};
+use crate::job::{Envelope, Header, Owner, Settlement, Share};
 use crate::policy::Exit;
 use crate::slot::{Cell, Hand, Taken, transition};
 use crate::snapshot::WorkerState;
@@ -18,7 +18,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A worker has a job; its run limit counts from now, and so does its progress.
-    pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Arc<J>, claim: ClaimNo, now: Timestamp) {
+    pub(super) fn note_claimed(&self, cell: &Arc<Cell>, job: &Share<J>, claim: ClaimNo, now: Timestamp) {
         let header = job.header();
         let lane = &self.lane(header.lane()).spec;
         let (until, deadline) = header.run_until(now, lane.run_limit());
@@ -42,7 +42,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// A worker that ends had taken a job and not begun it: back to the front of its lane. False: it has its outcome by now, or
     /// is to go with its worker.
-    pub(super) fn put_back(&self, cell: &Cell, job: &Arc<J>, claim: ClaimNo) -> bool {
+    pub(super) fn put_back(&self, cell: &Cell, job: &Share<J>, claim: ClaimNo) -> bool {
         let mut after = After::default();
         let mut ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
@@ -83,7 +83,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// The entry of a job's queue limit may be gone by now: it did not matter while a worker had the job.
-    fn limit_again(&self, job: &Arc<J>) {
+    fn limit_again(&self, job: &Share<J>) {
         let expires = self.expires_at(job.header());
         if expires <= self.clock.now() {
             self.expire_found(vec![job.clone()]);
@@ -152,11 +152,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Ends a queued job as cancelled by this one, if no worker has it. True if it did.
-    pub(super) fn cancel(&self, job: &Arc<dyn Envelope>, by: &'static str) -> bool {
+    pub(super) fn cancel(&self, job: &Share<dyn Envelope>, by: &'static str) -> bool {
         self.withdraw(job, self.cancelled(job, by))
     }
 
-    fn cancelled(&self, job: &Arc<dyn Envelope>, by: &'static str) -> JobError {
+    fn cancelled(&self, job: &Share<dyn Envelope>, by: &'static str) -> JobError {
         let (pool, header) = (self.config.name.clone(), job.header());
         let after = self.clock.now().since(header.accepted_at());
         let (job_id, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
@@ -164,13 +164,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.
-    pub(super) fn withdraw(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
+    pub(super) fn withdraw(&self, job: &Share<dyn Envelope>, error: JobError) -> bool {
         let ended = self.end_queued(job, error);
         ended.map(|settlement| self.tell_ended(job, settlement)).is_some()
     }
 
     /// The same, but that nobody is told yet.
-    fn end_queued(&self, job: &Arc<dyn Envelope>, error: JobError) -> Option<Settlement> {
+    fn end_queued(&self, job: &Share<dyn Envelope>, error: JobError) -> Option<Settlement> {
         let settlement = job.settle_error(error, Some(Owner::Queue))?;
         let lane = job.header().lane();
         self.lane(lane).withdraw();
@@ -179,7 +179,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         Some(settlement)
     }
 
-    fn tell_ended(&self, job: &Arc<dyn Envelope>, mut settlement: Settlement) {
+    fn tell_ended(&self, job: &Share<dyn Envelope>, mut settlement: Settlement) {
         let key = settlement.take_key();
         job.sealed().0.publish(settlement);
         self.discard(job.clone(), key);
@@ -192,7 +192,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
             if let Some(lane) = died_in.map(LaneId::index) {
-                let alive = |job: &Arc<J>| job.header().is_queued();
+                let alive = |job: &Share<J>| job.header().is_queued();
                 // Which of the two lines it stood in is not known; each is swept when half of it may be dead.
                 let mut swept = ready.lanes[lane].died(alive);
                 swept.extend(inbox.lanes[lane].jobs.died(alive));
@@ -212,10 +212,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// with the right to their payloads.
     pub(super) fn end_taken(
         &self,
-        jobs: Vec<Arc<J>>,
-        error_of: impl Fn(&Arc<dyn Envelope>) -> JobError,
+        jobs: Vec<Share<J>>,
+        error_of: impl Fn(&Share<dyn Envelope>) -> JobError,
     ) -> Unstarted<J> {
-        let settle = |job: Arc<J>| {
+        let settle = |job: Share<J>| {
             let erased = job.clone().erase();
             let open = job.header().is_queued();
             let mut settlement = open.then(|| erased.settle_error(error_of(&erased), Some(Owner::Queue))).flatten()?;
@@ -235,14 +235,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Jobs that a worker found expired when it came for them.
-    pub(super) fn expire_found(&self, jobs: Vec<Arc<J>>) {
+    pub(super) fn expire_found(&self, jobs: Vec<Share<J>>) {
         let now = self.clock.now();
         for (job, key) in self.end_taken(jobs, |job| self.timed_out_in_queue(job, now)) {
             self.discard(job.erase(), Some(key));
         }
     }
 
-    pub(super) fn timed_out_in_queue(&self, job: &Arc<dyn Envelope>, now: Timestamp) -> JobError {
+    pub(super) fn timed_out_in_queue(&self, job: &Share<dyn Envelope>, now: Timestamp) -> JobError {
         let header = job.header();
         let expires = self.expires_at(header);
         let limit = if expires == header.deadline() { LimitKind::Deadline } else { LimitKind::Queue };
@@ -252,7 +252,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(super) fn timed_out(
         &self,
-        job: &Arc<dyn Envelope>,
+        job: &Share<dyn Envelope>,
         limit: LimitKind,
         after: std::time::Duration,
         worker: Option<WorkerId>,
@@ -272,7 +272,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Ends the job in hand of a worker that does not end it itself. True if the outcome was still open.
-    pub(crate) fn settle_for(&self, job: &Arc<dyn Envelope>, error: JobError) -> bool {
+    pub(crate) fn settle_for(&self, job: &Share<dyn Envelope>, error: JobError) -> bool {
         let Some(settlement) = job.settle_error(error, Some(Owner::Worker)) else { return false };
         self.count(settlement.ended);
         job.sealed().0.publish(settlement);

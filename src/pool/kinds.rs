@@ -120,7 +120,7 @@ impl ThreadPool {
     pub(super) async fn submit_with_at<F, S, T>(
         &self,
         job: F,
-        options: impl Borrow<JobOptions>,
+        options: impl Borrow<JobOptions> + Send,
         site: &'static Location<'static>,
     ) -> Result<JobHandle<T>, Rejected<F>>
     where

@@ -12,9 +12,9 @@ use crate::config::MAX_NAME;
 use crate::error::{RejectReason, Rejected};
 use crate::executor::{DynExecutor, Executor};
 use crate::id::LaneId;
-use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Submission, Terms, watched};
+use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Settles, Share, Submission, Terms, watched};
 use crate::plane::Entry;
-use crate::sync::{Arc, Timestamp, block_on};
+use crate::sync::{Timestamp, block_on};
 
 impl<B: Backend> Pool<B> {
     /// The same pool, with options for the jobs that are submitted through this.
@@ -32,12 +32,11 @@ impl<B: Backend> Pool<B> {
     }
 
     /// Checks options against this pool.
-    fn submission(&self, options: &JobOptions, site: &'static Location<'static>) -> Result<Submission, RejectReason> {
-        let site = options.site.unwrap_or(site);
+    fn terms(&self, options: &JobOptions) -> Result<(LaneId, Option<Box<Terms>>), RejectReason> {
         let origin = Origin::here();
         if options.is_plain() {
             let terms = origin.map(|origin| Box::new(Terms::of_origin(Some(origin))));
-            return Ok(Submission { lane: LaneId::DEFAULT, site, terms });
+            return Ok((LaneId::DEFAULT, terms));
         }
         let plane = &self.shared.plane;
         let pool = || plane.config.name.clone();
@@ -67,7 +66,7 @@ impl<B: Backend> Pool<B> {
             let (queue_limit, run_limit, overdue_after) = (*queue_limit, *run_limit, *overdue_after);
             Box::new(Terms { label: label.clone(), queue_limit, run_limit, overdue_after, deadline, origin })
         });
-        Ok(Submission { lane, site, terms })
+        Ok((lane, terms))
     }
 
     pub(super) fn try_submit_at<J>(
@@ -79,45 +78,54 @@ impl<B: Backend> Pool<B> {
     where
         B: Hosts<J>,
     {
-        let submission = match self.submission(options, site) {
-            Ok(submission) => submission,
-            Err(reason) => return Err(self.turned_away(job, reason)),
+        let cell = unsent::<B, J>(job, options, site);
+        let (lane, terms) = match self.terms(options) {
+            Ok(terms) => terms,
+            Err(reason) => return Err(self.turned_away(cell, reason)),
         };
-        let cell = Arc::new(JobCell::new(B::wrap(job), submission));
-        match self.shared.plane.try_admit(B::erase(cell.clone())) {
+        let (cell, queued) = cell.submitted(lane, terms);
+        match self.shared.plane.try_admit(B::erase(queued)) {
             Ok(()) => Ok(self.handle(cell)),
             Err((queued, reason)) => Err(taken_back::<B, J>(cell, queued, reason)),
         }
     }
 
-    pub(super) async fn submit_at<J>(
-        &self,
+    pub(super) fn submit_at<'a, J, O>(
+        &'a self,
         job: J,
-        options: impl Borrow<JobOptions>,
+        options: O,
         site: &'static Location<'static>,
-    ) -> Result<JobHandle<B::Output>, Rejected<J>>
+    ) -> impl Future<Output = Result<JobHandle<B::Output>, Rejected<J>>> + Send + use<'a, B, J, O>
     where
         B: Hosts<J>,
+        O: Borrow<JobOptions> + Send + 'a,
     {
-        let submission = match self.submission(options.borrow(), site) {
-            Ok(submission) => submission,
-            Err(reason) => return Err(self.turned_away(job, reason)),
-        };
-        let cell = Arc::new(JobCell::new(B::wrap(job), submission));
-        let entry = match self.shared.plane.enter(B::erase(cell.clone())) {
-            Entry::Waits(admission) => admission.await,
-            Entry::Done(done) => done,
-        };
-        match entry {
-            Ok(()) => Ok(self.handle(cell)),
-            Err((queued, reason)) => Err(taken_back::<B, J>(cell, queued, reason)),
+        // Here, and not when it is polled: so the job is not moved along with the future.
+        let cell = unsent::<B, J>(job, options.borrow(), site);
+        async move {
+            let (lane, terms) = match self.terms(options.borrow()) {
+                Ok(terms) => terms,
+                Err(reason) => return Err(self.turned_away(cell, reason)),
+            };
+            let (cell, queued) = cell.submitted(lane, terms);
+            let entry = match self.shared.plane.enter(B::erase(queued)) {
+                Entry::Waits(admission) => admission.await,
+                Entry::Done(done) => done,
+            };
+            match entry {
+                Ok(()) => Ok(self.handle(cell)),
+                Err((queued, reason)) => Err(taken_back::<B, J>(cell, queued, reason)),
+            }
         }
     }
 
     /// A job that did not come to the gate.
-    fn turned_away<J>(&self, job: J, reason: RejectReason) -> Rejected<J> {
+    fn turned_away<J>(&self, cell: Unsent<B, J>, reason: RejectReason) -> Rejected<J>
+    where
+        B: Hosts<J>,
+    {
         self.shared.plane.count_rejected();
-        Rejected::new(job, reason)
+        out_of_its_cell::<B, J>(cell, reason)
     }
 
     pub(super) fn submit_blocking_at<J>(
@@ -141,22 +149,31 @@ impl<B: Backend> Pool<B> {
         Err(Rejected::new(rejected.into_job(), RejectReason::WouldBlock { pool }))
     }
 
-    fn handle<P, T>(&self, cell: Arc<JobCell<P, T>>) -> JobHandle<T>
+    fn handle<P, T>(&self, cell: Share<JobCell<P, T>>) -> JobHandle<T>
     where
         P: Send + 'static,
         T: Send + 'static,
     {
-        JobHandle::new(cell, self.shared.plane.number())
+        JobHandle::new(cell.unsize::<dyn Settles<T>>(|cell| cell), self.shared.plane.number())
     }
 }
 
-/// A job that was refused, out of its cell again.
-fn taken_back<B: Hosts<J>, J>(
-    cell: Arc<JobCell<B::Payload, B::Output>>,
-    queued: Arc<B::Job>,
-    reason: RejectReason,
-) -> Rejected<J> {
+/// A job in its cell, which nobody else has a share in.
+type Unsent<B, J> = Share<JobCell<<B as Hosts<J>>::Payload, <B as Hosts<J>>::Output>>;
+
+/// A job, before it comes to the gate.
+fn unsent<B: Hosts<J>, J>(job: J, options: &JobOptions, site: &'static Location<'static>) -> Unsent<B, J> {
+    let site = options.site.unwrap_or(site);
+    Share::alone(B::wrap(job), Submission { lane: LaneId::DEFAULT, site, terms: None })
+}
+
+/// A job that was refused, with its own share in the queue.
+fn taken_back<B: Hosts<J>, J>(cell: Unsent<B, J>, queued: Share<B::Job>, reason: RejectReason) -> Rejected<J> {
     drop(queued);
+    out_of_its_cell::<B, J>(cell, reason)
+}
+
+fn out_of_its_cell<B: Hosts<J>, J>(cell: Unsent<B, J>, reason: RejectReason) -> Rejected<J> {
     let payload = cell.into_payload().expect("a job that was refused is in nobody else's hands");
     Rejected::new(B::unwrap(payload), reason)
 }

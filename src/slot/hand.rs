@@ -4,13 +4,13 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
 use crate::id::{ClaimNo, LaneId};
-use crate::job::Envelope;
-use crate::sync::{Arc, Timestamp};
+use crate::job::{Envelope, Share};
+use crate::sync::Timestamp;
 
 /// What is in a worker's hands.
 #[derive(Clone)]
 pub(crate) struct Held {
-    pub(crate) job: Arc<dyn Envelope>,
+    pub(crate) job: Share<dyn Envelope>,
     pub(crate) lane: LaneId,
     pub(crate) claim: ClaimNo,
     /// When it was claimed: the end of the job before, or the moment after a wake.
@@ -34,8 +34,8 @@ impl Deref for Shown {
 }
 
 /// A job that is claimed and seated, with its worker's share in it. Not given back by a mere drop: see [`Shown`].
-pub(crate) struct Taken<J: ?Sized> {
-    job: ManuallyDrop<Arc<J>>,
+pub(crate) struct Taken<J: ?Sized + Envelope> {
+    job: ManuallyDrop<Share<J>>,
     pub(crate) lane: LaneId,
     pub(crate) claim: ClaimNo,
     /// When it was claimed.
@@ -45,7 +45,7 @@ pub(crate) struct Taken<J: ?Sized> {
 impl<J: ?Sized + Envelope> Taken<J> {
     /// A job that its worker takes into its hands, and what the cell is to show of it.
     #[inline]
-    pub(crate) fn new(job: Arc<J>, lane: LaneId, claim: ClaimNo, since: Timestamp) -> (Self, Shown) {
+    pub(crate) fn new(job: Share<J>, lane: LaneId, claim: ClaimNo, since: Timestamp) -> (Self, Shown) {
         let job = ManuallyDrop::new(job);
         // SAFETY: the copy is never dropped, so that there is one share as before; and that one outlives it, by the argument at `Shown`.
         let copy = unsafe { std::ptr::read(&raw const *job) };
@@ -54,7 +54,7 @@ impl<J: ?Sized + Envelope> Taken<J> {
     }
 
     #[inline]
-    pub(crate) fn job(&self) -> &Arc<J> {
+    pub(crate) fn job(&self) -> &Share<J> {
         &self.job
     }
 

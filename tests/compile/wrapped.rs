@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millpond::{
     Actors, Backend, BuildError, Capabilities, Executor, Hosts, Interceptor, JobContext, JobOptions, KillOutcome,
-    Ladder, Limits, PoolBuilder, PoolExecutor, Select, StartError, Started, Tasks, Threads, WithState, WorkerContext,
-    WorkerControl,
+    Ladder, Limits, PoolBuilder, PoolExecutor, Select, Share, StartError, Started, Tasks, Threads, WithState,
+    WorkerContext, WorkerControl,
 };
 use ractor::ActorCell;
 
@@ -70,7 +70,7 @@ impl<J, B: Hosts<J>> Hosts<J> for Renamed<B> {
         B::unwrap(payload)
     }
 
-    fn erase(cell: Arc<millpond::JobCell<B::Payload, B::Output>>) -> Arc<B::Job> {
+    fn erase(cell: millpond::Share<millpond::JobCell<B::Payload, B::Output>>) -> Share<B::Job> {
         B::erase(cell)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millpond::{
     Backend, Capabilities, EventStream, Exit, JobCell, KillReach, Ladder, Limits, PoolBuilder, PoolEvent, PoolExecutor,
-    Rung, Select, StartError, Started, WorkerContext,
+    Rung, Select, Share, StartError, Started, WorkerContext,
 };
 use ractor::ActorCell;
 
@@ -112,7 +112,7 @@ impl millpond::Hosts<Errand> for DayLabour {
         payload
     }
 
-    fn erase(cell: Arc<JobCell<Errand, u64>>) -> Arc<JobCell<Errand, u64>> {
+    fn erase(cell: Share<JobCell<Errand, u64>>) -> Share<JobCell<Errand, u64>> {
         cell
     }
 }

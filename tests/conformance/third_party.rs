@@ -1,9 +1,8 @@
 //! A kind of pool that is not millpond's, written from its public names alone: clerks at desks, who take one errand at a time.
 
-use std::sync::Arc;
-
 use millpond::{
-    Backend, Capabilities, Hosts, JobCell, KillOutcome, KillReach, StartError, Started, WorkerContext, WorkerControl,
+    Backend, Capabilities, Hosts, JobCell, KillOutcome, KillReach, Share, StartError, Started, WorkerContext,
+    WorkerControl,
 };
 use ractor::ActorCell;
 
@@ -53,7 +52,7 @@ impl Hosts<Errand> for Desks {
         payload
     }
 
-    fn erase(cell: Arc<JobCell<Errand, u64>>) -> Arc<JobCell<Errand, u64>> {
+    fn erase(cell: Share<JobCell<Errand, u64>>) -> Share<JobCell<Errand, u64>> {
         cell
     }
 }

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use millpond::{
-    Backend, BuildError, Capabilities, Hosts, JobCell, KillOutcome, StartError, Started, WorkerContext, WorkerControl,
+    Backend, BuildError, Capabilities, Hosts, JobCell, KillOutcome, Share, StartError, Started, WorkerContext,
+    WorkerControl,
 };
 use parking_lot::Mutex;
 use ractor::ActorCell;
@@ -100,7 +101,7 @@ impl<J, B: Hosts<J>> Hosts<J> for Faulty<B> {
         B::unwrap(payload)
     }
 
-    fn erase(cell: Arc<JobCell<B::Payload, B::Output>>) -> Arc<B::Job> {
+    fn erase(cell: Share<JobCell<B::Payload, B::Output>>) -> Share<B::Job> {
         B::erase(cell)
     }
 }

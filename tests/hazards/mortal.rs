@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millpond::{
     Actors, Backend, BuildError, Capabilities, Executor, Hosts, JobCell, JobHandle, KillOutcome, Pool, PoolBuilder,
-    PoolExecutor, StartError, Started, Tasks, Threads, WorkerContext, WorkerControl,
+    PoolExecutor, Share, StartError, Started, Tasks, Threads, WorkerContext, WorkerControl,
 };
 use ractor::ActorCell;
 
@@ -102,7 +102,7 @@ impl<J, B: Hosts<J>> Hosts<J> for Mortals<B> {
         B::unwrap(payload)
     }
 
-    fn erase(cell: Arc<JobCell<B::Payload, B::Output>>) -> Arc<B::Job> {
+    fn erase(cell: Share<JobCell<B::Payload, B::Output>>) -> Share<B::Job> {
         B::erase(cell)
     }
 }

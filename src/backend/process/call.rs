@@ -10,8 +10,7 @@ use super::wire::{Panicked, Why};
 use super::{Processes, sys};
 use crate::backend::Hosts;
 use crate::error::TransferFault;
-use crate::job::{Caught, ClaimKey, JobCell, Ran, catch};
-use crate::sync::Arc;
+use crate::job::{Caught, ClaimKey, JobCell, Ran, Share, catch};
 
 /// A function and its arguments, to be called in a child process of the same executable.
 ///
@@ -233,8 +232,8 @@ where
         job
     }
 
-    fn erase(cell: Arc<JobCell<Call<A, R>, R>>) -> Arc<dyn ProcessJob> {
-        cell
+    fn erase(cell: Share<JobCell<Call<A, R>, R>>) -> Share<dyn ProcessJob> {
+        cell.unsize::<dyn ProcessJob>(|cell| cell)
     }
 }
 

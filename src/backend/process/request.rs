@@ -4,8 +4,7 @@ use super::Programs;
 use super::parcel::{Carried, Load, Parcel, ProcessJob, Reply, transfer_failed};
 use crate::backend::Hosts;
 use crate::error::TransferFault;
-use crate::job::{ClaimKey, JobCell, Ran};
-use crate::sync::Arc;
+use crate::job::{ClaimKey, JobCell, Ran, Share};
 
 /// What a program answered that could not do its job, in its own words.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -57,7 +56,7 @@ impl Hosts<Vec<u8>> for Programs {
         payload
     }
 
-    fn erase(cell: Arc<JobCell<Vec<u8>, Answer>>) -> Arc<dyn ProcessJob> {
-        cell
+    fn erase(cell: Share<JobCell<Vec<u8>, Answer>>) -> Share<dyn ProcessJob> {
+        cell.unsize::<dyn ProcessJob>(|cell| cell)
     }
 }

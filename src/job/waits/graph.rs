@@ -15,7 +15,7 @@ use super::stuck::Stuck;
 use super::{Target, What};
 use crate::error::{Deadlock, NestedWait, WaitsFor};
 use crate::id::{ClaimNo, JobId, LaneId};
-use crate::job::{Envelope, InHand, JobContext, PoolNo, Recalls, wake};
+use crate::job::{Envelope, InHand, JobContext, PoolNo, Recalls, Share, wake};
 use crate::sync::{Arc, Ordering};
 
 /// A wait is to end: for this target of it.
@@ -30,7 +30,7 @@ pub(super) struct Verdict {
 pub(super) struct Wait {
     pool: Arc<dyn Recalls>,
     pub(super) number: PoolNo,
-    job: Arc<dyn Envelope>,
+    job: Share<dyn Envelope>,
     worker: Arc<dyn InHand>,
     claim: ClaimNo,
     /// Any of them lets it go on, for all that is known.

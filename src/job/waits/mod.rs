@@ -7,6 +7,7 @@
 mod graph;
 mod stuck;
 
+use crate::job::Share;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -38,14 +39,14 @@ pub(crate) struct Target {
 
 enum What {
     /// The outcome of this one.
-    Job(Arc<dyn Envelope>),
+    Job(Share<dyn Envelope>),
     /// A place in the lane.
     Place(Arc<dyn Stands>),
 }
 
 impl Target {
     /// `None` if the pool is gone: then the outcome is there, or is just being written.
-    pub(crate) fn job(number: PoolNo, job: Arc<dyn Envelope>) -> Option<Self> {
+    pub(crate) fn job(number: PoolNo, job: Share<dyn Envelope>) -> Option<Self> {
         Some(Self { pool: number.find()?, number, lane: job.header().lane(), what: What::Job(job) })
     }
 

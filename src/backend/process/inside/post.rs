@@ -13,7 +13,7 @@ use crate::backend::process::bell::Bell;
 use crate::backend::process::frame::{self, Decoder, Kind};
 use crate::backend::process::wire::{self, VERSION, Welcome};
 use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
-use crate::job::{Envelope, InHand, JobCell, JobContext, PoolNo, Registered, Runs, Submission, Terms};
+use crate::job::{Envelope, InHand, JobCell, JobContext, PoolNo, Registered, Runs, Share, Submission, Terms};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Weak};
 
 /// No two beats are sent within this: the parent gains nothing by more.
@@ -33,7 +33,7 @@ struct Outbound {
     put_off: Vec<u8>,
 }
 
-type InHands = (Arc<JobCell<(), ()>>, ClaimNo);
+type InHands = (Share<JobCell<(), ()>>, ClaimNo);
 
 /// See the module.
 pub(super) struct Post {
@@ -139,9 +139,9 @@ impl Post {
             terms.label = Some(Arc::from(label));
             Box::new(terms)
         });
-        let job = JobCell::new((), Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms });
+        let job = Share::alone((), Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms });
         job.header().admit(JobId(number), self.clock.now());
-        let in_hand = (Arc::new(job), ClaimNo(claim));
+        let in_hand = (job, ClaimNo(claim));
         *self.job.lock() = Some(in_hand.clone());
         frame::put(&mut self.outbound.lock().put_off, Kind::Ack, number, &[]);
         self.beaten_at.store(0, Ordering::Relaxed);
@@ -317,7 +317,7 @@ impl crate::job::Recalls for Elsewhere {
         match *self {}
     }
 
-    fn recall(&self, _job: &Arc<dyn Envelope>) {
+    fn recall(&self, _job: &Share<dyn Envelope>) {
         match *self {}
     }
 

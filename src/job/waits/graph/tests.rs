@@ -9,7 +9,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::id::WorkerId;
-use crate::job::{JobCell, Registered, Submission};
+use crate::job::{JobCell, Registered, Share, Submission};
 use crate::sync::{Timestamp, Weak};
 
 // ---- what is drawn -----------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ impl Recalls for FakePool {
 
     fn report(&self, _deadlock: &Arc<Deadlock>) {}
 
-    fn recall(&self, _job: &Arc<dyn Envelope>) {}
+    fn recall(&self, _job: &Share<dyn Envelope>) {}
 
     fn would_block(&self) -> bool {
         false
@@ -249,7 +249,7 @@ impl super::super::Stands for FakePlace {
 /// A world's pools and jobs, and a graph of their waits.
 struct Scene {
     pools: Vec<(Arc<dyn Recalls>, Registered)>,
-    jobs: Vec<Arc<dyn Envelope>>,
+    jobs: Vec<Share<dyn Envelope>>,
     graph: Graph,
     /// By job, the number of its wait.
     ids: BTreeMap<usize, u64>,
@@ -265,7 +265,7 @@ impl Scene {
         });
         let jobs = world.jobs.iter().enumerate().map(|(no, &(_, lane, lot))| {
             let submission = Submission { lane: lane_id(lane), site: Location::caller(), terms: None };
-            let job: Arc<dyn Envelope> = Arc::new(JobCell::<u64, u64>::new(0, submission));
+            let job: Share<dyn Envelope> = Share::<JobCell<u64, u64>>::alone(0, submission).erase();
             let header = job.header();
             header.admit(JobId(no as u64 + 1), Timestamp::from_nanos(1));
             match lot {
