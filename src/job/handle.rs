@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::outcome::Unread;
 #[cfg(not(millpond_loom))]
 use super::watched;
-use super::{Asked, PoolNo, Settles, Share, Target, note};
+use super::{Asked, JobCell, PoolNo, Settles, Share, Target, note};
 use crate::error::JobError;
 #[cfg(not(millpond_loom))]
 use crate::error::JoinError;
@@ -51,7 +51,11 @@ pub struct JobHandle<T: 'static> {
 }
 
 impl<T: 'static> JobHandle<T> {
-    pub(crate) fn new(job: Share<dyn Settles<T>>, pool: PoolNo) -> Self {
+    pub(crate) fn new<P: Send + 'static>(job: Share<JobCell<P, T>>, pool: PoolNo) -> Self
+    where
+        T: Send,
+    {
+        let job = job.unsize::<dyn Settles<T>>(|job| job);
         Self { job, pool, cancel_on_drop: false, taken: false }
     }
 

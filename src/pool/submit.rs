@@ -12,7 +12,7 @@ use crate::config::MAX_NAME;
 use crate::error::{RejectReason, Rejected};
 use crate::executor::{DynExecutor, Executor};
 use crate::id::LaneId;
-use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Settles, Share, Submission, Terms, watched};
+use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Share, Submission, Terms, watched};
 use crate::plane::Entry;
 use crate::sync::{Timestamp, block_on};
 
@@ -154,7 +154,7 @@ impl<B: Backend> Pool<B> {
         P: Send + 'static,
         T: Send + 'static,
     {
-        JobHandle::new(cell.unsize::<dyn Settles<T>>(|cell| cell), self.shared.plane.number())
+        JobHandle::new(cell, self.shared.plane.number())
     }
 }
 
