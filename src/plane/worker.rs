@@ -110,7 +110,11 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     pub(crate) fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit.clone());
         self.cell.lock().leave.get_or_insert(exit);
-        // The state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
+        self.retire();
+    }
+
+    /// It takes no more jobs. Its state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
+    fn retire(&mut self) {
         self.give_back();
         self.plane.release(&self.cell);
         self.place = Place::Left;
@@ -140,9 +144,15 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         taken.let_go();
     }
 
-    /// True if the job that was taken may be begun: a worker that stood before it may find that it was taken back.
+    /// True if the job that was taken may be begun: a worker that stood before it may find that it was taken back. Then it is to end, and lets go
+    /// of the job here.
     fn begins(&mut self) -> bool {
-        !std::mem::take(&mut self.stands) || self.taken.as_ref().is_some_and(|taken| self.cell.go_on(taken.claim))
+        let begins =
+            !std::mem::take(&mut self.stands) || self.taken.as_ref().is_some_and(|taken| self.cell.go_on(taken.claim));
+        if !begins {
+            self.retire();
+        }
+        begins
     }
 
     /// The next job; `None`: the worker has to end, by dropping this.

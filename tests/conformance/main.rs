@@ -33,6 +33,7 @@ mod third_party;
 mod abort;
 mod admission;
 mod attach;
+mod by_hand;
 mod by_name;
 mod eager_panics;
 mod escalation;
