@@ -44,7 +44,7 @@ use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
 use crate::id::{LaneId, WorkerId};
-use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
+use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered, wake_guarded};
 use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
@@ -356,7 +356,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn after(&self, after: After<J>) {
         let After { wake, demand, quiet, leaves, rare } = after;
         if let Some(cell) = wake {
-            cell.parker.wake();
+            wake_worker(&cell);
         }
         if let Some(rare) = rare {
             self.after_all(*rare);
@@ -395,7 +395,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn wake_all(&self, mut cells: Vec<Arc<Cell>>) {
         let mut wake_some = move || {
             let rest = cells.len().saturating_sub(WAKES);
-            cells.drain(rest..).for_each(|cell| cell.parker.wake());
+            cells.drain(rest..).for_each(|cell| wake_worker(&cell));
             !cells.is_empty()
         };
         if wake_some() {
@@ -464,6 +464,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         RejectReason::Full { lane: name, scene }
     }
+}
+
+/// A worker's waker is its executor's code: one that panics reaches nobody who submits, finishes a job or is woken after it, and not control.
+fn wake_worker(cell: &Cell) {
+    wake_guarded(|| cell.parker.wake());
 }
 
 impl Shard {

@@ -9,7 +9,7 @@ use super::turnover::{Spent, Turn, Turned};
 use super::{Plane, Seldom};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::WorkerId;
-use crate::job::{ClaimKey, Envelope, Owner, Settlement};
+use crate::job::{ClaimKey, Envelope, Owed, Owner, Settlement};
 use crate::policy::Exit;
 use crate::slot::{Cell, Taken};
 use crate::snapshot::{Ended, Facts};
@@ -312,12 +312,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         // The future goes first, as with a task that is aborted; its outcome follows.
         inner.discard(key);
         let settled = self.settle_killed(&taken);
+        let ended = settled.as_ref().map(|settled| settled.ended);
+        let owed = settled.map(|settled| Owed::new(inner, settled));
         let Self { plane, cell, .. } = self;
-        plane.note_ended(cell, &taken, settled.as_ref());
+        plane.note_ended(cell, &taken, ended);
         plane.release(cell);
-        if let Some(settlement) = settled {
-            inner.publish(settlement);
-        }
+        drop(owed);
         // One that was abandoned has shown it until now.
         cell.lock().held = None;
         taken.let_go();

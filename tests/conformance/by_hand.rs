@@ -5,19 +5,19 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use millpond::{
     Backend, Capabilities, Claim, Executor, Fate, Hosts, JobCell, JobError, JobHandle, KillOutcome, KillReach, Ladder,
-    Limits, Pool, PoolBuilder, PoolExecutor, Rung, Select, StartError, Started, WorkerContext, WorkerControl,
+    Lane, Limits, Pool, PoolBuilder, PoolExecutor, Rung, Select, StartError, Started, WorkerContext, WorkerControl,
     WorkerRow, WorkerState,
 };
 use parking_lot::Mutex;
 use ractor::ActorCell;
 use tokio_test::{assert_pending, task::spawn};
 
-use crate::rig::{LIMIT, soon, until};
+use crate::rig::{LIMIT, after_control, soon, until};
 
 type Job = JobCell<u64, u64>;
 type Worker = WorkerContext<Job>;
@@ -94,9 +94,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(what: &str, wakers: [&Waker; 2]) -> Self {
+    fn new(what: &str, reserve: usize, wakers: [&Waker; 2]) -> Self {
         let hands = Hands::default();
-        let pool = PoolBuilder::new(what, hands.clone()).limits(Limits::fixed(2)).build().expect("it is built");
+        let builder = PoolBuilder::new(what, hands.clone()).lane(Lane::new("other").reserve(reserve));
+        let pool = builder.limits(Limits::fixed(2)).build().expect("it is built");
         until("both are started", || hands.workers.lock().len() == 2);
         let mut workers = std::mem::take(&mut *hands.workers.lock());
         for (worker, waker) in workers.iter_mut().zip(wakers) {
@@ -130,7 +131,7 @@ impl Bench {
 /// Whether it drops its state first, or awaits its `stop`: the job is not to wait for that.
 #[test]
 fn a_worker_that_finds_its_job_taken_back_lets_go_of_it_at_once() {
-    let mut bench = Bench::new("by-hand-taken-back", [Waker::noop(); 2]);
+    let mut bench = Bench::new("by-hand-taken-back", 0, [Waker::noop(); 2]);
     let (stands, handles) = bench.stand();
     let ladder = Ladder::new().then(Rung::Kill, Duration::from_secs(3600));
     let (pool, select) = (bench.pool.clone(), Select::worker(bench.workers[stands].worker()));
@@ -150,7 +151,7 @@ fn a_worker_that_finds_its_job_taken_back_lets_go_of_it_at_once() {
 
 #[test]
 fn a_worker_whose_pool_ends_before_it_begins_its_job_shows_it_no_more() {
-    let mut bench = Bench::new("by-hand-ends", [Waker::noop(); 2]);
+    let mut bench = Bench::new("by-hand-ends", 0, [Waker::noop(); 2]);
     let (stands, handles) = bench.stand();
     bench.pool.abort();
     for handle in handles {
@@ -161,4 +162,48 @@ fn a_worker_whose_pool_ends_before_it_begins_its_job_shows_it_no_more() {
     assert!(row.state == WorkerState::Leaving && row.job.is_none(), "{row:?}");
     let ledger = bench.pool.snapshot().ledger;
     assert_eq!((ledger.not_started, ledger.pending), (2, 0), "{ledger}");
+}
+
+/// Counts, and panics.
+#[derive(Default)]
+struct Panics(AtomicUsize);
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        panic!("in a worker's waker, as it was told");
+    }
+}
+
+#[test]
+fn a_workers_waker_that_panics_reaches_nobody_who_submits() {
+    let panics = Arc::new(Panics::default());
+    let mut bench = Bench::new("by-hand-submits", 0, [Waker::noop(), &Waker::from(panics.clone())]);
+    let handle = bench.put(1);
+    assert_eq!(panics.0.load(Ordering::Acquire), 1);
+    run_next(&mut bench.workers[1]);
+    assert_eq!(soon(handle).expect("it has run"), 1);
+}
+
+/// One worker's last turnover calls the other one, before its job's outcome is published: the first leaves, so that the reserve has a seat again.
+#[test]
+fn a_workers_waker_that_panics_takes_no_outcome_along() {
+    let panics = Arc::new(Panics::default());
+    let mut bench = Bench::new("by-hand-turnover", 1, [&Waker::from(panics.clone()), Waker::noop()]);
+    let (pool, leaves) = (bench.pool.clone(), bench.workers[1].worker());
+    let first = bench.put(1);
+    let Poll::Ready(Some(claim)) = poll(&mut bench.workers[1], Waker::noop()) else { panic!("it was called") };
+    let ladder = Ladder::new().then(Rung::Stop, Duration::from_secs(3600));
+    let mut reply = spawn(pool.terminate(Select::worker(leaves), ladder, LIMIT));
+    assert_pending!(reply.poll());
+    after_control(&pool);
+    let second = pool.try_submit(2).expect("there is a place");
+    assert_eq!(panics.0.load(Ordering::Acquire), 0, "the other one's seat is kept");
+    run(claim);
+    assert_eq!(panics.0.load(Ordering::Acquire), 1, "now it is called");
+    assert_eq!(soon(first).expect("it has run"), 1);
+    run_next(&mut bench.workers[0]);
+    assert_eq!(soon(second).expect("it has run"), 2);
+    let ledger = pool.snapshot().ledger;
+    assert_eq!((ledger.completed, ledger.pending), (2, 0), "{ledger}");
 }
