@@ -56,6 +56,7 @@ mod ownership;
 mod recycling_under_load;
 mod resize;
 mod retune;
+mod retune_asked;
 mod selectors;
 mod visibility;
 
@@ -89,6 +90,8 @@ mod overdue;
 mod policies;
 #[cfg(feature = "testing")]
 mod recycling;
+#[cfg(feature = "testing")]
+mod retune_autoscaled;
 #[cfg(feature = "testing")]
 mod retune_clocked;
 #[cfg(feature = "testing")]
