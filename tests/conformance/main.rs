@@ -108,6 +108,8 @@ mod scripted_retune;
 mod swap;
 #[cfg(feature = "testing")]
 mod time_limits;
+#[cfg(feature = "testing")]
+mod watchdog_presets;
 
 #[cfg(feature = "process")]
 millpond::process_test_entry!();
