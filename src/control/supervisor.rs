@@ -231,6 +231,7 @@ impl<B: Backend> PoolSupervisor<B> {
         if let SupervisionEvent::ActorTerminated(who, ..) | SupervisionEvent::ActorFailed(who, _) = event {
             self.supervise(|supervision| {
                 supervision.on_actor_end(who.get_id());
+                supervision.look_at_all();
                 supervision.settle();
             });
             self.let_others_go_first().await;
@@ -314,6 +315,10 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn on(&mut self, message: PoolMessage) {
+        // One's own word to go on is no news.
+        if !matches!(message, PoolMessage::Internal(Internal(Command::GoOn))) {
+            self.look_at_all();
+        }
         match message {
             // Whoever asked may have gone: that is their affair, here and below.
             PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),

@@ -174,10 +174,19 @@ impl<B: Backend> Supervision<B> {
                 break;
             }
         }
-        if self.climbs.ring.is_behind() {
+        if self.climbs.ring.is_behind(now) {
             self.go_on_later();
         }
         self.climbs.ring.next_round()
+    }
+
+    /// A message has come. Where the clock stands still, nothing else has those looked at who are on a ladder, or were warned about: what became of
+    /// a target may be what came of this message.
+    pub(super) fn look_at_all(&mut self) {
+        if self.plane().clock.is_settable() {
+            self.climbs.ring.look_at_all();
+            self.vigil.warned.look_at_all();
+        }
     }
 
     fn look_up(&self, climb: &mut Climb) {

@@ -113,7 +113,7 @@ pub(super) struct Vigil {
     /// Those that were warned about, and those on the ladder, which are `None`.
     known: HashMap<Claimed, Option<Warned>>,
     /// Those that were warned about, and when, to be looked at. What became of some of them is known already.
-    warned: Ring<(Claimed, Timestamp)>,
+    pub(super) warned: Ring<(Claimed, Timestamp)>,
 }
 
 impl Vigil {
@@ -161,7 +161,7 @@ impl<B: Backend> Supervision<B> {
                 break;
             }
         }
-        if self.vigil.warned.is_behind() {
+        if self.vigil.warned.is_behind(now) {
             self.go_on_later();
         }
         self.vigil.warned.next_round()

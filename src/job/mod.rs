@@ -24,15 +24,15 @@ pub use share::Share;
 
 pub(crate) use cell::Settles;
 pub(crate) use context::{InHand, Runs, inside};
-pub(crate) use key::Settlement;
+pub(crate) use key::{Owed, Settlement};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
 #[cfg(feature = "process")]
 pub(crate) use panics::{Caught, want_backtraces};
-pub(crate) use panics::{catch, guarded_waker, wake};
+pub(crate) use panics::{catch, guarded_waker, wake, wake_guarded};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
-pub(crate) use span::{outside_spans, span_of};
+pub(crate) use span::{outside_spans, span_of, tell_end};
 #[cfg(not(millpond_loom))]
 pub(crate) use waits::watched;
 pub(crate) use waits::{Stands, Suspended, Target, look_again, note};

@@ -69,9 +69,20 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Caught> {
 
 /// Wakes whoever waits. A waker is its executor's code: one that panics is reported, and harms nobody who is woken after it.
 pub(crate) fn wake(waker: Waker) {
-    if let Err(caught) = catch(|| waker.wake()) {
-        tracing::error!("a waker panicked: {}", caught.message);
+    wake_guarded(|| waker.wake());
+}
+
+/// The same for a waker that is reached by `wake` alone.
+pub(crate) fn wake_guarded(wake: impl FnOnce()) {
+    if let Err(caught) = catch(wake) {
+        complain("a waker panicked", &caught);
     }
+}
+
+/// Says so. A subscriber is others' code as well, and is asked where a panic was to be kept from going on.
+#[cold]
+fn complain(what: &str, caught: &Caught) {
+    let _ = catch(|| tracing::error!("{what}: {}", caught.message));
 }
 
 /// A waker for what is not ours and wakes unguarded: a panic of `waker` reaches nobody.
@@ -98,7 +109,7 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         let waker = self.0.take();
         if let Err(caught) = catch(|| drop(waker)) {
-            tracing::error!("a waker panicked as it was dropped: {}", caught.message);
+            complain("a waker panicked as it was dropped", &caught);
         }
     }
 }

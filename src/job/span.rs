@@ -5,6 +5,7 @@ use tracing::dispatcher::{Dispatch, has_been_set, with_default};
 use tracing::{Level, Span};
 
 use super::Header;
+use super::panics::catch;
 use crate::id::WorkerId;
 
 /// True if somebody wants spans of jobs. While nobody listens at that level, one load and no more.
@@ -35,6 +36,14 @@ fn new_span(header: &Header, worker: WorkerId, (pool, lane): (&str, &str)) -> Sp
     let (job, label) = (header.id().get(), header.label().map(|label| &**label));
     // `None` for a parent is no parent at all, and not whatever span the worker is in.
     tracing::debug_span!(target: "millpond::job", parent: parent, "millpond.job", pool, lane, job, %worker, label)
+}
+
+/// Has the subscriber told that a job has left its span, or let go of it. That is the subscriber's code, and it may panic just when the job's outcome
+/// is won and not published: neither the outcome nor the worker is to be lost to that.
+#[cold]
+pub(crate) fn tell_end<T>(span: T) {
+    // Whoever hooks panics has heard of it; the one who would be told here is the one that panicked.
+    let _ = catch(|| drop(span));
 }
 
 /// Does something in nobody's span: what is started for one submitter goes on for others. ractor has a message's handler run in the span

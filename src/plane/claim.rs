@@ -7,7 +7,7 @@ use tracing::Span;
 
 use super::turnover::Spent;
 use super::{Plane, WorkerContext};
-use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, Runs, Suspended, inside, span_of};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Owed, Ran, Runs, Suspended, inside, span_of, tell_end};
 use crate::slot::{Cell, Taken};
 use crate::sync::Arc;
 
@@ -82,8 +82,10 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let span = job_span(plane, cell, taken);
         let in_span = span.as_ref().map(Span::enter);
         let ran = inside(&Running { taken, cell }, || f(taken.job(), key));
-        drop(in_span);
-        drop(span);
+        if in_span.is_some() {
+            tell_end(in_span);
+            tell_end(span);
+        }
         self.finish(ran)
     }
 
@@ -116,11 +118,15 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
             return Poll::Pending;
         }
         let Polling { suspended, span } = polling;
-        let span = span.get_or_insert_with(|| job_span(plane, cell, taken)).as_ref();
-        let in_span = span.map(Span::enter);
+        let in_span = span.get_or_insert_with(|| job_span(plane, cell, taken)).as_ref().map(Span::enter);
         let running = Running { taken, cell };
         let polled = inside(&running, || suspended.poll(cx, || running.context(), |cx| f(taken.job(), key, cx)));
-        drop(in_span);
+        if in_span.is_some() {
+            tell_end(in_span);
+            if polled.is_ready() {
+                tell_end(span.take());
+            }
+        }
         if polled.is_pending() {
             cell.pause(taken.claim);
         }
@@ -140,7 +146,10 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let span = job_span(plane, cell, taken);
         let in_span = span.as_ref().map(Span::enter);
         let ran = inside(&Running { taken, cell }, || f(taken.job(), key));
-        drop(in_span);
+        if in_span.is_some() {
+            tell_end(in_span);
+            tell_end(span);
+        }
         match ran {
             Some(ran) => Ok(self.finish(ran)),
             None => Err(self),
@@ -169,10 +178,9 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let settled = settled.or_else(|| worker.settle_lost(&taken));
         let (lane, since) = (taken.lane, taken.since);
         let spent = Spent { lane, since, ended: settled.as_ref().map(|settled| settled.ended) };
+        let owed = settled.map(|settled| Owed::new(taken.job().sealed().0, settled));
         let rare = worker.turn(worker.plane.clock.now(), Some(spent));
-        if let Some(settlement) = settled {
-            taken.job().sealed().0.publish(settlement);
-        }
+        drop(owed);
         // The turnover has put something else into the cell, or nothing.
         taken.let_go();
         if let Some(rare) = rare {

@@ -4,6 +4,7 @@
 
 mod abort;
 mod admit;
+mod after;
 mod bell;
 mod calm;
 mod claim;
@@ -35,6 +36,8 @@ pub(crate) use claim::Polling;
 pub(crate) use port::{ControlPort, Garbage, Overdue, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
+
+use after::{After, Seldom};
 
 use std::collections::BTreeMap;
 
@@ -113,9 +116,6 @@ struct Shard {
 /// Jobs that never began, with the right to their payloads.
 type Unstarted<J> = Vec<(Share<J>, ClaimKey)>;
 
-/// So many workers are woken in one pass.
-const WAKES: usize = 256;
-
 /// More copies than this buy nothing.
 const SHARDS: usize = 8;
 
@@ -168,74 +168,6 @@ pub(crate) struct Plane<J: ?Sized + Envelope> {
     spinner: AtomicBool,
     port: Box<dyn ControlPort>,
     registered: Registered,
-}
-
-/// What has to be done once the locks are free: user code and system calls run under none of them.
-pub(crate) struct After<J: ?Sized + Envelope> {
-    wake: Option<Arc<Cell>>,
-    demand: bool,
-    quiet: bool,
-    /// A worker leaves, and control has not brought that about.
-    leaves: bool,
-    /// What a turnover or a submission seldom leaves behind.
-    rare: Seldom<J>,
-}
-
-type Seldom<J> = Option<Box<Rare<J>>>;
-
-struct Rare<J: ?Sized + Envelope> {
-    wake_more: Vec<Arc<Cell>>,
-    waiters: Vec<Arc<Waiter>>,
-    sent_away: Vec<Line<Arc<Waiter>>>,
-    /// Has run as many jobs as it is to run.
-    worn: Option<WorkerId>,
-    /// Found expired when a worker came for them.
-    expired: Vec<Share<J>>,
-    swept: Vec<Share<J>>,
-    due: Vec<tick::Swept>,
-}
-
-impl<J: ?Sized + Envelope> Default for Rare<J> {
-    fn default() -> Self {
-        Self {
-            wake_more: Vec::new(),
-            waiters: Vec::new(),
-            sent_away: Vec::new(),
-            worn: None,
-            expired: Vec::new(),
-            swept: Vec::new(),
-            due: Vec::new(),
-        }
-    }
-}
-
-impl<J: ?Sized + Envelope> Default for After<J> {
-    fn default() -> Self {
-        Self { wake: None, demand: false, quiet: false, leaves: false, rare: None }
-    }
-}
-
-impl<J: ?Sized + Envelope> After<J> {
-    fn rare(&mut self) -> &mut Rare<J> {
-        self.rare.get_or_insert_default()
-    }
-
-    /// Entries of the timer that are to be dropped.
-    fn forget(&mut self, swept: tick::Swept) {
-        if !swept.is_empty() {
-            self.rare().due.push(swept);
-        }
-    }
-
-    /// Calls a worker, under the inbox lock; it is woken when that is free.
-    fn call(&mut self, cell: Arc<Cell>) {
-        cell.parker.call();
-        if self.wake.is_none() {
-            self.wake = Some(cell);
-        } else {
-            self.rare().wake_more.push(cell);
-        }
-    }
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
@@ -349,58 +281,6 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Jobs of all lanes that wait for a worker.
     pub(crate) fn all_queued(&self) -> u64 {
         (0..self.lanes.len()).map(|lane| self.queued(lane) as u64).sum()
-    }
-
-    /// Does what was put off until the locks were free.
-    #[inline]
-    fn after(&self, after: After<J>) {
-        let After { wake, demand, quiet, leaves, rare } = after;
-        if let Some(cell) = wake {
-            cell.parker.wake();
-        }
-        if let Some(rare) = rare {
-            self.after_all(*rare);
-        }
-        if demand {
-            self.port.signal(Signal::Demand);
-        }
-        if quiet {
-            self.port.signal(Signal::Quiet);
-        }
-        if leaves {
-            self.port.signal(Signal::Leaves);
-        }
-    }
-
-    #[cold]
-    fn after_all(&self, rare: Rare<J>) {
-        let Rare { wake_more, waiters, sent_away, worn, expired, swept, due } = rare;
-        self.wake_all(wake_more);
-        for waiter in waiters {
-            waiter.wake();
-        }
-        if !sent_away.is_empty() {
-            self.tell_sent_away(sent_away);
-        }
-        if !expired.is_empty() {
-            self.expire_found(expired);
-        }
-        if let Some(worker) = worn {
-            self.port.signal(Signal::Worn(worker));
-        }
-        drop((swept, due));
-    }
-
-    /// Wakes workers; a crowd of them in passes, as each costs its runtime's lock.
-    fn wake_all(&self, mut cells: Vec<Arc<Cell>>) {
-        let mut wake_some = move || {
-            let rest = cells.len().saturating_sub(WAKES);
-            cells.drain(rest..).for_each(|cell| cell.parker.wake());
-            !cells.is_empty()
-        };
-        if wake_some() {
-            self.port.in_passes(Box::new(wake_some));
-        }
     }
 
     /// The copy that worker `slot` counts in.

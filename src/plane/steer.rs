@@ -5,7 +5,7 @@ use crate::config::{ConfigError, Lane, Limits, check_limits};
 use crate::error::{CloseReason, JobError, KilledJob};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
-use crate::job::{Envelope, Owner, Share};
+use crate::job::{Envelope, Owed, Owner, Share};
 use crate::policy::Exit;
 use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
@@ -296,12 +296,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 Some((held.job.settle_error(error, Some(Owner::Worker))?, held.job.clone()))
             })
         };
-        if let Some((settlement, _)) = &settlement {
-            self.count(settlement.ended);
-        }
+        let Some((settlement, job)) = settlement else {
+            self.vacate(cell, WorkerState::Abandoned);
+            return false;
+        };
+        self.count(settlement.ended);
+        let owed = Owed::new(job.sealed().0, settlement);
         self.vacate(cell, WorkerState::Abandoned);
-        let Some((settlement, job)) = settlement else { return false };
-        job.sealed().0.publish(settlement);
+        drop(owed);
         true
     }
 

@@ -11,7 +11,7 @@ use super::{After, ControlPort, Overrun, Plane, Signal};
 use crate::error::LimitKind;
 use crate::gate::{Left, Waiter};
 use crate::id::ClaimNo;
-use crate::job::{Envelope, Owner, Share, wake};
+use crate::job::{Envelope, Owed, Owner, Share, wake};
 use crate::slot::Cell;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Ticks, Timestamp};
 
@@ -295,8 +295,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
             return;
         };
         self.count(settlement.ended);
+        let owed = Owed::new(job.sealed().0, settlement);
         job.header().cancel();
-        job.sealed().0.publish(settlement);
+        drop(owed);
         self.port.signal(Signal::Overrun(Overrun { worker: cell.id, claim }));
     }
 

@@ -3,10 +3,10 @@
 use super::{After, Plane, Signal, Unstarted};
 use crate::error::{CancelledJob, JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, Header, Owner, Settlement, Share};
+use crate::job::{Envelope, Header, Owed, Owner, Share};
 use crate::policy::Exit;
 use crate::slot::{Cell, Hand, Taken, transition};
-use crate::snapshot::WorkerState;
+use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
 impl<J: ?Sized + Envelope> Plane<J> {
@@ -31,11 +31,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// A claim that was not run to its end is over. `settled` if its outcome is this worker's to publish, and so to count.
-    pub(super) fn note_ended(&self, cell: &Cell, taken: &Taken<J>, settled: Option<&Settlement>) {
+    /// A claim that was not run to its end is over. `ended` if its outcome is this worker's to publish, and so to count.
+    pub(super) fn note_ended(&self, cell: &Cell, taken: &Taken<J>, ended: Option<Ended>) {
         cell.count_job();
-        if let Some(settled) = settled {
-            self.count(settled.ended);
+        if let Some(ended) = ended {
+            self.count(ended);
         }
         self.aside.run_time[taken.lane.index()].record(self.clock.now().nanos_since(taken.since));
     }
@@ -71,7 +71,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let ended = cancelled.then(|| self.end_queued(&erased, self.cancelled(&erased, "request"))).flatten();
         self.after(after);
         match ended {
-            Some(settlement) => self.tell_ended(&erased, settlement),
+            Some(owed) => self.tell_ended(&erased, owed),
             None => self.limit_again(job),
         }
         true
@@ -166,23 +166,22 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Ends a queued job with `error`, if no worker has it. True if it did.
     pub(super) fn withdraw(&self, job: &Share<dyn Envelope>, error: JobError) -> bool {
         let ended = self.end_queued(job, error);
-        ended.map(|settlement| self.tell_ended(job, settlement)).is_some()
+        ended.map(|owed| self.tell_ended(job, owed)).is_some()
     }
 
     /// The same, but that nobody is told yet.
-    fn end_queued(&self, job: &Share<dyn Envelope>, error: JobError) -> Option<Settlement> {
+    fn end_queued<'a>(&self, job: &'a Share<dyn Envelope>, error: JobError) -> Option<Owed<'a>> {
         let settlement = job.settle_error(error, Some(Owner::Queue))?;
         let lane = job.header().lane();
         self.lane(lane).withdraw();
         self.count(settlement.ended);
+        let owed = Owed::new(job.sealed().0, settlement);
         self.places_freed(Some(lane));
-        Some(settlement)
+        Some(owed)
     }
 
-    fn tell_ended(&self, job: &Share<dyn Envelope>, mut settlement: Settlement) {
-        let key = settlement.take_key();
-        job.sealed().0.publish(settlement);
-        self.discard(job.clone(), key);
+    fn tell_ended(&self, job: &Share<dyn Envelope>, owed: Owed<'_>) {
+        self.discard(job.clone(), owed.publish());
     }
 
     /// Jobs left the queue; or one died in it where it stood, in that lane.
@@ -225,12 +224,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
             Some(((job, key), settlement))
         };
         let (ended, settlements): (Unstarted<J>, Vec<_>) = jobs.into_iter().filter_map(settle).unzip();
-        if !ended.is_empty() {
+        let owed = ended.iter().zip(settlements).map(|((job, _), settlement)| Owed::new(job.sealed().0, settlement));
+        let owed: Vec<_> = owed.collect();
+        if !owed.is_empty() {
             self.places_freed(None);
         }
-        for ((job, _), settlement) in ended.iter().zip(settlements) {
-            job.sealed().0.publish(settlement);
-        }
+        // One after the other, in their order.
+        drop(owed);
         ended
     }
 
@@ -275,7 +275,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn settle_for(&self, job: &Share<dyn Envelope>, error: JobError) -> bool {
         let Some(settlement) = job.settle_error(error, Some(Owner::Worker)) else { return false };
         self.count(settlement.ended);
-        job.sealed().0.publish(settlement);
+        drop(Owed::new(job.sealed().0, settlement));
         true
     }
 }

@@ -9,7 +9,7 @@ use super::turnover::{Spent, Turn, Turned};
 use super::{Plane, Seldom};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::WorkerId;
-use crate::job::{ClaimKey, Envelope, Owner, Settlement};
+use crate::job::{ClaimKey, Envelope, Owed, Owner, Settlement};
 use crate::policy::Exit;
 use crate::slot::{Cell, Taken};
 use crate::snapshot::{Ended, Facts};
@@ -110,7 +110,11 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     pub(crate) fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit.clone());
         self.cell.lock().leave.get_or_insert(exit);
-        // The state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
+        self.retire();
+    }
+
+    /// It takes no more jobs. Its state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
+    fn retire(&mut self) {
         self.give_back();
         self.plane.release(&self.cell);
         self.place = Place::Left;
@@ -140,9 +144,15 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         taken.let_go();
     }
 
-    /// True if the job that was taken may be begun: a worker that stood before it may find that it was taken back.
+    /// True if the job that was taken may be begun: a worker that stood before it may find that it was taken back. Then it is to end, and lets go
+    /// of the job here.
     fn begins(&mut self) -> bool {
-        !std::mem::take(&mut self.stands) || self.taken.as_ref().is_some_and(|taken| self.cell.go_on(taken.claim))
+        let begins =
+            !std::mem::take(&mut self.stands) || self.taken.as_ref().is_some_and(|taken| self.cell.go_on(taken.claim));
+        if !begins {
+            self.retire();
+        }
+        begins
     }
 
     /// The next job; `None`: the worker has to end, by dropping this.
@@ -302,12 +312,12 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         // The future goes first, as with a task that is aborted; its outcome follows.
         inner.discard(key);
         let settled = self.settle_killed(&taken);
+        let ended = settled.as_ref().map(|settled| settled.ended);
+        let owed = settled.map(|settled| Owed::new(inner, settled));
         let Self { plane, cell, .. } = self;
-        plane.note_ended(cell, &taken, settled.as_ref());
+        plane.note_ended(cell, &taken, ended);
         plane.release(cell);
-        if let Some(settlement) = settled {
-            inner.publish(settlement);
-        }
+        drop(owed);
         // One that was abandoned has shown it until now.
         cell.lock().held = None;
         taken.let_go();

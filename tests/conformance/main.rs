@@ -33,6 +33,7 @@ mod third_party;
 mod abort;
 mod admission;
 mod attach;
+mod by_hand;
 mod by_name;
 mod eager_panics;
 mod escalation;
@@ -55,6 +56,7 @@ mod ownership;
 mod recycling_under_load;
 mod resize;
 mod retune;
+mod retune_asked;
 mod selectors;
 mod visibility;
 
@@ -89,6 +91,8 @@ mod policies;
 #[cfg(feature = "testing")]
 mod recycling;
 #[cfg(feature = "testing")]
+mod retune_autoscaled;
+#[cfg(feature = "testing")]
 mod retune_clocked;
 #[cfg(feature = "testing")]
 mod scenes;
@@ -104,6 +108,8 @@ mod scripted_retune;
 mod swap;
 #[cfg(feature = "testing")]
 mod time_limits;
+#[cfg(feature = "testing")]
+mod watchdog_presets;
 
 #[cfg(feature = "process")]
 millpond::process_test_entry!();

@@ -5,13 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millpond::{
-    Autoscaler, ConfigError, ControlError, EventStream, Executor, HookSpec, InForce, JobOptions, Lane, LaneChange,
-    Limits, NewRestartPolicy, Notice, PoolEvent, PoolExecutor, PoolMessage, RejectReason, Retune, Snapshot, Watchdog,
-    WhenFull,
+    Autoscaler, ConfigError, ControlError, EventStream, Executor, InForce, JobOptions, Lane, LaneChange, Limits,
+    NewRestartPolicy, PoolEvent, PoolExecutor, PoolMessage, RejectReason, Retune, Snapshot, Watchdog, WhenFull,
 };
 use tokio_test::{assert_pending, task::spawn};
 
-use crate::answers::Answers;
 use crate::rig::{LIMIT, PoolOf, at_rest, build, fixed, hold, offer, put, put_with, soon, until};
 use crate::subject::Subject;
 use crate::task::{Gate, Task};
@@ -24,9 +22,6 @@ conform! {
     what_would_not_do_alone_does_together,
     the_answer_says_what_was_in_force_and_what_is,
     what_cannot_be_is_refused_by_name_and_nothing_of_it_is_done,
-    a_veto_is_one_of_all_of_it,
-    hooks_are_asked_about_limits_alone_and_told_of_all,
-    a_later_one_takes_the_place_of_one_that_is_asked_about,
     a_pool_that_drains_or_ends_is_not_retuned,
     nobody_sees_a_mix_and_the_last_one_stands,
     it_is_a_message_like_any_other,
@@ -34,11 +29,11 @@ conform! {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn retune(pool: &dyn PoolExecutor, change: Retune) -> millpond::RetuneReport {
+pub(crate) fn retune(pool: &dyn PoolExecutor, change: Retune) -> millpond::RetuneReport {
     soon(pool.retune(change, LIMIT)).expect("it can be done")
 }
 
-fn lane(name: &str) -> LaneChange {
+pub(crate) fn lane(name: &str) -> LaneChange {
     LaneChange::new(name)
 }
 
@@ -294,78 +289,6 @@ fn what_cannot_be_is_refused_by_name_and_nothing_of_it_is_done<S: Subject>() {
     let told = std::iter::from_fn(|| events.try_next());
     let of_changes = |event: &PoolEvent| matches!(event, PoolEvent::Retuned(_) | PoolEvent::Resized { .. });
     assert_eq!(told.filter(of_changes).count(), 0);
-    at_rest(&pool);
-}
-
-fn a_veto_is_one_of_all_of_it<S: Subject>() {
-    let (hook, seen) = Answers::denying("shrink");
-    let pool = build::<S>("retune-veto", |builder| {
-        builder.limits(Limits::fixed(3)).lane(Lane::new("dns").reserve(2)).hook("keep", hook)
-    });
-    let before = retune(&pool, Retune::new()).retuned.to.clone();
-    let change = Retune::new().limits(Limits::fixed(2)).lane(lane("dns").reserve(1)).no_watchdog();
-    let error = soon(pool.retune(change, LIMIT)).expect_err("the hook denies it");
-    let ControlError::Vetoed { by, reason, operation, .. } = &error else { panic!("{error}") };
-    assert_eq!((&**by, &**reason, *operation), ("keep", "no shrink today", "retune"));
-    assert!(seen.asked().contains(&"shrink"));
-    let report = retune(&pool, Retune::new());
-    assert_eq!((&report.retuned.to, report.watchdog), (&before, Some(Watchdog::default())));
-    at_rest(&pool);
-}
-
-fn hooks_are_asked_about_limits_alone_and_told_of_all<S: Subject>() {
-    let (hook, seen) = Answers::new(|_| millpond::Verdict::Allow);
-    let pool = build::<S>("retune-asked", |builder| builder.limits(Limits::fixed(2)).hook("asked", hook));
-    retune(&pool, Retune::new().lane(lane("default").capacity(9)).no_watchdog());
-    let asked =
-        |seen: &crate::answers::Seen| -> Vec<_> { seen.asked().into_iter().filter(|word| *word != "start").collect() };
-    assert_eq!(asked(&seen), Vec::<&str>::new());
-    retune(&pool, Retune::new().limits(Limits::fixed(3)).lane(lane("default").capacity(8)));
-    retune(&pool, Retune::new().limits(Limits::fixed(1)));
-    assert_eq!(asked(&seen), ["resize", "shrink"]);
-    until("it is told of each", || seen.count(|notice| matches!(notice, Notice::Retuned(_))) == 3);
-    let told = seen.told();
-    let capacities = told.iter().filter_map(|notice| match notice {
-        Notice::Retuned(retuned) => Some(retuned.to.lanes[0].capacity),
-        _ => None,
-    });
-    assert_eq!(capacities.collect::<Vec<_>>(), [9, 8, 8]);
-    assert_eq!(seen.count(|notice| matches!(notice, Notice::Resized { .. })), 2);
-    at_rest(&pool);
-}
-
-fn a_later_one_takes_the_place_of_one_that_is_asked_about<S: Subject>() {
-    let gate = Gate::new();
-    let (hook, seen) = Answers::new(|_| millpond::Verdict::Allow);
-    let pool = fixed::<S>("retune-later", 1);
-    until("it is up", || pool.saturation().idle == 1);
-    let hook = HookSpec::new("slow", hook.behind(gate.other()));
-    let hook = hook.options(millpond::HookOptions::new().limit(SECOND * 600));
-    soon(pool.set_hook(hook, LIMIT)).expect("there is room");
-    let sized = |max, capacity| Retune::new().limits(Limits::new(1, max)).lane(lane("default").capacity(capacity));
-    let mut first = spawn(pool.retune(sized(4, 4), LIMIT));
-    assert_pending!(first.poll());
-    until("it is asked", || seen.asked() == ["resize"]);
-    // One that is refused takes nobody's place.
-    soon(pool.retune(sized(0, 1), LIMIT)).expect_err("it cannot be");
-    soon(pool.set_restart_policy(NewRestartPolicy::default(), LIMIT)).expect("it is no business of the other's");
-    assert_pending!(first.poll());
-    let mut second = spawn(pool.retune(sized(3, 3), LIMIT));
-    assert_pending!(second.poll());
-    let error = soon(first).expect_err("another has taken its place");
-    assert!(matches!(error, ControlError::Superseded { operation: "retune", .. }), "{error}");
-    // Of a resize too, and by one that nobody is asked about.
-    let mut third = spawn(pool.resize(Limits::new(1, 2), LIMIT));
-    assert_pending!(third.poll());
-    let error = soon(second).expect_err("another has taken its place");
-    assert!(matches!(error, ControlError::Superseded { operation: "retune", .. }), "{error}");
-    retune(&pool, Retune::new().lane(lane("default").capacity(6)));
-    let error = soon(third).expect_err("another has taken its place");
-    assert!(matches!(error, ControlError::Superseded { operation: "resize", .. }), "{error}");
-    gate.open();
-    let report = retune(&pool, sized(5, 5));
-    assert_eq!((report.retuned.from.limits, report.retuned.from.lanes[0].capacity), (Limits::fixed(1), 6));
-    assert_eq!((pool.snapshot().limits, pool.snapshot().lanes[0].capacity), (Limits::new(1, 5), 5));
     at_rest(&pool);
 }
 

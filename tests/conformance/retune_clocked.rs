@@ -1,15 +1,12 @@
 //! For whom changed limits, spans and policies hold, on a clock that the test moves. `DESIGN.md`, section 14.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{
-    Autoscaler, ControlError, EventStream, Executor, JobError, JobHandle, JobStatus, Ladder, Lane, LaneChange,
-    LimitKind, Limits, PoolEvent, PoolExecutor, RejectReason, Retune, Rung, Snapshot, Watchdog,
+    ControlError, EventStream, Executor, JobError, JobHandle, JobStatus, Ladder, Lane, LaneChange, LimitKind, Limits,
+    PoolEvent, PoolExecutor, RejectReason, Retune, Rung, Watchdog,
 };
-use parking_lot::Mutex;
 use tokio_test::{assert_pending, task::spawn};
 
 use crate::answers::Answers;
@@ -27,9 +24,6 @@ conform! {
     another_watchdog_is_there_for_jobs_that_were_warned_about,
     without_a_watchdog_nothing_follows_until_there_is_one_again,
     a_ladder_that_has_begun_ends_where_no_watchdog_is_left,
-    an_autoscaler_that_is_set_begins_its_period_anew,
-    an_autoscaler_that_is_removed_is_not_heard_any_more,
-    a_reserve_that_is_raised_raises_the_limit_that_an_autoscaler_has_chosen,
     what_has_changed_while_hooks_are_asked_is_looked_at_again,
 }
 
@@ -311,139 +305,6 @@ fn a_ladder_that_has_begun_ends_where_no_watchdog_is_left<S: Subject>() {
     gate.open();
     held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
     at_rest(&rig.pool);
-}
-
-const PERIOD: Duration = Duration::from_secs(10);
-
-/// Wants so many, and counts how often it is asked; at its gate, if it has one.
-#[derive(Clone, Default)]
-struct Wants(Arc<(AtomicUsize, AtomicUsize, Mutex<Option<Gate>>)>);
-
-impl Wants {
-    fn new(workers: usize) -> Self {
-        let wants = Self::default();
-        wants.0.0.store(workers, Ordering::Release);
-        wants
-    }
-
-    fn asked(&self) -> usize {
-        self.0.1.load(Ordering::Acquire)
-    }
-}
-
-impl Autoscaler for Wants {
-    fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
-        self.0.1.fetch_add(1, Ordering::AcqRel);
-        let gate = self.0.2.lock().as_ref().map(Gate::other);
-        if let Some(gate) = gate {
-            gate.pass();
-        }
-        self.0.0.load(Ordering::Acquire)
-    }
-}
-
-#[track_caller]
-fn limit_becomes<S: Subject>(pool: &PoolOf<S>, limit: usize) {
-    until("the limit is what is wanted", || pool.saturation().limit == limit);
-}
-
-fn an_autoscaler_that_is_set_begins_its_period_anew<S: Subject>() {
-    let clock = SettableClock::new();
-    let (first, second) = (Wants::new(2), Wants::new(3));
-    let pool = build::<S>("scaler-set", |builder| builder.limits(Limits::new(1, 6)).clock(clock.clock()));
-    let advance = |span| {
-        clock.advance(span);
-        after_control(&pool);
-    };
-    let set = |wants: &Wants| {
-        let change = Retune::new().autoscaler(wants.clone(), PERIOD);
-        soon(pool.retune(change, LIMIT)).expect("it can be done").retuned
-    };
-    let retuned = set(&first);
-    assert_eq!((retuned.from.autoscaled_every, retuned.to.autoscaled_every), (None, Some(PERIOD)));
-    advance(PERIOD - MILLI);
-    assert_eq!((first.asked(), pool.saturation().limit), (0, 6), "it is asked when its period is over");
-    advance(MILLI);
-    limit_becomes::<S>(&pool, 2);
-    after_control(&pool);
-    advance(PERIOD - MILLI);
-    let retuned = set(&second);
-    assert!(retuned.autoscaler);
-    assert_eq!((retuned.to.limits, retuned.to.bounds), (Limits::new(1, 2), Limits::new(1, 6)));
-    advance(MILLI);
-    advance(PERIOD - MILLI * 2);
-    assert_eq!((first.asked(), second.asked()), (1, 0));
-    advance(MILLI);
-    limit_becomes::<S>(&pool, 3);
-    // New limits beside it are its bounds.
-    let third = Wants::new(9);
-    let change = Retune::new().autoscaler(third.clone(), PERIOD).limits(Limits::new(1, 4));
-    soon(pool.retune(change, LIMIT)).expect("it can be done");
-    assert_eq!(pool.saturation().limit, 4);
-    third.0.0.store(2, Ordering::Release);
-    advance(PERIOD);
-    limit_becomes::<S>(&pool, 2);
-    at_rest(&pool);
-}
-
-fn an_autoscaler_that_is_removed_is_not_heard_any_more<S: Subject>() {
-    let clock = SettableClock::new();
-    let (slow, gate) = (Wants::new(5), Gate::new());
-    let pool = build::<S>("scaler-gone", |builder| {
-        builder.limits(Limits::new(1, 6)).clock(clock.clock()).autoscaler(slow.clone(), PERIOD)
-    });
-    limit_becomes::<S>(&pool, 5);
-    after_control(&pool);
-    *slow.0.2.lock() = Some(gate.other());
-    clock.advance(PERIOD);
-    until("it is asked", || slow.asked() == 2);
-    slow.0.0.store(1, Ordering::Release);
-    let retuned = soon(pool.retune(Retune::new().no_autoscaler(), LIMIT)).expect("it can be done").retuned;
-    assert_eq!((retuned.to.autoscaled_every, retuned.to.limits, retuned.to.bounds), {
-        (None, Limits::new(1, 5), Limits::new(1, 5))
-    });
-    // Another comes, and is asked its first question while the first one's answer is on its way.
-    let other = Wants::new(3);
-    soon(pool.retune(Retune::new().autoscaler(other.clone(), PERIOD), LIMIT)).expect("it can be done");
-    let second = Gate::new();
-    *other.0.2.lock() = Some(second.other());
-    clock.advance(PERIOD);
-    after_control(&pool);
-    gate.open();
-    until("the other is asked", || other.asked() == 1);
-    after_control(&pool);
-    assert_eq!(pool.saturation().limit, 5, "what the first one says is nobody's answer");
-    second.open();
-    limit_becomes::<S>(&pool, 3);
-    at_rest(&pool);
-}
-
-fn a_reserve_that_is_raised_raises_the_limit_that_an_autoscaler_has_chosen<S: Subject>() {
-    let (clock, wants) = (SettableClock::new(), Wants::new(5));
-    let pool = build::<S>("scaler-reserve", |builder| {
-        let builder = builder.limits(Limits::new(3, 6)).lane(Lane::new("dns")).clock(clock.clock());
-        builder.autoscaler(wants.clone(), PERIOD)
-    });
-    limit_becomes::<S>(&pool, 5);
-    // Each answer shows, so that no time passes while it is on its way.
-    let next = |wanted, limit| {
-        wants.0.0.store(wanted, Ordering::Release);
-        after_control(&pool);
-        clock.advance(PERIOD);
-        limit_becomes::<S>(&pool, limit);
-    };
-    let change = |seats| Retune::new().lane(LaneChange::new("dns").reserve(seats));
-    next(1, 3);
-    let retuned = soon(pool.retune(change(3), LIMIT)).expect("it goes with what was set").retuned;
-    assert_eq!((retuned.to.limits, retuned.to.bounds), (Limits::new(3, 4), Limits::new(3, 6)));
-    let error = soon(pool.retune(change(4), LIMIT)).expect_err("three are kept up");
-    assert!(matches!(error, ControlError::Config(_)), "{error}");
-    next(6, 6);
-    next(1, 4);
-    soon(pool.retune(change(1), LIMIT)).expect("it can be done");
-    assert_eq!(pool.saturation().limit, 4, "it is the autoscaler's to lower it");
-    next(1, 3);
-    at_rest(&pool);
 }
 
 /// Nothing that was seen at the question is used at the ruling.

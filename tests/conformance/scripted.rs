@@ -379,3 +379,24 @@ fn refused_threads_degrade_the_pool_and_are_started_again() {
     assert_eq!(pool.snapshot().health, Health::Healthy);
     at_rest(&pool);
 }
+
+/// However many are on a ladder: the clock stands still, and what became of their targets is told all the same.
+#[test]
+fn a_crowd_of_ladders_goes_on_while_the_clock_stands_still() {
+    const CROWD: usize = 500;
+    let stage = plain("crowd-of-ladders", true, Limits::new(0, 1));
+    let job = stage.submit(7);
+    let worker = stage.worker(0, 1);
+    assert_eq!(stage.take(worker), 7);
+    let ladder = || Ladder::new().then(Rung::Stop, SECOND * 3600);
+    let ask = |_| spawn(stage.pool.terminate(Select::worker(worker), ladder(), LIMIT));
+    let mut replies: Vec<_> = (0..CROWD).map(ask).collect();
+    replies.iter_mut().for_each(|reply| assert_pending!(reply.poll()));
+    after_control(&stage.pool);
+    assert!(stage.script.finish(worker, 70));
+    stage.script.die(worker);
+    for reply in replies {
+        assert_eq!(soon(reply).expect("it answers").targets[0].fate, Fate::Stopped);
+    }
+    assert_eq!(soon(job).expect("it has run"), 70);
+}

@@ -7,8 +7,8 @@ use millpond::{
     WorkerState,
 };
 
-use crate::command::{Command, LANES, No};
-use crate::pond::{PATIENCE, Pond, limits, poll};
+use crate::command::{Command, LANES, Manner, No};
+use crate::pond::{PATIENCE, Pond, poll};
 use crate::reference::{Fate, Model};
 
 /// What a job returns.
@@ -37,11 +37,11 @@ fn bounds(capacity: [usize; LANES.len()], reserve: usize) -> Retune {
     Retune::new().lane(change(0)).lane(change(1).reserve(reserve))
 }
 
-/// Other limits are put in force, unless the hook is strict.
+/// Other limits are put in force, unless the hook denies them.
 fn is_made(answer: Result<(), ControlError>, model: &Model) {
     match answer {
-        Ok(()) => assert_ne!(model.hook, Some(true), "it was asked"),
-        Err(ControlError::Vetoed { .. }) => assert_eq!(model.hook, Some(true)),
+        Ok(()) => assert_ne!(model.hook, Some(Manner::DeniesLimits), "it was asked"),
+        Err(ControlError::Vetoed { .. }) => assert_eq!(model.hook, Some(Manner::DeniesLimits)),
         Err(other) => panic!("the reserve fits: {other}"),
     }
 }
@@ -78,11 +78,11 @@ impl Pond {
             }
             Command::Return(no) => self.come_back(no),
             Command::Resize { min, max } => {
-                let answer = self.pool.blocking().resize(limits(min, max), PATIENCE);
+                let answer = self.pool.blocking().resize(self.limits(min, max), PATIENCE);
                 is_made(answer.map(|report| assert_eq!((report.to.min, report.to.max), (min, max))), model);
             }
             Command::Retune { min, max, capacity, reserve } => {
-                let change = bounds(capacity, reserve).limits(limits(min, max));
+                let change = bounds(capacity, reserve).limits(self.limits(min, max));
                 is_made(self.pool.blocking().retune(change, PATIENCE).map(drop), model);
             }
             Command::RetuneInVain { capacity } => {
@@ -92,7 +92,7 @@ impl Pond {
             Command::FailNextStart => self.script.refuse_next_start(),
             Command::Quiesce => self.pool.blocking().quiesce(PATIENCE).expect("it is open"),
             Command::Resume => self.pool.blocking().resume(PATIENCE).expect("it is quiesced"),
-            Command::Hook { strict } => self.set_hook(strict),
+            Command::Hook(manner) => self.set_hook(manner),
             Command::NoHook => self.remove_hook(),
             Command::Advance(span) => self.advance(span, model),
         }
@@ -179,7 +179,7 @@ impl Pond {
             model.max,
             debt,
             model.runs.len(),
-            model.idle,
+            model.idle.len(),
             0,
             model.abandoned.len(),
             model.queued(),

@@ -19,6 +19,20 @@ pub(crate) struct Terms {
     pub(crate) deadline: Option<u64>,
 }
 
+/// What a hook says. Each allows all that it is not called after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Manner {
+    Allows,
+    DeniesLimits,
+    DeniesStarts,
+    /// By [`DELAY`](crate::DELAY).
+    DelaysStarts,
+    DeniesExits,
+}
+
+const MANNERS: [Manner; 5] =
+    [Manner::Allows, Manner::DeniesLimits, Manner::DeniesStarts, Manner::DelaysStarts, Manner::DeniesExits];
+
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
     Submit {
@@ -68,10 +82,8 @@ pub(crate) enum Command {
     FailNextStart,
     Quiesce,
     Resume,
-    /// From now on a hook is asked, which allows everything but, if it is `strict`, other limits. It takes the place of one before it.
-    Hook {
-        strict: bool,
-    },
+    /// From now on a hook is asked. It takes the place of one before it.
+    Hook(Manner),
     /// Nobody is asked any more.
     NoHook,
     /// Milliseconds.
@@ -80,10 +92,12 @@ pub(crate) enum Command {
 
 pub(crate) fn setups() -> BoxedStrategy<Setup> {
     let limits = (0..=3usize, 1..=4usize);
-    (limits, [0..=3usize, 0..=2usize], 0..=1usize, 0..=2usize, any::<bool>())
-        .prop_map(|((min, max), capacity, reserve, abandoned_cap, killable)| {
+    // No multiples of ten: see `ADMISSION_LIMIT`.
+    let idle_timeout = prop::option::of(select(vec![57, 333]));
+    (limits, [0..=3usize, 0..=2usize], 0..=1usize, 0..=2usize, any::<bool>(), idle_timeout)
+        .prop_map(|((min, max), capacity, reserve, abandoned_cap, killable, idle_timeout)| {
             let (min, max) = fit(min, max, reserve);
-            Setup { min, max, capacity, reserve, abandoned_cap, killable }
+            Setup { min, max, capacity, reserve, abandoned_cap, killable, idle_timeout }
         })
         .boxed()
 }
@@ -127,7 +141,7 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
     });
     choices.push((4, retune.boxed()));
     choices.push((1, bounds().prop_map(|capacity| Command::RetuneInVain { capacity }).boxed()));
-    choices.push((2, any::<bool>().prop_map(|strict| Command::Hook { strict }).boxed()));
+    choices.push((4, select(&MANNERS[..]).prop_map(Command::Hook).boxed()));
     choices.push((if model.hook.is_some() { 2 } else { 0 }, Just(Command::NoHook).boxed()));
     let mut among = |weight, jobs: Vec<No>, command: fn(No) -> Command| {
         if !jobs.is_empty() {
@@ -152,30 +166,40 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
 /// True if `command` makes sense now: shrinking takes away what came before.
 pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
     match command {
-        Command::Submit { .. } | Command::KillStale | Command::RetuneInVain { .. } | Command::Hook { .. } => true,
+        Command::Submit { .. } | Command::KillStale | Command::RetuneInVain { .. } => true,
+        // Which slot is empty by a fault, so that nobody is asked about its next start, is a matter of threads; and as with starts that fail, who
+        // waits at the gate is promised places that are not to be. For `min` alone it is not asked again and again.
+        Command::Hook(Manner::DeniesStarts) => {
+            model.refusals == 0 && !model.unasked && model.min == 0 && !model.quiesced && model.at_gate().is_empty()
+        }
+        Command::Hook(Manner::DelaysStarts) => model.refusals == 0 && !model.unasked,
+        Command::Hook(_) => true,
         Command::NoHook => model.hook.is_some(),
         // A place that was promised for a start to come is kept, although the start fails: who was quicker is a matter of threads.
-        Command::Wait { .. } => model.refusals == 0,
+        Command::Wait { .. } => model.refusals == 0 && !model.denies_starts(),
         // What a tick does by itself and what control does on its word have no order among each other.
-        Command::Advance(span) => !(model.limits_pass(*span) && model.control_is_due(*span)),
+        Command::Advance(span) => model.due_with(*span) <= 1,
         Command::LeaveGate(no) => model.at_gate().contains(no),
         Command::Cancel(no) | Command::Kill(no) => model.open_jobs().contains(no),
         Command::Begin(no) => model.is_unbegun(*no),
-        Command::Finish(no) | Command::Panic(no) | Command::Die(no) | Command::KillWorkerOf(no) | Command::Stop(no) => {
+        Command::Die(no) => model.running().contains(no) && !model.holds_starts_up(),
+        Command::Finish(no) | Command::Panic(no) | Command::KillWorkerOf(no) | Command::Stop(no) => {
             model.running().contains(no)
         }
         Command::Return(no) => model.abandoned.contains(no),
-        Command::DieIdle | Command::KillIdle => model.idle > 0,
+        Command::DieIdle => !model.idle.is_empty() && !model.holds_starts_up(),
+        Command::KillIdle => !model.idle.is_empty(),
         // Which slots cool down decides what a shrink cuts off; which worker came up in which slot is a matter of threads.
-        Command::Resize { min, max } => model.all_starts_work() && model.setup.reserve <= *min && min <= max,
+        Command::Resize { min, max } => model.takes_limits() && model.setup.reserve <= *min && min <= max,
         Command::Retune { min, max, reserve, .. } => {
-            model.all_starts_work() && reserve <= min && min <= max && reserve < max
+            model.takes_limits() && reserve <= min && min <= max && reserve < max
         }
         // With a reserve it matters whether a worker that was woken looks before or after a start has failed.
         Command::FailNextStart => {
-            model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && model.at_gate().is_empty()
+            let nobody_waits = model.at_gate().is_empty() && !model.holds_starts_up();
+            model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && nobody_waits
         }
-        Command::Quiesce => !model.quiesced && model.all_starts_work(),
+        Command::Quiesce => !model.quiesced && model.all_starts_work() && !model.denies_starts(),
         Command::Resume => model.quiesced,
     }
 }

@@ -1,26 +1,43 @@
 //! A hook of the pond: asked about whatever a pool asks hooks about.
 
-use millpond::{Hook, HookContext, HookSpec, Limits, Verdict};
+use std::time::Duration;
 
+use millpond::{Hook, HookContext, HookSpec, Limits, Verdict, WorkerId};
+
+use crate::command::Manner;
 use crate::pond::{PATIENCE, Pond};
 
 /// Its name.
 pub(crate) const HOOK: &str = "hook";
 
-/// Allows everything but, if it is strict, other limits.
-struct Watcher {
-    strict: bool,
+struct Watcher(Manner);
+
+impl Watcher {
+    fn deny_if(&self, manner: Manner) -> Verdict {
+        if self.0 == manner { Verdict::deny("that is its manner") } else { Verdict::Allow }
+    }
 }
 
 impl Hook for Watcher {
     async fn resize(&self, _cx: &HookContext, _from: Limits, _to: Limits) -> Verdict {
-        if self.strict { Verdict::deny("it is strict") } else { Verdict::Allow }
+        self.deny_if(Manner::DeniesLimits)
+    }
+
+    async fn start(&self, _cx: &HookContext, _worker: WorkerId) -> Verdict {
+        match self.0 {
+            Manner::DelaysStarts => Verdict::Delay(Duration::from_millis(crate::DELAY)),
+            _ => self.deny_if(Manner::DeniesStarts),
+        }
+    }
+
+    async fn idle_exit(&self, _cx: &HookContext, _worker: WorkerId, _idle_for: Duration) -> Verdict {
+        self.deny_if(Manner::DeniesExits)
     }
 }
 
 impl Pond {
-    pub(crate) fn set_hook(&mut self, strict: bool) {
-        let hook = HookSpec::new(HOOK, Watcher { strict });
+    pub(crate) fn set_hook(&mut self, manner: Manner) {
+        let hook = HookSpec::new(HOOK, Watcher(manner));
         self.pool.blocking().set_hook(hook, PATIENCE).expect("there is room");
         self.hooked = true;
     }

@@ -1,5 +1,5 @@
-//! The whole pool against a model of it: jobs are submitted, cancelled and killed, workers crash and fail to start, the pool is
-//! resized and quiesced, time passes; after each step the pool must be what the arithmetic of DESIGN.md, section 2, says.
+//! The whole pool against a model of it: jobs are submitted, cancelled and killed, workers crash, fail to start and idle for too long, hooks deny
+//! and put off, the pool is resized and quiesced, time passes; after each step the pool must be what the arithmetic of DESIGN.md, section 2, says.
 //!
 //! Workers are scripted and the clock is set, so that a run depends on its seed alone. The seed is fixed; another one, and
 //! another number of cases: `PROPTEST_RNG_SEED=7 PROPTEST_CASES=1000 cargo test --all-features --test model`. A failure
@@ -24,6 +24,10 @@ use reference::Model;
 
 /// Milliseconds that a slot stays empty after a start that failed.
 const BACKOFF: u64 = 100;
+/// Milliseconds that a slot stays empty whose start was denied.
+const VETO_PAUSE: u64 = 1000;
+/// Milliseconds by which a hook puts a start off. No multiple of ten either, see below.
+const DELAY: u64 = 203;
 /// Milliseconds that a job which overran has before its worker is taken.
 const GRACE: u64 = 1000;
 /// Milliseconds that a submitter waits at the gate. Unlike all other spans no multiple of ten, so that no two limits pass at

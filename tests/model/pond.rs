@@ -42,6 +42,7 @@ pub(crate) struct Pond {
     pub(crate) script: Script,
     pub(crate) clock: SettableClock,
     pub(crate) killable: bool,
+    idle_timeout: Option<u64>,
     /// There is a hook.
     pub(crate) hooked: bool,
     events: EventStream,
@@ -78,7 +79,7 @@ impl Pond {
         };
         let name = format!("model-{}", POOLS.fetch_add(1, Ordering::Relaxed));
         let pool = PoolBuilder::new(&name, backend)
-            .limits(limits(setup.min, setup.max))
+            .limits(limits(setup.min, setup.max, setup.idle_timeout))
             .default_lane(lane(0))
             .lane(lane(1).reserve(setup.reserve))
             .abandoned_cap(setup.abandoned_cap)
@@ -93,6 +94,7 @@ impl Pond {
             script,
             clock,
             killable: setup.killable,
+            idle_timeout: setup.idle_timeout,
             hooked: false,
             faults: 0,
             decisions: 0,
@@ -261,10 +263,15 @@ impl Pond {
         (row.worker, Target::Claim { worker: row.worker, claim, job: id })
     }
 
+    /// The one that has idled for longest.
     pub(crate) fn an_idle_worker(&self) -> WorkerId {
         let inventory = self.pool.inventory_now();
-        let idle = inventory.workers.iter().find(|row| row.state == WorkerState::Idle);
+        let idle = inventory.workers.iter().filter(|row| row.state == WorkerState::Idle).min_by_key(|row| row.since);
         idle.unwrap_or_else(|| panic!("nobody idles:\n{inventory}")).worker
+    }
+
+    pub(crate) fn limits(&self, min: usize, max: usize) -> Limits {
+        limits(min, max, self.idle_timeout)
     }
 
     pub(crate) fn start_termination(&self, select: millpond::Select, how: millpond::Ladder) -> Termination {
@@ -289,6 +296,6 @@ fn is_first_claim(row: &WorkerRow) -> bool {
     row.job.as_ref().is_some_and(|job| job.claim.to_string() == "1")
 }
 
-pub(crate) fn limits(min: usize, max: usize) -> Limits {
-    Limits::new(min, max).idle_timeout(None)
+fn limits(min: usize, max: usize, idle_timeout: Option<u64>) -> Limits {
+    Limits::new(min, max).idle_timeout(idle_timeout.map(Duration::from_millis))
 }

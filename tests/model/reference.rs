@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::command::{LANES, No, Terms};
+use crate::command::{LANES, Manner, No, Terms};
 
 /// How a pool is built.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Setup {
     pub(crate) reserve: usize,
     pub(crate) abandoned_cap: usize,
     pub(crate) killable: bool,
+    /// Milliseconds that a worker above `min` may idle.
+    pub(crate) idle_timeout: Option<u64>,
 }
 
 /// What became of a job that came to the gate.
@@ -61,6 +63,14 @@ pub(crate) struct Run {
     pub(crate) kill_at: Option<u64>,
 }
 
+/// A worker that idles.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idler {
+    pub(crate) since: u64,
+    /// A hook has it stay, though it has idled for too long, until then.
+    pub(crate) spared_until: u64,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) setup: Setup,
@@ -70,7 +80,10 @@ pub(crate) struct Model {
     pub(crate) quiesced: bool,
     pub(crate) queues: [VecDeque<Job>; LANES.len()],
     pub(crate) runs: Vec<Run>,
-    pub(crate) idle: usize,
+    /// The longest idle first; the last one is called.
+    pub(crate) idle: Vec<Idler>,
+    /// Has a seat, and is looking for a job: 1 at most.
+    looking: usize,
     /// Jobs whose workers cannot be made to die and have not returned.
     pub(crate) abandoned: Vec<No>,
     /// Slots that back off, each until then.
@@ -81,8 +94,14 @@ pub(crate) struct Model {
     pub(crate) promised: [VecDeque<No>; LANES.len()],
     /// Starts to come that the system refuses.
     pub(crate) refusals: usize,
-    /// There is a hook; true if it is strict.
-    pub(crate) hook: Option<bool>,
+    /// There is a hook, and what it says.
+    pub(crate) hook: Option<Manner>,
+    /// Starts that it has put off, each until then.
+    pub(crate) delayed: Vec<u64>,
+    /// There may be an empty slot whose next start nobody is asked about, since a fault emptied it.
+    pub(crate) unasked: bool,
+    /// The largest `max` so far.
+    pub(crate) slots: usize,
     pub(crate) fates: BTreeMap<No, Fate>,
     pub(crate) cursor: usize,
 }
@@ -96,13 +115,17 @@ impl Model {
             quiesced: false,
             queues: Default::default(),
             runs: Vec::new(),
-            idle: 0,
+            idle: Vec::new(),
+            looking: 0,
             abandoned: Vec::new(),
             cooling: Vec::new(),
             gate: Default::default(),
             promised: Default::default(),
             refusals: 0,
             hook: None,
+            delayed: Vec::new(),
+            unasked: false,
+            slots: setup.max,
             fates: BTreeMap::new(),
             cursor: 0,
             setup,
@@ -135,13 +158,28 @@ impl Model {
     }
 
     pub(crate) fn all_starts_work(&self) -> bool {
-        self.refusals == 0 && self.cooling.is_empty()
+        self.refusals == 0 && self.cooling.is_empty() && self.delayed.is_empty()
+    }
+
+    pub(crate) fn denies_starts(&self) -> bool {
+        self.hook == Some(Manner::DeniesStarts)
+    }
+
+    /// A start that is wanted now, and was not asked about before, is not made now.
+    pub(crate) fn holds_starts_up(&self) -> bool {
+        matches!(self.hook, Some(Manner::DeniesStarts | Manner::DelaysStarts)) || !self.delayed.is_empty()
+    }
+
+    /// Other limits lead to what is certain.
+    pub(crate) fn takes_limits(&self) -> bool {
+        let overstays = |idler: &Idler| self.overstays_from(idler) <= self.now || idler.spared_until > self.now;
+        self.all_starts_work() && !self.holds_starts_up() && !self.idle.iter().any(overstays)
     }
 
     // ---- the arithmetic ------------------------------------------------------------------------------------------------
 
     pub(crate) fn live(&self) -> usize {
-        self.idle + self.runs.len()
+        self.idle.len() + self.runs.len() + self.looking
     }
 
     pub(crate) fn loss(&self) -> usize {
@@ -198,29 +236,47 @@ impl Model {
     /// moves: in the order in which the pond lets things happen.
     pub(crate) fn settle(&mut self) {
         while self.staff() | self.receive() | self.idle_take() {}
+        self.let_idlers_go();
         if self.is_lost() {
             self.send_away();
         }
+        self.unasked &= self.live() < self.slots;
     }
 
-    fn wanted(&self) -> usize {
+    pub(crate) fn wanted(&self) -> usize {
         let startable: usize = (0..LANES.len()).map(|lane| self.queues[lane].len().min(self.free(lane))).sum();
-        let for_jobs = if self.quiesced { 0 } else { startable.saturating_sub(self.idle) };
+        let for_jobs = if self.quiesced { 0 } else { startable.saturating_sub(self.idle.len()) };
         for_jobs.max(self.min.saturating_sub(self.live())).min(self.startable_workers())
     }
 
     fn staff(&mut self) -> bool {
-        let wanted = self.wanted();
+        // Those that are put off are among the wanted.
+        let wanted = self.wanted().saturating_sub(self.delayed.len());
         for _ in 0..wanted {
-            if self.refusals > 0 {
-                self.refusals -= 1;
-                self.cooling.push(self.now + crate::BACKOFF);
-                self.fail_handed_over();
-            } else if !self.take(true) {
-                self.idle += 1;
+            match self.hook {
+                Some(Manner::DeniesStarts) => self.do_without(crate::VETO_PAUSE),
+                Some(Manner::DelaysStarts) => self.delayed.push(self.now + crate::DELAY),
+                _ if self.refusals > 0 => {
+                    (self.refusals, self.unasked) = (self.refusals - 1, true);
+                    self.do_without(crate::BACKOFF);
+                }
+                _ => self.start(),
             }
         }
         wanted > 0
+    }
+
+    /// A worker comes up.
+    pub(crate) fn start(&mut self) {
+        if !self.take(true) {
+            self.idle.push(Idler { since: self.now, spared_until: 0 });
+        }
+    }
+
+    /// A slot stays empty for so long.
+    fn do_without(&mut self, pause: u64) {
+        self.cooling.push(self.now + pause);
+        self.fail_handed_over();
     }
 
     /// Jobs of lanes without a queue for which no seat is left share the fate of the start that failed.
@@ -237,14 +293,40 @@ impl Model {
     }
 
     fn idle_take(&mut self) -> bool {
-        if self.idle == 0 {
-            return false;
-        }
         // Taken off first: the worker that takes is not idle and busy at once.
-        self.idle -= 1;
+        let Some(called) = self.idle.pop() else { return false };
         let taken = self.take(true);
-        self.idle += usize::from(!taken);
+        // One that is called in vain has idled all the time.
+        self.idle.extend((!taken).then_some(called));
         taken
+    }
+
+    // ---- idling for too long -------------------------------------------------------------------------------------------
+
+    /// From when on a worker has idled for too long, and is not to stay for a while all the same.
+    fn overstays_from(&self, idler: &Idler) -> u64 {
+        let limit = self.setup.idle_timeout.map_or(u64::MAX, |timeout| idler.since + timeout);
+        // Without a hook nobody remembers what one has said.
+        if self.hook.is_some() { limit.max(idler.spared_until) } else { limit }
+    }
+
+    /// True if, so much later, somebody leaves who has idled for too long, or is asked about.
+    pub(crate) fn exits_are_due(&self, span: u64) -> bool {
+        self.live() > self.min && self.idle.iter().any(|idler| self.overstays_from(idler) <= self.now + span)
+    }
+
+    /// Workers above `min` that have idled for too long leave, the longest idle first, unless a hook has them stay.
+    fn let_idlers_go(&mut self) {
+        while self.exits_are_due(0) {
+            let overstays = |idler: &Idler| self.overstays_from(idler) <= self.now;
+            let first = self.idle.iter().position(overstays).expect("there is one");
+            if self.hook == Some(Manner::DeniesExits) {
+                let timeout = self.setup.idle_timeout.expect("somebody overstays it");
+                self.idle[first].spared_until = self.now + timeout;
+            } else {
+                self.idle.remove(first);
+            }
+        }
     }
 
     /// A worker that holds no seat yet takes the next job.
@@ -253,10 +335,10 @@ impl Model {
             return false;
         }
         // The seat is the worker's already: it counts among the live.
-        self.idle += 1;
+        self.looking = 1;
         let lanes = (1..=LANES.len()).map(|step| (self.cursor + step) % LANES.len());
         let lane = lanes.into_iter().find(|&lane| !self.queues[lane].is_empty() && self.free(lane) > 0);
-        self.idle -= 1;
+        self.looking = 0;
         let Some(lane) = lane else { return false };
         let job = self.queues[lane].pop_front().expect("it is not empty");
         let until = job.terms.run.map_or(u64::MAX, |limit| self.now + limit).min(job.deadline);

@@ -6,7 +6,7 @@ use crate::command::{Command, No};
 use crate::pond::Pond;
 use crate::reference::Model;
 
-/// Everything that runs is finished, everything abandoned returns, all back-offs pass.
+/// Nobody is asked any more, everything that runs is finished, everything abandoned returns, all back-offs pass.
 pub(crate) fn wind_down(mut pond: Pond, mut model: Model) {
     while let Some(command) = next(&model) {
         model.step(&command);
@@ -23,14 +23,20 @@ pub(crate) fn wind_down(mut pond: Pond, mut model: Model) {
 
 fn next(model: &Model) -> Option<Command> {
     let first = |jobs: &[No]| jobs.first().copied();
-    if model.quiesced {
+    if model.hook.is_some() {
+        Some(Command::NoHook)
+    } else if model.quiesced {
         Some(Command::Resume)
     } else if let Some(no) = first(&model.running()) {
         Some(Command::Finish(no))
     } else if let Some(no) = first(&model.abandoned) {
         Some(Command::Return(no))
-    } else if !model.cooling.is_empty() {
-        Some(Command::Advance(crate::BACKOFF))
+    } else if let Some(until) = model.cooling.iter().chain(&model.delayed).min() {
+        // What is due before that comes before that; what is due with it has no order.
+        let is_due = |span: &u64| model.due_with(*span) > 0;
+        let span = (0..until - model.now).find(is_due).unwrap_or(until - model.now);
+        let jobs = model.open_jobs();
+        Some(if model.due_with(span) > 1 { Command::Cancel(jobs[0]) } else { Command::Advance(span) })
     } else {
         // Nothing runs, nothing is lost: whoever waited has had a place, and every start has been tried.
         first(&model.open_jobs()).map(|no| panic!("job {no} is left: {model:#?}"))

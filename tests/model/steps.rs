@@ -1,7 +1,7 @@
 //! What each command does to the reference.
 
-use crate::command::{Command, LANES, No, Terms};
-use crate::reference::{Fate, Model, Run};
+use crate::command::{Command, LANES, Manner, No, Terms};
+use crate::reference::{Fate, Idler, Model, Run};
 use crate::{ADMISSION_LIMIT, GRACE};
 
 impl Model {
@@ -20,7 +20,10 @@ impl Model {
             Command::Finish(no) => self.finish(no, Fate::Completed),
             Command::Panic(no) => self.finish(no, Fate::Panicked),
             Command::Die(no) => self.die(no),
-            Command::DieIdle | Command::KillIdle => self.idle -= 1,
+            Command::DieIdle | Command::KillIdle => {
+                self.unasked |= matches!(command, Command::DieIdle);
+                self.idle.remove(0);
+            }
             Command::Kill(no) => {
                 self.withdraw(no, Fate::Cancelled);
                 if self.running().contains(&no) {
@@ -31,11 +34,11 @@ impl Model {
             Command::KillStale => {}
             Command::Stop(no) => self.run_mut(no).condemned = true,
             Command::Return(no) => self.abandoned.retain(|other| *other != no),
-            Command::Resize { .. } | Command::Retune { .. } if self.hook == Some(true) => {}
+            Command::Resize { .. } | Command::Retune { .. } if self.hook == Some(Manner::DeniesLimits) => {}
             Command::Resize { min, max } => self.resize(min, max),
             Command::Retune { min, max, capacity, reserve } => self.retune(min, max, capacity, reserve),
             Command::RetuneInVain { .. } => {}
-            Command::Hook { strict } => self.hook = Some(strict),
+            Command::Hook(manner) => self.hook = Some(manner),
             Command::NoHook => self.hook = None,
             Command::FailNextStart => self.refusals += 1,
             Command::Quiesce => self.quiesced = true,
@@ -108,11 +111,12 @@ impl Model {
         let owed = self.live() > self.max;
         let run = self.unseat(no);
         if !run.condemned && !owed && !self.take(false) {
-            self.idle += 1;
+            self.idle.push(Idler { since: self.now, spared_until: 0 });
         }
     }
 
     fn die(&mut self, no: No) {
+        self.unasked = true;
         let run = self.unseat(no);
         if run.begun || run.condemned || self.fates[&no] != Fate::Open {
             self.end(no, Fate::Killed);
@@ -143,9 +147,9 @@ impl Model {
     }
 
     fn resize(&mut self, min: usize, max: usize) {
-        (self.min, self.max) = (min, max);
-        while self.live() > self.max && self.idle > 0 {
-            self.idle -= 1;
+        (self.min, self.max, self.slots) = (min, max, self.slots.max(max));
+        while self.live() > self.max && !self.idle.is_empty() {
+            self.idle.remove(0);
         }
     }
 
@@ -164,6 +168,7 @@ impl Model {
         while let Some(due) = self.next_due() {
             self.work_off(due);
         }
+        self.end_delays();
         let late: Vec<No> =
             self.runs.iter().filter(|run| run.kill_at <= Some(self.now)).map(|run| run.job.no).collect();
         for no in late {
@@ -180,6 +185,16 @@ impl Model {
         }
     }
 
+    /// Starts that were put off are made, if they are wanted still.
+    fn end_delays(&mut self) {
+        let over = self.delayed.extract_if(.., |until| *until <= self.now).count();
+        for _ in 0..over {
+            if self.wanted() > 0 {
+                self.start();
+            }
+        }
+    }
+
     /// True if, so much later, somebody has waited or queued for too long.
     pub(crate) fn limits_pass(&self, span: u64) -> bool {
         let waiting = self.gate.iter().flatten().map(|(_, until)| *until);
@@ -190,7 +205,13 @@ impl Model {
     /// True if, so much later, control takes a worker or fills a slot.
     pub(crate) fn control_is_due(&self, span: u64) -> bool {
         let kills = self.runs.iter().filter_map(|run| run.kill_at);
-        kills.chain(self.cooling.iter().copied()).any(|at| at <= self.now + span)
+        kills.chain(self.cooling.iter().chain(&self.delayed).copied()).any(|at| at <= self.now + span)
+    }
+
+    /// How many kinds of things are due so much later that have no order among each other.
+    pub(crate) fn due_with(&self, span: u64) -> usize {
+        let due = [self.limits_pass(span), self.control_is_due(span), self.exits_are_due(span)];
+        due.into_iter().filter(|due| *due).count()
     }
 
     /// The earliest limit that has passed.

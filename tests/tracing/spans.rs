@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use millpond::{
     ActorPool, Actors, Backend, Hosts, JobContext, JobOptions, Lane, Limits, Pool, PoolBuilder, PoolExecutor,
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tracing::{info, info_span};
 
-use crate::listener::{Heard, JOB_SPANS, heard, listen};
+use crate::listener::{Heard, JOB_SPANS, PANICS, SHAKY, heard, listen};
 
 /// Those who turn spans of jobs off keep others out.
 static TURN: Mutex<()> = Mutex::new(());
@@ -134,6 +135,7 @@ on_every_kind!(
     a_worker_is_in_nobodys_span,
     a_job_within_a_job,
     without_a_listener_there_is_none,
+    a_listener_that_panics_as_a_job_ends_costs_neither_outcome_nor_worker,
 );
 
 /// A job that says `what`.
@@ -208,4 +210,20 @@ fn without_a_listener_there_is_none<K: Kind>() {
     let said = info_span!("request").in_scope(|| run::<K>(&pool, JobOptions::new(), &format!("{}-hello", pool.name())));
     JOB_SPANS.store(true, Ordering::Release);
     assert_eq!(names(&said), [""; 0]);
+}
+
+/// The outcome is won when the span is left, and not published.
+fn a_listener_that_panics_as_a_job_ends_costs_neither_outcome_nor_worker<K: Kind>() {
+    listen();
+    let _turn = TURN.lock();
+    let pool = K::pool(SHAKY);
+    let before = PANICS.load(Ordering::Acquire);
+    for what in ["first", "second"] {
+        let mut job = pool.with(JobOptions::new()).submit_blocking(say::<K>(what)).expect("there is a place");
+        job.join_timeout(Duration::from_secs(60)).expect("it has its outcome");
+    }
+    assert!(PANICS.load(Ordering::Acquire) >= before + 4, "each span was left and closed");
+    let (ledger, workers) = (pool.snapshot().ledger, pool.inventory_now().workers);
+    assert!(ledger.balances() && ledger.completed == 2, "{ledger}");
+    assert!(workers.iter().all(|row| row.worker.generation == 1), "{workers:?}");
 }

@@ -1,5 +1,6 @@
 //! Several pools under one ractor supervisor, whatever runs their jobs: it knows them by `ActorRef<PoolMessage>` alone.
 
+mod intensity;
 mod member;
 mod message;
 mod supervision;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
 
+use intensity::Intensity;
 use member::Member;
 pub use message::{GroupMessage, MemberReply, MemberReport, MemberStatus};
 use message::{Internal, Step};
@@ -55,8 +57,7 @@ pub enum Strategy {
 #[derive(Debug)]
 pub struct Group {
     strategy: Strategy,
-    most: usize,
-    within: Duration,
+    intensity: Intensity,
     limit: Duration,
     members: Vec<Member>,
 }
@@ -64,8 +65,8 @@ pub struct Group {
 impl Group {
     /// A group without members: three failures within five seconds are one too many for nobody yet.
     pub fn new(strategy: Strategy) -> Self {
-        let within = Duration::from_secs(5);
-        Self { strategy, most: 3, within, limit: Duration::from_secs(1), members: Vec::new() }
+        let intensity = Intensity { most: 3, within: Duration::from_secs(5) };
+        Self { strategy, intensity, limit: Duration::from_secs(1), members: Vec::new() }
     }
 
     /// Adds a pool: `start` spawns it, linked under the cell that it is handed, and gives its actor. It is called again when the pool is to
@@ -83,7 +84,7 @@ impl Group {
     /// How many failures of members within this time are put up with; default 3 within 5 s. The next one fails the group (OTP's "restart intensity").
     #[must_use]
     pub fn intensity(mut self, failures: usize, within: Duration) -> Self {
-        (self.most, self.within) = (failures, within);
+        self.intensity = Intensity { most: failures, within };
         self
     }
 

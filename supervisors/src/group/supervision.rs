@@ -1,12 +1,12 @@
 //! What a group remembers, and how it moves on. It waits for nobody: what takes time runs beside it and comes back as a message.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use millpond::{ControlError, PoolMessage};
+use millpond::{Clock, ControlError, PoolMessage};
 use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, concurrency};
 
+use super::intensity::Failures;
 use super::message::{GroupMessage, MemberReply, MemberReport, MemberStatus, Step};
 use super::{Group, Strategy};
 
@@ -34,8 +34,7 @@ enum State {
 pub struct Supervision {
     members: Vec<State>,
     restarts: Vec<u64>,
-    /// When members have failed, the latest last.
-    failures: VecDeque<Instant>,
+    failures: Failures,
     ending: bool,
 }
 
@@ -45,7 +44,7 @@ impl Supervision {
         Self {
             members: std::iter::repeat_with(down).take(members).collect(),
             restarts: vec![0; members],
-            failures: VecDeque::new(),
+            failures: Failures::default(),
             ending: false,
         }
     }
@@ -152,20 +151,13 @@ impl Group {
     }
 
     /// One more failure; an error if that is one too many.
-    #[expect(clippy::disallowed_methods, reason = "a group has no pool, and so no pool's clock")]
     fn count_failure(&self, state: &mut Supervision, name: &str, why: &str) -> Result<(), ActorProcessingErr> {
-        let now = Instant::now();
-        state.failures.push_back(now);
-        while state.failures.front().is_some_and(|at| now.duration_since(*at) > self.within) {
-            state.failures.pop_front();
-        }
-        match state.failures.len() {
-            failures if failures > self.most => {
-                let within = self.within;
-                Err(format!("{failures} pools failed within {within:?}, the last one `{name}`: {why}").into())
-            }
-            _ => Ok(()),
-        }
+        // Its members are pools, each of which may have a clock of its own.
+        let Some(failures) = self.intensity.exceeded_by(&mut state.failures, Clock::real().now()) else {
+            return Ok(());
+        };
+        let within = self.intensity.within;
+        Err(format!("{failures} pools failed within {within:?}, the last one `{name}`: {why}").into())
     }
 
     pub(super) fn status(&self, state: &Supervision, reply: RpcReplyPort<Vec<MemberStatus>>) {
