@@ -165,7 +165,8 @@ pub enum Notice {
         /// Which of its claims.
         claim: ClaimNo,
     },
-    /// The gate moved: open, quiesced, draining or closed.
+    /// The gate moved: open, quiesced, draining or closed. Closed is told once, whatever ended the pool, and then the hook is let go of. One
+    /// that has 64 notices to deal with by then is let go of without it.
     Gate(&'static str),
     /// The pool's health changed.
     Health(Health),

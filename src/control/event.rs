@@ -129,7 +129,9 @@ pub enum PoolEvent {
         /// How long it had been silent when it beat.
         silent_for: Duration,
     },
-    /// The gate moved: open, quiesced, draining or closed.
+    /// The gate moved: open, quiesced, draining or closed. Closed is told once, whatever ended the pool: a shutdown, an abort, an
+    /// escalation, the end of its workers' runtime, a stop or kill of its actor, or a panic in it. Who missed it, or subscribed later, sees
+    /// the [end](EventStream::next) of the stream, which comes in any case.
     Gate(&'static str),
     /// The pool's health changed: how bad it is, or why.
     Health(Health),

@@ -34,6 +34,7 @@ mod abort;
 mod admission;
 mod attach;
 mod by_name;
+mod closed;
 mod eager_panics;
 mod escalation;
 mod events;
