@@ -186,10 +186,15 @@ pub enum Notice {
         /// What each of them said. Who is not here was not waited for: one denial is enough.
         answers: Arc<[Answer]>,
     },
-    /// This hook was too slow: so many notices before this one are gone.
+    /// This hook was too slow: so many notices before this one are gone. What is told at its edges alone is repeated here, so that who misses
+    /// an edge knows on which side of it the pool is.
     Missed {
         /// How many.
         notices: u64,
+        /// How full it is.
+        saturation: Saturation,
+        /// Since when it is [`Saturated`](Self::Saturated); `None`: it is not, or is [`Relieved`](Self::Relieved).
+        saturated_since: Option<Timestamp>,
     },
 }
 

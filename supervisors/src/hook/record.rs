@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Verdict, WorkerId,
+    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Timestamp, Verdict,
+    WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -51,7 +52,10 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
             let veto = json!({ "vetoed_by": &*veto.by, "because": &*veto.reason });
             ("vetoed", with(with(of_question(question), veto), of_answers(answers)))
         }
-        Notice::Missed { notices } => ("missed", json!({ "notices": notices })),
+        Notice::Missed { notices, saturation, saturated_since } => {
+            let since = saturated_since.map(Timestamp::as_nanos);
+            ("missed", with(json!({ "notices": notices, "saturated_since_ns": since }), of_saturation(saturation)))
+        }
         // A newer millpond's: better in words than not at all.
         other => ("other", json!({ "text": format!("{other:?}") })),
     };
