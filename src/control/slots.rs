@@ -241,9 +241,15 @@ impl Slots {
         self.wants.vetoed
     }
 
-    /// True while a slot waits for what will fill it, or not.
+    /// The one of those whose pause is the last to end.
+    pub(super) fn last_vetoed(&self) -> Option<usize> {
+        self.vetoed.iter().rev().map(|(_, slot)| *slot).find(|slot| *slot < self.max)
+    }
+
+    /// True while a slot is to have a worker again after a fault. One whose start is asked about, or was denied, never had to have one, or `min` says
+    /// that it has to.
     pub(super) fn are_awaited(&self) -> bool {
-        self.asked + self.ruling.len() + self.deciding + self.waiting.len() + self.vetoed.len() > 0
+        !self.ruling.is_empty() || self.deciding > 0 || !self.waiting.is_empty()
     }
 
     /// A slot that has backed off, or cooled down, for long enough.
@@ -312,8 +318,9 @@ mod tests {
             ..Shortage::default()
         };
         let awaited = |slot: &Slot| match slot.state {
-            SlotState::Deciding | SlotState::Ruling(_) | SlotState::Asked => true,
-            _ => until(slot).is_some_and(|until| until != Timestamp::NEVER),
+            SlotState::Deciding | SlotState::Ruling(_) => true,
+            SlotState::Waiting(until) => until != Timestamp::NEVER,
+            _ => false,
         };
         let vacant = within.iter().position(|slot| slot.state == SlotState::Vacant);
         (count(Want::Ruling), why, slots.all.iter().any(awaited), vacant.unwrap_or(slots.all.len()))
@@ -367,6 +374,12 @@ mod tests {
             let others = (1..slots.max.min(slots.all.len())).filter(empty).count();
             assert_eq!(slots.empty_beside(0), others);
             assert_eq!(slots.are_awaited(), awaited);
+            let last = slots.last_vetoed().map(|slot| slots.all[slot].state);
+            let vetoed = |slot: &Slot| matches!(slot.state, SlotState::Vetoed(_));
+            assert_eq!(last.is_some(), slots.all.iter().take(slots.max).any(vetoed));
+            let until = |slot: &Slot| if let SlotState::Vetoed(until) = slot.state { Some(until) } else { None };
+            let latest = slots.all.iter().take(slots.max).filter_map(until).max();
+            assert_eq!(last, latest.map(SlotState::Vetoed));
             let free = slots.vacant();
             assert_eq!(free, (first < slots.max).then_some(first), "the first one that is free");
         }
