@@ -80,6 +80,15 @@ pub enum Notice {
         /// The decision.
         restart: Restart,
     },
+    /// A slot that was [cooled down](Restart::CoolDown) is back: the worker that was tried in it has been up for long enough.
+    ProbeSucceeded {
+        /// The worker.
+        worker: WorkerId,
+        /// How often the slot was cooled down.
+        cool_downs: u32,
+        /// From the fault that it was first cooled down for until this worker was ready.
+        out_for: Duration,
+    },
     /// A policy was replaced by the default.
     PolicyReplaced {
         /// What it did.

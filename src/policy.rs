@@ -126,7 +126,7 @@ pub enum Restart {
     /// A new incarnation after this long. Zero: at once.
     After(Duration),
     /// The slot is out of budget: it stays empty this long, and the pool is degraded meanwhile. Then one incarnation is tried as a probe: up
-    /// for [`RestartPolicy::healthy_after`], the slot is back; what a fault before that costs is the policy's to say, who finds the
+    /// for [`RestartPolicy::healthy_after`], the slot is back, and [`PoolEvent::ProbeSucceeded`](crate::PoolEvent::ProbeSucceeded) says so; what a fault before that costs is the policy's to say, who finds the
     /// slot's [`cool_downs`](SlotHistory::cool_downs) counted.
     CoolDown(Duration),
     /// The slot stays empty for good, and the pool is degraded.

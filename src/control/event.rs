@@ -59,6 +59,15 @@ pub enum PoolEvent {
         /// The decision.
         restart: Restart,
     },
+    /// A slot that was [cooled down](Restart::CoolDown) is back: the worker that was tried in it has been up for long enough.
+    ProbeSucceeded {
+        /// The worker.
+        worker: WorkerId,
+        /// How often the slot was cooled down.
+        cool_downs: u32,
+        /// From the fault that it was first cooled down for until this worker was ready.
+        out_for: Duration,
+    },
     /// Another restart policy is in force, because somebody said so.
     RestartPolicySet,
     /// A policy panicked, hung or answered nonsense, and was replaced by the default.

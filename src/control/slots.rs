@@ -31,9 +31,22 @@ pub(super) struct Slot {
     pub(super) refused: bool,
     /// Its latest fault, about which was decided.
     pub(super) fault: Option<Fault>,
+    /// It was cooled down, and no probe has succeeded since.
+    pub(super) outage: Option<Outage>,
+    /// When the probe in it will have been up for long enough.
+    probed_at: Option<Timestamp>,
     state: SlotState,
     /// As what it is counted, if it is among the first `max`.
     counted: Option<Want>,
+}
+
+/// A slot is out of budget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Outage {
+    /// The fault that it was first cooled down for.
+    pub(super) since: Timestamp,
+    /// How long a probe has to be up, as whoever decided last has it.
+    pub(super) healthy_after: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -104,6 +117,8 @@ pub(super) struct Slots {
     vetoed: BTreeSet<(Timestamp, usize)>,
     /// Those whose policy is asked, by when they count as missing.
     ruling: BTreeSet<(Timestamp, usize)>,
+    /// Those with a probe that is up, by when that has succeeded.
+    probes: BTreeSet<(Timestamp, usize)>,
     asked: usize,
     deciding: usize,
     /// Of the first `max`.
@@ -176,7 +191,7 @@ impl Slots {
             SlotState::Ruling(until) => drop(self.ruling.remove(&(until, slot))),
             SlotState::Deciding => self.deciding -= 1,
             SlotState::Waiting(until) => drop(self.waiting.remove(&(until, slot))),
-            SlotState::Filled => {}
+            SlotState::Filled => self.end_probe(slot),
         }
         match state {
             SlotState::Vacant => drop(self.vacant.insert(slot)),
@@ -194,6 +209,20 @@ impl Slots {
     /// A slot's worker has ended by a fault at `now`.
     pub(super) fn await_ruling(&mut self, slot: usize, now: Timestamp) {
         self.set(slot, SlotState::Ruling(now.after(RULING)));
+    }
+
+    /// The probe in this slot is up, and will have succeeded by then if it has not ended.
+    pub(super) fn await_probe(&mut self, slot: usize, until: Timestamp) {
+        self.end_probe(slot);
+        self.all[slot].probed_at = Some(until);
+        self.probes.insert((until, slot));
+    }
+
+    /// Nobody waits for the probe in this slot any more.
+    pub(super) fn end_probe(&mut self, slot: usize) {
+        if let Some(until) = self.all[slot].probed_at.take() {
+            self.probes.remove(&(until, slot));
+        }
     }
 
     /// Counts a slot as what it is by now.
@@ -270,6 +299,16 @@ impl Slots {
     /// When the next one does.
     pub(super) fn next_unruled(&self) -> Timestamp {
         next(&self.ruling)
+    }
+
+    /// A slot whose probe has been up for long enough.
+    pub(super) fn probed(&self, now: Timestamp) -> Option<usize> {
+        due(&self.probes, now)
+    }
+
+    /// When the next one's has.
+    pub(super) fn next_probed(&self) -> Timestamp {
+        next(&self.probes)
     }
 
     /// A slot whose pause after a veto is over.

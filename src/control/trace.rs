@@ -51,6 +51,9 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             warn!(pool, %worker, "a worker cannot be made to end: it is abandoned");
         }
         PoolEvent::RestartDecided { worker, restart } => trace_restart(pool, worker, restart),
+        PoolEvent::ProbeSucceeded { worker, cool_downs, out_for } => {
+            info!(pool, %worker, cool_downs, ?out_for, "a probe has succeeded: its slot is back");
+        }
         PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced by the default"),
         PoolEvent::Resized { from, to } => {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);

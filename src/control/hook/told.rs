@@ -19,6 +19,9 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::RestartDecided { worker, restart } => {
             Notice::RestartDecided { worker: *worker, restart: restart.clone() }
         }
+        PoolEvent::ProbeSucceeded { worker, cool_downs, out_for } => {
+            Notice::ProbeSucceeded { worker: *worker, cool_downs: *cool_downs, out_for: *out_for }
+        }
         PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
         PoolEvent::Resized { from, to } => Notice::Resized { from: *from, to: *to },
         PoolEvent::Retuned(retuned) => Notice::Retuned(retuned.clone()),

@@ -21,6 +21,10 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
         Notice::RestartDecided { worker, restart } => {
             ("restart decided", with(json!({ "worker": id(worker), "by": "restart policy" }), of_restart(restart)))
         }
+        Notice::ProbeSucceeded { worker, cool_downs, out_for } => {
+            let (worker, out_for) = (id(worker), millis(*out_for));
+            ("probe succeeded", json!({ "worker": worker, "cool_downs": cool_downs, "out_for_ms": out_for }))
+        }
         Notice::PolicyReplaced { reason } => ("policy replaced", json!({ "reason": reason })),
         Notice::Resized { from, to } => {
             ("resized", json!({ "from": of_limits(from), "to": of_limits(to), "by": "operator" }))
