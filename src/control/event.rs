@@ -8,13 +8,12 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::hook::{HookChange, HookFault};
-use super::report::Rung;
 use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
 use crate::hook::{Question, Verdict};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
-use crate::policy::{Exit, RecycleReason, Restart};
+use crate::policy::{Exit, RecycleReason, Restart, Rung};
 use crate::snapshot::{Health, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::event::PoolEvent;
 use super::hook::ask::Ruling;
-use super::report::Rung;
 use super::ring::Ring;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
@@ -16,7 +15,7 @@ use crate::hook::Question;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::Envelope;
 use crate::plane::Overdue;
-use crate::policy::Exit;
+use crate::policy::{Exit, Rung};
 use crate::slot::{Cell, Held};
 use crate::sync::{Arc, Timestamp};
 
@@ -89,9 +88,9 @@ impl Silence {
         if progress > self.since { Heard::Beat(progress) } else { Heard::Nothing }
     }
 
-    /// Why its worker is taken, if it is now.
-    pub(super) fn exit(&self, now: Timestamp) -> Exit {
-        Exit::Stuck(now.since(self.since))
+    /// Why its worker is taken, or told to leave, if this rung does it now.
+    pub(super) fn exit(&self, rung: Rung, now: Timestamp) -> Exit {
+        Exit::Stuck { silent_for: now.since(self.since), rung }
     }
 }
 

@@ -109,7 +109,9 @@ fn of_answers(answers: &[Answer]) -> Value {
 fn of_exit(exit: &Exit) -> Value {
     match exit {
         Exit::Stopped(by) | Exit::Killed(by) => json!({ "exit": exit.to_string(), "by": &**by }),
-        Exit::Stuck(_) => json!({ "exit": exit.to_string(), "by": "watchdog" }),
+        Exit::Stuck { rung, .. } => {
+            json!({ "exit": exit.to_string(), "by": "watchdog", "rung": rung.to_string() })
+        }
         Exit::Recycled(_) => json!({ "exit": exit.to_string(), "by": "recycling rule" }),
         Exit::IdleTimeout => json!({ "exit": exit.to_string(), "by": "idle timeout" }),
         _ => json!({ "exit": exit.to_string(), "fault": exit.is_fault() }),
