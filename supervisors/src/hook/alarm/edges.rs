@@ -183,7 +183,8 @@ mod tests {
             told.iter().for_each(|tell| tell(&mut edges));
             edges
         };
-        let raised: [fn(&mut Edges); 2] = [|edges| edges.saturated(at(100)), |edges| drop(edges.look(at(150)))];
+        let raised: [fn(&mut Edges); 2] =
+            [|edges| edges.saturated(at(100)), |edges| assert!(edges.look(at(150)).is_some())];
 
         let mut edges = of(&raised);
         edges.missed(None, at(400));
