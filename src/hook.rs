@@ -231,8 +231,8 @@ impl HookContext {
 pub struct HookOptions {
     /// How long it has for each answer, on the pool's clock, the time included in which it is busy with something else; default 1 s.
     pub limit: Duration,
-    /// The verdict that counts if there is none in time, or the hook panics, is gone, or asks for a delay of over a day; default
-    /// [`Verdict::Allow`].
+    /// The verdict that counts if there is none in time, or the hook panics, is gone, asks for a delay of over a day, or has 1,024 questions
+    /// to deal with already, which of these [`HookFault`](crate::HookFault) says; default [`Verdict::Allow`].
     pub default: Verdict,
     /// False for one that is told and never asked; default true.
     pub asked: bool,
@@ -274,7 +274,8 @@ impl Default for HookOptions {
 ///
 /// A hook runs on a thread of its own, with a runtime of its own, one message after the other. It may take its time, block its thread,
 /// panic, or call the pool: nobody waits for it for longer than its limit, and then its default verdict counts. It is not asked about
-/// what nobody can refuse: a crash and the restart that follows, a kill, a shutdown.
+/// what nobody can refuse: a crash and the restart that follows, a kill, a shutdown. Nor is one asked that has not dealt with 1,024 questions
+/// that it was asked before: its default counts at once, until it has dealt with some.
 ///
 /// It finds its pool by the name in its context, say among [`pools`](crate::pools): one that keeps an owning handle keeps its pool from ending.
 ///
