@@ -57,7 +57,7 @@ fn main() -> Outcome {
     let reports = LaneChange::new("default").capacity(1).when_full(WhenFull::Reject);
     let greedy = Retune::new().lane(LaneChange::new("dns").reserve(2)).lane(reports.clone());
     let refused = pool.blocking().retune(greedy, LIMIT).expect_err("reports could never run");
-    assert!(matches!(refused, ControlError::Config(_)));
+    assert!(matches!(refused, ControlError::Config { .. }));
     println!("refused: {refused}");
 
     // One will do. It interrupts nobody; it is kept as soon as a report ends.

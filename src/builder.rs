@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::autoscale::Autoscaler;
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
-use crate::config::{Lane, Limits, PoolConfig, Recycle};
+use crate::config::{ConfigError, Lane, Limits, PoolConfig, Recycle};
 use crate::control::{HookSpec, PoolSupervisor, Scaler, Watchdog, check_hooks, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::hook::Hook;
@@ -139,11 +139,7 @@ impl<B: Backend> PoolBuilder<B> {
     ///
     /// As [`build`](Self::build).
     pub fn into_supervisor(mut self) -> Result<PoolSupervisor<B>, BuildError> {
-        self.config.validate()?;
-        if let Some(scaler) = &self.scaler {
-            scaler.validate()?;
-        }
-        check_hooks(&self.hooks)?;
+        self.validate().map_err(|conflict| BuildError::config(&self.config.name, conflict))?;
         // The timer owns every limit of the pool, wherever its actor runs.
         control_runtime().map_err(BuildError::ControlThread)?;
         self.backend.prepare(&self.config.name)?;
@@ -151,6 +147,12 @@ impl<B: Backend> PoolBuilder<B> {
         supervisor.watchdog = self.watchdog;
         pool::list(&supervisor.shared);
         Ok(supervisor)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.config.validate()?;
+        self.scaler.iter().try_for_each(Scaler::validate)?;
+        check_hooks(&self.hooks)
     }
 
     /// Starts the pool on millpond's control thread. It belongs to the handles; see [`Pool`].

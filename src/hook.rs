@@ -80,6 +80,15 @@ pub enum Notice {
         /// The decision.
         restart: Restart,
     },
+    /// A slot that was [cooled down](Restart::CoolDown) is back: the worker that was tried in it has been up for long enough.
+    ProbeSucceeded {
+        /// The worker.
+        worker: WorkerId,
+        /// How often the slot was cooled down.
+        cool_downs: u32,
+        /// From the fault that it was first cooled down for until this worker was ready.
+        out_for: Duration,
+    },
     /// A policy was replaced by the default.
     PolicyReplaced {
         /// What it did.
@@ -165,7 +174,8 @@ pub enum Notice {
         /// Which of its claims.
         claim: ClaimNo,
     },
-    /// The gate moved: open, quiesced, draining or closed.
+    /// The gate moved: open, quiesced, draining or closed. Closed is told once, whatever ended the pool, and then the hook is let go of. One
+    /// that has 64 notices to deal with by then is let go of without it.
     Gate(&'static str),
     /// The pool's health changed.
     Health(Health),
@@ -185,10 +195,15 @@ pub enum Notice {
         /// What each of them said. Who is not here was not waited for: one denial is enough.
         answers: Arc<[Answer]>,
     },
-    /// This hook was too slow: so many notices before this one are gone.
+    /// This hook was too slow: so many notices before this one are gone. What is told at its edges alone is repeated here, so that who misses
+    /// an edge knows on which side of it the pool is.
     Missed {
         /// How many.
         notices: u64,
+        /// How full it is.
+        saturation: Saturation,
+        /// Since when it is [`Saturated`](Self::Saturated); `None`: it is not, or is [`Relieved`](Self::Relieved).
+        saturated_since: Option<Timestamp>,
     },
 }
 
@@ -216,8 +231,8 @@ impl HookContext {
 pub struct HookOptions {
     /// How long it has for each answer, on the pool's clock, the time included in which it is busy with something else; default 1 s.
     pub limit: Duration,
-    /// The verdict that counts if there is none in time, or the hook panics, is gone, or asks for a delay of over a day; default
-    /// [`Verdict::Allow`].
+    /// The verdict that counts if there is none in time, or the hook panics, is gone, asks for a delay of over a day, or has 1,024 questions
+    /// to deal with already, which of these [`HookFault`](crate::HookFault) says; default [`Verdict::Allow`].
     pub default: Verdict,
     /// False for one that is told and never asked; default true.
     pub asked: bool,
@@ -259,7 +274,8 @@ impl Default for HookOptions {
 ///
 /// A hook runs on a thread of its own, with a runtime of its own, one message after the other. It may take its time, block its thread,
 /// panic, or call the pool: nobody waits for it for longer than its limit, and then its default verdict counts. It is not asked about
-/// what nobody can refuse: a crash and the restart that follows, a kill, a shutdown.
+/// what nobody can refuse: a crash and the restart that follows, a kill, a shutdown. Nor is one asked that has not dealt with 1,024 questions
+/// that it was asked before: its default counts at once, until it has dealt with some.
 ///
 /// It finds its pool by the name in its context, say among [`pools`](crate::pools): one that keeps an owning handle keeps its pool from ending.
 ///

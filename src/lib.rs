@@ -81,8 +81,7 @@ pub use {
     backend::Worker,
     builder::PoolBuilder,
     control::{
-        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Retune, Rung, Select, Target, Targets,
-        Watchdog,
+        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Retune, Select, Target, Targets, Watchdog,
     },
     executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
@@ -96,6 +95,7 @@ pub use {
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
+    policy::Rung,
     sync::{Clock, Timestamp},
 };
 

@@ -1,8 +1,10 @@
 //! Contracts of what decides: pure, given `now`. Core has one sane default of each; `millpond-supervisors` has more.
 
 mod history;
+mod rung;
 
 pub use history::{PoolHistory, SlotHistory};
+pub use rung::Rung;
 
 use std::fmt;
 use std::time::Duration;
@@ -32,8 +34,13 @@ pub enum Exit {
     Panicked,
     /// Rung *kill* of a ladder, with who asked.
     Killed(Arc<str>),
-    /// Its job was overdue: it had made no progress for so long when the ladder took it, or told it to leave.
-    Stuck(Duration),
+    /// Its job was overdue: the [`Watchdog`](crate::Watchdog)'s ladder took it, or told it to leave after its job.
+    Stuck {
+        /// How long the job had made no progress by then.
+        silent_for: Duration,
+        /// Which rung did it: [`Rung::Kill`] or [`Rung::Stop`].
+        rung: Rung,
+    },
     /// It never came up.
     FailedToStart(Arc<StartError>),
     /// It vanished without a word.
@@ -73,7 +80,7 @@ impl Exit {
 
     /// How long its job had made no progress, if that is why.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
-        if let Self::Stuck(span) = self { Some(*span) } else { None }
+        if let Self::Stuck { silent_for, .. } = self { Some(*silent_for) } else { None }
     }
 }
 
@@ -87,7 +94,10 @@ impl fmt::Display for Exit {
             Self::Recycled(reason) => write!(f, "recycled {reason}"),
             Self::Panicked => f.write_str("panicked"),
             Self::Killed(by) => write!(f, "killed: {by}"),
-            Self::Stuck(span) => write!(f, "stuck: no progress for {}", Seconds(*span)),
+            Self::Stuck { silent_for, rung } => {
+                let silent_for = Seconds(*silent_for);
+                write!(f, "stuck: no progress for {silent_for}, by rung {rung} of the watchdog's ladder")
+            }
             Self::FailedToStart(error) => write!(f, "failed to start: {}", Chain(&**error)),
             Self::Lost => f.write_str("lost"),
             #[cfg(feature = "process")]
@@ -126,7 +136,7 @@ pub enum Restart {
     /// A new incarnation after this long. Zero: at once.
     After(Duration),
     /// The slot is out of budget: it stays empty this long, and the pool is degraded meanwhile. Then one incarnation is tried as a probe: up
-    /// for [`RestartPolicy::healthy_after`], the slot is back; what a fault before that costs is the policy's to say, who finds the
+    /// for [`RestartPolicy::healthy_after`], the slot is back, and [`PoolEvent::ProbeSucceeded`](crate::PoolEvent::ProbeSucceeded) says so; what a fault before that costs is the policy's to say, who finds the
     /// slot's [`cool_downs`](SlotHistory::cool_downs) counted.
     CoolDown(Duration),
     /// The slot stays empty for good, and the pool is degraded.

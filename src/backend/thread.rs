@@ -215,9 +215,9 @@ impl Backend for Threads {
         Capabilities::new("thread pool", KillReach::None)
     }
 
-    fn prepare(&mut self, _pool: &str) -> Result<(), BuildError> {
+    fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
         match self.stack_size {
-            Some(bytes) if bytes > MAX_STACK => Err(ConfigError::StackTooLarge { bytes }.into()),
+            Some(bytes) if bytes > MAX_STACK => Err(BuildError::config(pool, ConfigError::StackTooLarge { bytes })),
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ pub enum ConfigError {
     #[error("max = 0: a pool without workers runs nothing; to pause a pool, quiesce it")]
     NoWorkers,
     /// `min` is above `max`.
-    #[error("min = {min} is above max = {max}")]
+    #[error("min = {min} is above max = {max}: raise max or lower min")]
     MinAboveMax {
         /// The `min` asked for.
         min: usize,
@@ -100,11 +100,15 @@ pub enum ConfigError {
         bytes: usize,
     },
     /// Two hooks have one name.
-    #[error("two hooks are called `{0}`")]
+    #[error("two hooks are called `{0}`: give one of them another name")]
     DuplicateHook(String),
     /// More hooks than a pool can have.
-    #[error("a pool can have {most} hooks: each costs a message for each question")]
+    #[error(
+        "{hooks} hooks: a pool can have {most}, as each costs a message for each question; remove one, or let one do what several do"
+    )]
     TooManyHooks {
+        /// How many it would have.
+        hooks: usize,
         /// How many it can have.
         most: usize,
     },

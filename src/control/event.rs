@@ -8,13 +8,12 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::hook::{HookChange, HookFault};
-use super::report::Rung;
 use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
 use crate::hook::{Question, Verdict};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
-use crate::policy::{Exit, RecycleReason, Restart};
+use crate::policy::{Exit, RecycleReason, Restart, Rung};
 use crate::snapshot::{Health, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
@@ -58,6 +57,15 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// The decision.
         restart: Restart,
+    },
+    /// A slot that was [cooled down](Restart::CoolDown) is back: the worker that was tried in it has been up for long enough.
+    ProbeSucceeded {
+        /// The worker.
+        worker: WorkerId,
+        /// How often the slot was cooled down.
+        cool_downs: u32,
+        /// From the fault that it was first cooled down for until this worker was ready.
+        out_for: Duration,
     },
     /// Another restart policy is in force, because somebody said so.
     RestartPolicySet,
@@ -129,7 +137,9 @@ pub enum PoolEvent {
         /// How long it had been silent when it beat.
         silent_for: Duration,
     },
-    /// The gate moved: open, quiesced, draining or closed.
+    /// The gate moved: open, quiesced, draining or closed. Closed is told once, whatever ended the pool: a shutdown, an abort, an
+    /// escalation, the end of its workers' runtime, a stop or kill of its actor, or a panic in it. Who missed it, or subscribed later, sees
+    /// the [end](EventStream::next) of the stream, which comes in any case.
     Gate(&'static str),
     /// The pool's health changed: how bad it is, or why.
     Health(Health),

@@ -50,7 +50,7 @@ impl<B: Backend> Supervision<B> {
         for worker in self.employed.workers() {
             self.tell(PoolEvent::WorkerGone { worker, exit: Exit::RuntimeGone });
         }
-        self.tell(PoolEvent::Gate("closed"));
+        self.tell_closed();
         self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::hook::{HookChange, HookRow, HookSpec};
 use super::report::{ResizeReport, RetuneReport, ShutdownReport, TerminationReport};
+use super::restart::Decision;
 use super::retune::Retune;
 use super::swap::NewRestartPolicy;
 use super::target::{Ladder, Targets};
@@ -15,7 +16,6 @@ use crate::config::Limits;
 use crate::error::ControlError;
 use crate::hook::Verdict;
 use crate::plane::Signal;
-use crate::policy::{Restart, SlotHistory};
 use crate::snapshot::{Inventory, Snapshot};
 use crate::sync::{Arc, Timestamp};
 
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// A side thread has begun to ask a policy the question of this number, and since when.
     Asked { question: u64, since: Timestamp },
     /// A policy has decided; `Err`: it misbehaved, with what it did.
-    Decided { question: u64, decision: Result<(Restart, SlotHistory), String> },
+    Decided { question: u64, decision: Result<Decision, String> },
     /// A side thread has begun to ask the autoscaler, and since when.
     ScaleAsked { round: u64, since: Timestamp },
     /// The autoscaler has answered; `Err`: it panicked, with its message.

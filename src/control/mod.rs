@@ -33,7 +33,7 @@ pub use event::{EventStream, PoolEvent};
 pub use hook::{HookChange, HookFault, HookMessage, HookRow, HookSpec, Receipt};
 pub use message::PoolMessage;
 pub use reaper::{Orphan, orphans};
-pub use report::{Fate, ResizeReport, RetuneReport, Rung, Settled, ShutdownReport, TargetReport, TerminationReport};
+pub use report::{Fate, ResizeReport, RetuneReport, Settled, ShutdownReport, TargetReport, TerminationReport};
 pub use retune::Retune;
 pub use supervisor::PoolSupervisor;
 pub use swap::NewRestartPolicy;

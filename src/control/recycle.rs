@@ -62,13 +62,23 @@ impl<B: Backend> Supervision<B> {
             }
         } else if plane.has_one_to_spare() {
             plane.let_one_go(now);
-        } else if plane.startable_workers() > 0
-            && let Some(slot) = self.vacant_slot()
-        {
+        } else if let Some(slot) = self.slot_for_spare() {
             // The one that is due stays until this one is up.
             self.start(slot);
         }
         next
+    }
+
+    /// Where the one that is to take another's place can come up. Nobody is asked about it, so it may be where a start was denied: once the other
+    /// has gone, the pool has as many workers as before.
+    fn slot_for_spare(&mut self) -> Option<usize> {
+        let vacant = if self.plane().startable_workers() > 0 { self.vacant_slot() } else { None };
+        if vacant.is_some() {
+            return vacant;
+        }
+        let denied = self.slots.last_vetoed().filter(|_| self.plane().has_room_but_for_one_slot())?;
+        self.end_veto(denied);
+        Some(denied)
     }
 
     fn look_at_ages(&mut self, now: Timestamp) {
@@ -88,7 +98,8 @@ impl<B: Backend> Supervision<B> {
         self.recycling.look_at = next.min(now.after(shortest / 4)).max(now.after(LOOK));
     }
 
-    /// True while a worker comes, goes, or is missed: then no other goes. A slot that is to stay empty for good is not waited for.
+    /// True while a worker comes, goes, or is missed: then no other goes. A slot that is to stay empty for good is not waited for, nor one
+    /// whose start hooks are asked about, or have denied: if the pool needs it, it has fewer than `min`.
     fn is_short(&self) -> bool {
         let counts = &self.plane().counts;
         // Not by the count: one that says that it is ready is counted among those that start for a moment yet.

@@ -14,6 +14,7 @@ use crate::config::{Limits, Retuned};
 use crate::error::NotYet;
 use crate::id::{JobId, WorkerId};
 use crate::job::guarded_waker;
+use crate::policy::Rung;
 use crate::snapshot::{Ended, Ledger, Seconds, Veto};
 use crate::sync::{Arc, block_on_within};
 
@@ -96,28 +97,6 @@ impl Future for Settled {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = guarded_waker(cx.waker());
         Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker)).map(Result::unwrap_or_default)
-    }
-}
-
-/// A rung of the ladder.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[non_exhaustive]
-pub enum Rung {
-    /// Asks the job.
-    Cancel,
-    /// Tells the worker to leave after its job.
-    Stop,
-    /// Takes the worker now.
-    Kill,
-}
-
-impl fmt::Display for Rung {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cancel => "cancel",
-            Self::Stop => "stop",
-            Self::Kill => "kill",
-        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::event::PoolEvent;
 use super::message::Command;
 use super::side::{self, Aside};
-use super::slots::SlotState;
+use super::slots::{Outage, SlotState};
 use super::supervisor::Supervision;
 use crate::backend::Backend;
 use crate::id::WorkerId;
@@ -44,6 +44,16 @@ pub(super) struct Fault {
     number: u64,
     /// What was decided about it is a cool-down.
     cooled: bool,
+}
+
+/// What a policy says.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    restart: Restart,
+    /// With the fault in it.
+    history: SlotHistory,
+    /// The policy's own.
+    healthy_after: Duration,
 }
 
 /// What a policy is asked.
@@ -117,11 +127,12 @@ impl<B: Backend> Supervision<B> {
                 let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
             }
             let decision = catch(|| {
+                let healthy_after = policy.healthy_after();
                 if !known {
-                    history.fault(at, policy.healthy_after());
+                    history.fault(at, healthy_after);
                 }
                 let restart = policy.decide(if known { now } else { at }, &history, &exit);
-                (restart, history)
+                Decision { restart, history, healthy_after }
             });
             let decision = decision.map_err(|caught| caught.message);
             let _ = myself.cast(Command::Decided { question: number, decision }.into());
@@ -142,21 +153,22 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    pub(super) fn on_decided(&mut self, question: u64, decision: Result<(Restart, SlotHistory), String>) {
+    pub(super) fn on_decided(&mut self, question: u64, decision: Result<Decision, String>) {
         // Otherwise it is too late: the default, or a policy that was set meanwhile, decides.
         let Some(out) = self.questions.out.take_if(|out| out.number == question) else { return };
-        let sane =
-            decision.map_err(|message| format!("it panicked: {message}")).and_then(|decision| match &decision.0 {
+        let sane = decision.map_err(|message| format!("it panicked: {message}")).and_then(|decision| {
+            match &decision.restart {
                 Restart::After(delay) | Restart::CoolDown(delay) if *delay > LONGEST_DELAY => {
                     Err(format!("it asked for a delay of {delay:?}"))
                 }
                 _ => Ok(decision),
-            });
+            }
+        });
         match sane {
-            Ok((restart, mut history)) => {
+            Ok(Decision { restart, mut history, healthy_after }) => {
                 history.pool = PoolHistory::default();
-                self.slots[out.question.fault.worker.slot as usize].history = Some(history);
-                self.decide(out.question, restart);
+                self.take_history(out.question.fault.worker, history);
+                self.decide(out.question, restart, healthy_after);
             }
             Err(reason) => self.replace_policy(out.question, reason),
         }
@@ -167,16 +179,52 @@ impl<B: Backend> Supervision<B> {
         self.tell(PoolEvent::PolicyReplaced { reason });
         self.policy = Aside::new(Arc::new(SlotBackoff::default()));
         let (now, default, worker) = (self.now(), SlotBackoff::default(), question.fault.worker);
-        let slot = &mut self.slots[worker.slot as usize];
-        let history = slot.history.get_or_insert_with(|| SlotHistory::new(worker, slot.started_at));
+        let slot = &self.slots[worker.slot as usize];
+        let mut history = slot.history.clone().unwrap_or_else(|| SlotHistory::new(worker, slot.started_at));
         if !question.known {
             history.fault(now, default.healthy_after());
         }
-        let restart = default.decide(now, history, &question.fault.exit);
-        self.decide(question, restart);
+        let restart = default.decide(now, &history, &question.fault.exit);
+        self.take_history(worker, history);
+        self.decide(question, restart, default.healthy_after());
     }
 
-    fn decide(&mut self, question: Question, restart: Restart) {
+    /// What a slot has been through, with its latest fault. If it was a probe's that had been up for long enough by then, and nobody has told that
+    /// yet, that comes first.
+    fn take_history(&mut self, worker: WorkerId, history: SlotHistory) {
+        let slot = &mut self.slots[worker.slot as usize];
+        let before = slot.history.replace(history);
+        if let Some(before) = before.filter(|before| before.is_probe())
+            && slot.history.as_ref().is_some_and(|history| !history.is_probe())
+        {
+            self.tell_probe(&before);
+        }
+    }
+
+    /// A probe has succeeded; as its history was just before that.
+    fn tell_probe(&mut self, probe: &SlotHistory) {
+        let slot = &mut self.slots[probe.worker.slot as usize];
+        let Some(outage) = slot.outage.take() else { return };
+        let out_for = probe.ready_at.unwrap_or(probe.started_at).since(outage.since);
+        self.tell(PoolEvent::ProbeSucceeded { worker: probe.worker, cool_downs: probe.cool_downs, out_for });
+    }
+
+    /// Probes that have been up for long enough have succeeded: their slots are back. Says when to look again.
+    fn look_at_probes(&mut self, now: Timestamp) -> Timestamp {
+        while let Some(index) = self.slots.probed(now) {
+            self.slots.end_probe(index);
+            let slot = &self.slots[index];
+            let Some(probe) = slot.history.clone() else { continue };
+            // Of one that has ended, or is leaving, its exit tells what follows.
+            if self.plane().cell(probe.worker).is_some_and(|cell| cell.lock().seated()) {
+                self.slots[index].history = Some(probe.clone().recovered());
+                self.tell_probe(&probe);
+            }
+        }
+        self.slots.next_probed()
+    }
+
+    fn decide(&mut self, question: Question, restart: Restart, healthy_after: Duration) {
         let (now, Question { mut fault, known }) = (self.now(), question);
         self.tell(PoolEvent::RestartDecided { worker: fault.worker, restart: restart.clone() });
         let index = fault.worker.slot as usize;
@@ -186,6 +234,9 @@ impl<B: Backend> Supervision<B> {
             history.decided(&restart);
         }
         fault.cooled = matches!(restart, Restart::CoolDown(_));
+        let since = slot.outage.map_or(fault.at, |outage| outage.since);
+        let is_out = slot.history.as_ref().is_some_and(SlotHistory::is_probe);
+        slot.outage = is_out.then_some(Outage { since, healthy_after });
         slot.fault = Some(fault);
         let state = match restart {
             Restart::After(Duration::ZERO) => SlotState::Vacant,
@@ -201,7 +252,8 @@ impl<B: Backend> Supervision<B> {
         self.staff();
     }
 
-    /// Slots whose delay is over are vacant again; a policy that thinks for too long is replaced. Says when to look again.
+    /// Slots whose delay is over are vacant again, and those whose probe has been up for long enough are back; a policy that thinks for too
+    /// long is replaced. Says when to look again.
     pub(super) fn end_restarts(&mut self, now: Timestamp) -> Timestamp {
         if let Some(out) = self.questions.out.take_if(|out| out.until <= now) {
             self.replace_policy(out.question, format!("it did not answer within {POLICY_LIMIT:?}"));
@@ -222,6 +274,6 @@ impl<B: Backend> Supervision<B> {
             self.staff();
         }
         let late = self.questions.out.as_ref().map_or(Timestamp::NEVER, |out| out.until);
-        late.min(self.slots.next_rested()).min(self.slots.next_unruled())
+        late.min(self.slots.next_rested()).min(self.slots.next_unruled()).min(self.look_at_probes(now))
     }
 }

@@ -186,6 +186,14 @@ impl<B: Backend> Supervision<B> {
             let (pool, operation) = (self.plane().config.name.clone(), asker.operation());
             return Err(ControlError::TooLate { pool, operation, reason });
         }
+        self.plan_of(change).map_err(|conflict| self.refused(asker, conflict))
+    }
+
+    fn refused(&self, asker: &Asker, conflict: ConfigError) -> ControlError {
+        ControlError::Config { pool: self.plane().config.name.clone(), operation: asker.operation(), conflict }
+    }
+
+    fn plan_of(&self, change: &Retune) -> Result<Plan, ConfigError> {
         change.validate()?;
         let (limits, lanes) = self.plane().in_force();
         let lanes = change_lanes(lanes, &change.lanes)?;
@@ -207,7 +215,7 @@ impl<B: Backend> Supervision<B> {
     fn put_in_force(&mut self, change: Retune, asker: &Asker) -> Result<RetuneReport, ControlError> {
         let Plan { limits, bounds, lanes } = self.plan(&change, asker)?;
         let from = self.shown();
-        let debt = self.plane().retune(limits, &lanes)?;
+        let debt = self.plane().retune(limits, &lanes).map_err(|conflict| self.refused(asker, conflict))?;
         // Nothing can fail from here on.
         let is_empty = change.is_empty();
         let Retune { by, limits: sized, lanes: _, policy, watchdog, autoscaler } = change;

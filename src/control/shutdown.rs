@@ -15,7 +15,7 @@ use super::trace::trace_shutdown;
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
 use crate::gate::Gate;
-use crate::job::{Envelope, Header, Share};
+use crate::job::{Envelope, Header, Share, catch};
 use crate::plane::{Left, Signal};
 use crate::slot::Cell;
 use crate::snapshot::{Ended, Ledger};
@@ -167,8 +167,29 @@ impl<B: Backend> Supervision<B> {
         self.answer = Some(Answer { report, replies: std::mem::take(&mut ending.replies) });
         // Whoever still waits for a drain has waited for jobs that did not run to their end.
         self.drains.clear();
-        self.tell(PoolEvent::Gate("closed"));
+        self.tell_closed();
         self.myself.stop(Some("shut down".to_owned()));
+    }
+
+    /// The gate is closed for good: whatever ended the pool, that is told once.
+    pub(super) fn tell_closed(&mut self) {
+        if !std::mem::replace(&mut self.told_closed, true) {
+            self.tell(PoolEvent::Gate("closed"));
+        }
+    }
+}
+
+/// A kill of the actor, or a panic in it, leaves nobody else who could tell: the hooks are let go of after this.
+impl<B: Backend> Drop for Supervision<B> {
+    fn drop(&mut self) {
+        if self.told_closed {
+            return;
+        }
+        self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor ended"), || ());
+        // In the course of a panic, another one would end the process.
+        if let Err(caught) = catch(|| self.tell_closed()) {
+            tracing::error!("the end of a pool could not be told: {}", caught.message);
+        }
     }
 }
 

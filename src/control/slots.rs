@@ -31,9 +31,22 @@ pub(super) struct Slot {
     pub(super) refused: bool,
     /// Its latest fault, about which was decided.
     pub(super) fault: Option<Fault>,
+    /// It was cooled down, and no probe has succeeded since.
+    pub(super) outage: Option<Outage>,
+    /// When the probe in it will have been up for long enough.
+    probed_at: Option<Timestamp>,
     state: SlotState,
     /// As what it is counted, if it is among the first `max`.
     counted: Option<Want>,
+}
+
+/// A slot is out of budget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Outage {
+    /// The fault that it was first cooled down for.
+    pub(super) since: Timestamp,
+    /// How long a probe has to be up, as whoever decided last has it.
+    pub(super) healthy_after: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -104,6 +117,8 @@ pub(super) struct Slots {
     vetoed: BTreeSet<(Timestamp, usize)>,
     /// Those whose policy is asked, by when they count as missing.
     ruling: BTreeSet<(Timestamp, usize)>,
+    /// Those with a probe that is up, by when that has succeeded.
+    probes: BTreeSet<(Timestamp, usize)>,
     asked: usize,
     deciding: usize,
     /// Of the first `max`.
@@ -176,7 +191,7 @@ impl Slots {
             SlotState::Ruling(until) => drop(self.ruling.remove(&(until, slot))),
             SlotState::Deciding => self.deciding -= 1,
             SlotState::Waiting(until) => drop(self.waiting.remove(&(until, slot))),
-            SlotState::Filled => {}
+            SlotState::Filled => self.end_probe(slot),
         }
         match state {
             SlotState::Vacant => drop(self.vacant.insert(slot)),
@@ -194,6 +209,20 @@ impl Slots {
     /// A slot's worker has ended by a fault at `now`.
     pub(super) fn await_ruling(&mut self, slot: usize, now: Timestamp) {
         self.set(slot, SlotState::Ruling(now.after(RULING)));
+    }
+
+    /// The probe in this slot is up, and will have succeeded by then if it has not ended.
+    pub(super) fn await_probe(&mut self, slot: usize, until: Timestamp) {
+        self.end_probe(slot);
+        self.all[slot].probed_at = Some(until);
+        self.probes.insert((until, slot));
+    }
+
+    /// Nobody waits for the probe in this slot any more.
+    pub(super) fn end_probe(&mut self, slot: usize) {
+        if let Some(until) = self.all[slot].probed_at.take() {
+            self.probes.remove(&(until, slot));
+        }
     }
 
     /// Counts a slot as what it is by now.
@@ -241,9 +270,15 @@ impl Slots {
         self.wants.vetoed
     }
 
-    /// True while a slot waits for what will fill it, or not.
+    /// The one of those whose pause is the last to end.
+    pub(super) fn last_vetoed(&self) -> Option<usize> {
+        self.vetoed.iter().rev().map(|(_, slot)| *slot).find(|slot| *slot < self.max)
+    }
+
+    /// True while a slot is to have a worker again after a fault. One whose start is asked about, or was denied, never had to have one, or `min` says
+    /// that it has to.
     pub(super) fn are_awaited(&self) -> bool {
-        self.asked + self.ruling.len() + self.deciding + self.waiting.len() + self.vetoed.len() > 0
+        !self.ruling.is_empty() || self.deciding > 0 || !self.waiting.is_empty()
     }
 
     /// A slot that has backed off, or cooled down, for long enough.
@@ -264,6 +299,16 @@ impl Slots {
     /// When the next one does.
     pub(super) fn next_unruled(&self) -> Timestamp {
         next(&self.ruling)
+    }
+
+    /// A slot whose probe has been up for long enough.
+    pub(super) fn probed(&self, now: Timestamp) -> Option<usize> {
+        due(&self.probes, now)
+    }
+
+    /// When the next one's has.
+    pub(super) fn next_probed(&self) -> Timestamp {
+        next(&self.probes)
     }
 
     /// A slot whose pause after a veto is over.
@@ -312,8 +357,9 @@ mod tests {
             ..Shortage::default()
         };
         let awaited = |slot: &Slot| match slot.state {
-            SlotState::Deciding | SlotState::Ruling(_) | SlotState::Asked => true,
-            _ => until(slot).is_some_and(|until| until != Timestamp::NEVER),
+            SlotState::Deciding | SlotState::Ruling(_) => true,
+            SlotState::Waiting(until) => until != Timestamp::NEVER,
+            _ => false,
         };
         let vacant = within.iter().position(|slot| slot.state == SlotState::Vacant);
         (count(Want::Ruling), why, slots.all.iter().any(awaited), vacant.unwrap_or(slots.all.len()))
@@ -367,6 +413,12 @@ mod tests {
             let others = (1..slots.max.min(slots.all.len())).filter(empty).count();
             assert_eq!(slots.empty_beside(0), others);
             assert_eq!(slots.are_awaited(), awaited);
+            let last = slots.last_vetoed().map(|slot| slots.all[slot].state);
+            let vetoed = |slot: &Slot| matches!(slot.state, SlotState::Vetoed(_));
+            assert_eq!(last.is_some(), slots.all.iter().take(slots.max).any(vetoed));
+            let until = |slot: &Slot| if let SlotState::Vetoed(until) = slot.state { Some(until) } else { None };
+            let latest = slots.all.iter().take(slots.max).filter_map(until).max();
+            assert_eq!(last, latest.map(SlotState::Vetoed));
             let free = slots.vacant();
             assert_eq!(free, (first < slots.max).then_some(first), "the first one that is free");
         }

@@ -90,6 +90,9 @@ impl<B: Backend> Supervision<B> {
             let mut history = slot.history.take().unwrap_or_else(|| SlotHistory::new(worker, cell.started_at));
             (history.worker, history.started_at, history.ready_at) = (worker, cell.started_at, Some(ready_at));
             slot.history = Some(history);
+            if let Some(outage) = slot.outage {
+                self.slots.await_probe(worker.slot as usize, ready_at.after(outage.healthy_after));
+            }
         }
     }
 

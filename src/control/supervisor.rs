@@ -78,10 +78,10 @@ pub struct PoolSupervisor<B: Backend> {
     hooks: Mutex<Vec<HookSpec>>,
     pub(crate) watchdog: Watchdog,
     /// In the actor's value, as all that follows, and not in its State, which outlives the actor in its parent's mailbox: there,
-    /// whoever waits for a reply would wait until the parent gets to it.
-    _guard: AbortGuard<B>,
-    /// Taken out by the handler while it runs: nobody else looks.
+    /// whoever waits for a reply would wait until the parent gets to it. Taken out by the handler while it runs: nobody else looks.
     supervision: Mutex<Option<Supervision<B>>>,
+    /// After that, which has something to tell when it is dropped: this one ends the events.
+    _guard: AbortGuard<B>,
     watch: Mutex<Option<Watch>>,
 }
 
@@ -118,8 +118,8 @@ impl<B: Backend> PoolSupervisor<B> {
             scaling,
             hooks: Mutex::new(hooks),
             watchdog: Watchdog::default(),
-            _guard,
             supervision: Mutex::new(None),
+            _guard,
             watch: Mutex::new(None),
         }
     }
@@ -149,6 +149,8 @@ pub(super) struct Supervision<B: Backend> {
     pub(super) escalated: Option<Arc<str>>,
     /// The pool ends with its workers' runtime, and each of them was told of.
     pub(super) host_gone: bool,
+    /// That the gate is closed has been told.
+    pub(super) told_closed: bool,
     pub(super) hooks: Hooks<B>,
     reminded: Timestamp,
     health: Health,
@@ -205,6 +207,7 @@ impl<B: Backend> PoolSupervisor<B> {
         match escalated.flatten() {
             Some(reason) => {
                 self.shared.abort(CloseReason::Escalated(reason.clone()), &reason, || ());
+                self.supervise(Supervision::tell_closed);
                 Err(format!("pool `{}` was given up: {reason}", self.shared.plane.config.name).into())
             }
             None => {
@@ -217,6 +220,7 @@ impl<B: Backend> PoolSupervisor<B> {
     async fn post_stop(&self, _myself: ActorRef<PoolMessage>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
         // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
         self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"), || ());
+        self.supervise(Supervision::tell_closed);
         // The name is free by now: ractor takes it back before this is called.
         drop(self.supervise(|supervision| supervision.answer.take()));
         Ok(())
@@ -285,6 +289,7 @@ impl<B: Backend> Supervision<B> {
             answer: None,
             escalated: None,
             host_gone: false,
+            told_closed: false,
             hooks,
             reminded: Timestamp::NEVER,
             health: Health::Healthy,

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::report::Rung;
 use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::policy::Rung;
 use crate::snapshot::{Inventory, WorkerRow};
 use crate::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ractor::RpcReplyPort;
 
-use super::report::{Fate, Rung, TargetReport, TerminationReport};
+use super::report::{Fate, TargetReport, TerminationReport};
 use super::ring::Ring;
 use super::shutdown::Ending;
 use super::supervisor::Supervision;
@@ -16,7 +16,7 @@ use crate::backend::{Backend, KillOutcome};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::{Envelope, Header, Share};
 use crate::plane::Condemned;
-use crate::policy::Exit;
+use crate::policy::{Exit, Rung};
 use crate::slot::Cell;
 use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, Timestamp};
@@ -145,7 +145,8 @@ impl<B: Backend> Supervision<B> {
 
     /// A job is overdue, and the grace after the warning is over.
     pub(super) fn climb_for_silence(&mut self, silence: Silence, target: Target, ladder: &Ladder, now: Timestamp) {
-        let climb = Climb::new(target, Arc::from(&*ladder.rungs), silence.exit(now), now);
+        let first = ladder.rungs.first().map_or(Rung::Cancel, |(rung, _)| *rung);
+        let climb = Climb::new(target, Arc::from(&*ladder.rungs), silence.exit(first, now), now);
         self.climbs.ring.add(Climb { silence: Some(silence), ..climb });
     }
 
@@ -240,7 +241,7 @@ impl<B: Backend> Supervision<B> {
             climb.until = now.after(grace);
             if let Some(silence) = &climb.silence {
                 self.note_rung(silence, rung, now);
-                climb.exit = silence.exit(now);
+                climb.exit = silence.exit(rung, now);
             }
             self.step(climb, rung);
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::event::PoolEvent;
-use super::report::{Rung, ShutdownReport};
+use super::report::ShutdownReport;
 use super::target::Target;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::Header;
-use crate::policy::{Exit, Restart};
+use crate::policy::{Exit, Restart, Rung};
 use crate::snapshot::Health;
 
 /// An exit in a word or two, and who asked for it.
@@ -24,7 +24,7 @@ fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
         Exit::IdleTimeout => ("idle for too long", None),
         Exit::Recycled(_) => ("recycled", None),
         Exit::Panicked => ("panicked", None),
-        Exit::Stuck(_) => ("stuck", None),
+        Exit::Stuck { .. } => ("stuck", Some("watchdog")),
         Exit::Killed(by) => ("killed", Some(by)),
         Exit::FailedToStart(_) => ("failed to start", None),
         Exit::Lost => ("lost", None),
@@ -44,6 +44,7 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
                 // With its cause it is a warning of the policies' thread.
                 Exit::FailedToStart(_) => debug!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
                 _ if exit.is_fault() => warn!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
+                Exit::Stuck { rung, .. } => debug!(pool, %worker, exit = exit_is, by, %rung, "a worker is gone"),
                 _ => debug!(pool, %worker, exit = exit_is, by, "a worker is gone"),
             }
         }
@@ -51,6 +52,9 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             warn!(pool, %worker, "a worker cannot be made to end: it is abandoned");
         }
         PoolEvent::RestartDecided { worker, restart } => trace_restart(pool, worker, restart),
+        PoolEvent::ProbeSucceeded { worker, cool_downs, out_for } => {
+            info!(pool, %worker, cool_downs, ?out_for, "a probe has succeeded: its slot is back");
+        }
         PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced by the default"),
         PoolEvent::Resized { from, to } => {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);

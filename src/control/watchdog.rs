@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::event::PoolEvent;
 use super::hook::ask::Ruling;
-use super::report::Rung;
 use super::ring::Ring;
 use super::supervisor::Supervision;
 use super::target::{Ladder, Target};
@@ -16,7 +15,7 @@ use crate::hook::Question;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Share};
 use crate::plane::Overdue;
-use crate::policy::Exit;
+use crate::policy::{Exit, Rung};
 use crate::slot::{Cell, Held};
 use crate::sync::{Arc, Timestamp};
 
@@ -89,9 +88,9 @@ impl Silence {
         if progress > self.since { Heard::Beat(progress) } else { Heard::Nothing }
     }
 
-    /// Why its worker is taken, if it is now.
-    pub(super) fn exit(&self, now: Timestamp) -> Exit {
-        Exit::Stuck(now.since(self.since))
+    /// Why its worker is taken, or told to leave, if this rung does it now.
+    pub(super) fn exit(&self, rung: Rung, now: Timestamp) -> Exit {
+        Exit::Stuck { silent_for: now.since(self.since), rung }
     }
 }
 
@@ -177,9 +176,11 @@ impl<B: Backend> Supervision<B> {
         }
         // A beat tells control nothing: look often enough to be late by a quarter of the grace at most.
         let (due, look) = (at.after(watchdog.grace), now.after((watchdog.grace / 4).max(LOOK)));
-        if asked {
+        if asked && due <= now && !watchdog.ladder.is_forced() {
             return Some(look);
         }
+        // Another watchdog may be in force than when it was put: one by which it comes too early, or need not be put.
+        self.take_question_back(name);
         if due > now {
             return Some(due.min(look));
         }
@@ -195,8 +196,15 @@ impl<B: Backend> Supervision<B> {
 
     /// Nobody looks after this job any more.
     pub(super) fn forget_silence(&mut self, silence: &Silence) {
-        // Whether the ladder is to begin on it is no question any more.
-        if let Some(Some(Warned { question: Some(question), .. })) = self.vigil.known.remove(&silence.name()) {
+        self.take_question_back(silence.name());
+        self.vigil.known.remove(&silence.name());
+    }
+
+    /// Whether the ladder is to begin is no question, for now or any more.
+    fn take_question_back(&mut self, name: Claimed) {
+        let Some(warned) = self.vigil.find(name) else { return };
+        warned.asked = false;
+        if let Some(question) = warned.question.take() {
             self.withdraw_question(question);
         }
     }
@@ -222,19 +230,26 @@ impl<B: Backend> Supervision<B> {
 
     fn on_overdue_ruled(&mut self, worker: WorkerId, claim: ClaimNo, ruling: &Ruling) {
         let name = (worker, claim);
-        let Some(silence) = self.vigil.find(name).map(|warned| warned.silence.clone()) else { return };
-        self.vigil.known.remove(&name);
-        // What is in force may be another watchdog, or none, since the question.
+        let Some((silence, at)) = self.vigil.find(name).map(|warned| (warned.silence.clone(), warned.at)) else {
+            return;
+        };
+        // What is in force may be another watchdog, or none, since the question. Where there is none, it is over.
         if self.is_over(&silence) {
+            self.vigil.known.remove(&name);
             return;
         }
-        let now = self.now();
+        let (now, watchdog) = (self.now(), self.vigil.watchdog.clone().unwrap_or_default());
+        if at.after(watchdog.grace) > now {
+            // It came too early, by what is in force now: it is put again when this grace is over.
+            return self.take_question_back(name);
+        }
+        self.vigil.known.remove(&name);
         match ruling {
             Ruling::Denied(_) => self.watch_again(&silence, now),
             Ruling::Allowed => {
-                let (job, ladder) = (silence.job.header().id(), self.vigil.watchdog.clone().unwrap_or_default().ladder);
+                let job = silence.job.header().id();
                 self.vigil.known.insert(name, None);
-                self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &ladder, now);
+                self.climb_for_silence(silence, Target::Claim { worker, claim, job }, &watchdog.ladder, now);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Cause, CloseReason};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, MAX_NAME};
 use crate::snapshot::{Seconds, Veto};
 use crate::sync::Arc;
 
@@ -52,8 +52,13 @@ impl StartError {
 #[non_exhaustive]
 pub enum BuildError {
     /// The configuration contradicts itself.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[error("pool `{pool}` was not built: {conflict}")]
+    Config {
+        /// The pool; the beginning of its name, if it is that which cannot be.
+        pool: Arc<str>,
+        /// What contradicts what, and what to do about it.
+        conflict: ConfigError,
+    },
     /// Async workers need a tokio runtime, and there is none here.
     #[error("pool `{0}`: async workers need a tokio runtime: build the pool inside one, or give the builder a handle")]
     NoRuntime(Arc<str>),
@@ -84,6 +89,16 @@ pub enum BuildError {
     },
 }
 
+impl BuildError {
+    /// A pool that is configured like this is not built.
+    pub(crate) fn config(pool: &str, conflict: ConfigError) -> Self {
+        let is_name = pool.len() <= MAX_NAME && !pool.contains('\0');
+        // Not all of what may be a megabyte, nor what a terminal would not show.
+        let shown = || pool.chars().filter(|char| !char.is_control()).take(32).chain(['…']).collect::<String>().into();
+        Self::Config { pool: if is_name { Arc::from(pool) } else { shown() }, conflict }
+    }
+}
+
 /// Why a control operation gave no answer, or refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -106,9 +121,16 @@ pub enum ControlError {
         /// What was asked.
         operation: &'static str,
     },
-    /// The change contradicts the configuration. Nothing was changed.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    /// The change contradicts itself, or what is in force. Nothing was changed.
+    #[error("pool `{pool}` cannot {operation}, and nothing was changed: {conflict}")]
+    Config {
+        /// The pool.
+        pool: Arc<str>,
+        /// What was asked.
+        operation: &'static str,
+        /// What contradicts what, and what to do about it.
+        conflict: ConfigError,
+    },
     /// The pool drains or has ended, and this cannot be done any more.
     #[error("pool `{pool}` cannot {operation}: {reason}")]
     TooLate {
@@ -132,7 +154,10 @@ pub enum ControlError {
         reason: Arc<str>,
     },
     /// While hooks were asked about it, or had it delayed, another resize or retune was asked for and has taken its place. Nothing was changed.
-    #[error("pool `{pool}`: {operation} was superseded by a later one while hooks were asked about it")]
+    #[error(
+        "pool `{pool}`: {operation} was superseded by a later one while hooks were asked about it, and nothing of it was changed; \
+         look at what is in force, and ask again for what is still wanted"
+    )]
     Superseded {
         /// The pool.
         pool: Arc<str>,

@@ -29,6 +29,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.max().saturating_sub(self.counts.live() + self.blocked())
     }
 
+    /// True if a worker could be started in one of the slots that cannot have any now, if it could.
+    pub(crate) fn has_room_but_for_one_slot(&self) -> bool {
+        self.max() >= self.counts.live() + self.blocked().max(1)
+    }
+
     /// Seats that cannot be filled: DESIGN.md, section 2. What is abandoned beyond the cap is counted in the same breath as it
     /// gives up its seat, so that nobody is promised that seat in between.
     pub(super) fn blocked(&self) -> usize {

@@ -54,6 +54,11 @@ impl SlotHistory {
         }
     }
 
+    /// A probe has been up for long enough: faults and cool-downs in a row begin anew.
+    pub(crate) fn recovered(self) -> Self {
+        Self { streak: 0, cool_downs: 0, ..self }
+    }
+
     /// True if the incarnation that ended was tried after a cool-down, and was not up for long enough for the slot to be back.
     pub fn is_probe(&self) -> bool {
         self.cool_downs > 0

@@ -27,7 +27,8 @@ pub enum Health {
     /// No worker is up and none can be started now. It ends by itself as soon as one slot can have a worker again.
     ///
     /// Or the pool takes no more jobs, since it drains or has ended, whatever workers it has: then [`why`](Shortage::closed) says so, and it does
-    /// not end. [`PoolEvent::Gate`](crate::PoolEvent::Gate) tells that, and not [`PoolEvent::Health`](crate::PoolEvent::Health).
+    /// not end. [`PoolEvent::Gate`](crate::PoolEvent::Gate) tells that, however the pool ended, and not
+    /// [`PoolEvent::Health`](crate::PoolEvent::Health).
     #[non_exhaustive]
     Unavailable {
         /// Since when.

@@ -7,10 +7,10 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use millpond::{
-    ControlError, Hook, HookContext, HookSpec, Ladder, LaneChange, Limits, PoolExecutor, Retune, Select, ThreadPool,
-    TimeLimit, Verdict,
+    ControlError, Hook, HookContext, HookSpec, Ladder, LaneChange, Limits, Notice, PoolExecutor, Retune, Select,
+    ThreadPool, TimeLimit, Verdict,
 };
-use millpond_supervisors::hook::{Alarm, AuditTrail, Tracing};
+use millpond_supervisors::hook::{Alarm, Alert, AlertCause, AuditTrail, Tracing};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -182,20 +182,107 @@ fn an_alarm_is_raised_while_a_pool_is_saturated_and_cleared_after() -> Outcome {
     Ok(())
 }
 
+/// It does not stand for a pool that is gone, or that it knows nothing of any more.
 #[test]
-fn an_alarm_ends_with_its_pool() -> Outcome {
+fn an_alarm_ends_with_its_pool_however_that_ends_and_with_itself() -> Outcome {
+    let ends: [(fn(&ThreadPool), _); 5] = [
+        (|pool| assert!(pool.blocking().shutdown(LIMIT).is_ok()), AlertCause::Ended),
+        (|pool| pool.abort(), AlertCause::Ended),
+        (|pool| pool.actor().stop(None), AlertCause::Ended),
+        (|pool| pool.actor().kill(), AlertCause::Ended),
+        (|pool| pool.blocking().remove_hook("alarm", LIMIT).expect("it is there"), AlertCause::LetGo),
+    ];
+    for (end, cause) in ends {
+        let (alerts, told) = sync_channel(16);
+        let alarm = Alarm::new(move |alert| drop(alerts.try_send(alert))).clear_after(Duration::from_secs(3600));
+        let pool =
+            ThreadPool::builder("short-lived").limits(Limits::fixed(1)).hook_spec(alarm.spec("alarm")).build()?;
+        let (release, released) = sync_channel::<()>(1);
+        let holds = pool.submit_blocking(move || released.recv().is_ok())?;
+        let waits = pool.submit_blocking(|| ())?;
+        let raised = told.recv_timeout(LIMIT.0)?;
+        assert_eq!((raised.raised, raised.cause), (true, AlertCause::Saturated));
+        release.send(())?;
+        assert!(holds.join()?);
+        waits.join()?;
+        end(&pool);
+        let cleared = told.recv_timeout(LIMIT.0)?;
+        assert_eq!((cleared.raised, cleared.cause, cleared.since), (false, cause, raised.since), "{cleared}");
+        assert!(cleared.at >= raised.at && cleared.to_string().starts_with("pool `short-lived` "), "{cleared}");
+        assert!(told.recv().is_err(), "nobody tells anything any more");
+        until("its name is free", || cause == AlertCause::LetGo || ractor::registry::where_is("short-lived").is_none());
+    }
+    Ok(())
+}
+
+/// One that is let go of may panic as it says so: that is logged, and harms nobody.
+#[test]
+fn whoever_an_alarm_tells_may_panic_when_it_is_let_go_of() -> Outcome {
+    let log = Log::install();
     let (alerts, told) = sync_channel(16);
-    let alarm = Alarm::new(move |alert| drop(alerts.try_send(alert))).clear_after(Duration::from_secs(3600));
-    let pool = ThreadPool::builder("short-lived").limits(Limits::fixed(1)).hook_spec(alarm.spec("alarm")).build()?;
+    let tell = move |alert: Alert| {
+        assert!(alert.raised, "on purpose");
+        drop(alerts.try_send(alert));
+    };
+    let alarm = Alarm::new(tell).spec("alarm");
+    let pool = ThreadPool::builder("let-go").limits(Limits::fixed(1)).hook_spec(alarm).build()?;
     let (release, released) = sync_channel::<()>(1);
     let holds = pool.submit_blocking(move || released.recv().is_ok())?;
     let waits = pool.submit_blocking(|| ())?;
     assert!(told.recv_timeout(LIMIT.0)?.raised);
+    pool.blocking().remove_hook("alarm", LIMIT)?;
+    let message = "whoever an alarm tells panicked when it was let go of";
+    until("that is logged", || log.count(Level::ERROR, "let-go", message) == 1);
     release.send(())?;
     assert!(holds.join()?);
     waits.join()?;
-    pool.blocking().shutdown(LIMIT)?;
-    assert!(!told.recv_timeout(LIMIT.0)?.raised, "it does not stand for a pool that is gone");
+    Ok(())
+}
+
+/// Tells when its pool is relieved.
+struct Relief(std::sync::mpsc::SyncSender<()>);
+
+impl Hook for Relief {
+    async fn told(&self, _cx: &HookContext, notice: &Notice) {
+        if let Notice::Relieved { .. } = notice {
+            self.0.try_send(()).expect("the test listens");
+        }
+    }
+}
+
+#[test]
+fn an_alarm_that_missed_the_relief_is_cleared_when_it_has_caught_up() -> Outcome {
+    let (alerts, told) = sync_channel(16);
+    let (go_on, goes_on) = sync_channel::<()>(16);
+    let goes_on = Mutex::new(goes_on);
+    let alarm = Alarm::new(move |alert| {
+        drop(alerts.try_send(alert));
+        // Whoever is told takes his time.
+        goes_on.lock().recv().expect("the test goes on");
+    });
+    let (relief, relieved) = sync_channel(16);
+    let pool = ThreadPool::builder("slow-alarm").limits(Limits::fixed(1)).hook("relief", Relief(relief));
+    let pool = pool.hook_spec(alarm.spec("alarm")).build()?;
+    let (release, released) = sync_channel::<()>(1);
+    let holds = pool.submit_blocking(move || released.recv().is_ok())?;
+    let waits = pool.submit_blocking(|| ())?;
+    let raised = told.recv_timeout(LIMIT.0)?;
+    for _ in 0..50 {
+        pool.blocking().quiesce(LIMIT)?;
+        pool.blocking().resume(LIMIT)?;
+    }
+    let row = |name: &str| pool.blocking().hooks(LIMIT).map(|rows| rows.into_iter().find(|row| *row.name == *name));
+    assert!(row("alarm")?.is_some_and(|row| row.missed > 0), "its mailbox is full");
+    release.send(())?;
+    assert!(holds.join()?);
+    waits.join()?;
+    relieved.recv_timeout(LIMIT.0)?;
+    assert!(told.try_recv().is_err());
+    go_on.send(())?;
+    let cleared = told.recv_timeout(LIMIT.0)?;
+    assert_eq!((cleared.cause, cleared.since), (AlertCause::Relieved, raised.since), "{cleared}");
+    assert_eq!(cleared.saturation.queued, 0, "{cleared}");
+    go_on.send(())?;
     Ok(())
 }
 

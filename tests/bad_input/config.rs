@@ -17,7 +17,10 @@ fn refused_config(builder: PoolBuilder<Threads>, parts: &[&str]) -> ConfigError 
     let text = error.to_string();
     parts.iter().for_each(|part| assert!(text.contains(part), "`{part}` is not in: {text}"));
     match error {
-        BuildError::Config(conflict) => conflict,
+        BuildError::Config { pool, conflict } => {
+            assert_eq!(text, format!("pool `{pool}` was not built: {conflict}"));
+            conflict
+        }
         other => panic!("{other}"),
     }
 }
@@ -26,7 +29,8 @@ fn refused_config(builder: PoolBuilder<Threads>, parts: &[&str]) -> ConfigError 
 fn zero_and_absurd_limits() {
     let of = |limits| ThreadPool::builder("bad-limits").limits(limits);
     assert_eq!(refused_config(of(Limits::fixed(0)), &["max = 0", "quiesce"]), ConfigError::NoWorkers);
-    let conflict = refused_config(of(Limits::new(3, 2)), &["min = 3", "max = 2"]);
+    let conflict =
+        refused_config(of(Limits::new(3, 2)), &["pool `bad-limits`", "min = 3", "max = 2", "raise max or lower min"]);
     assert_eq!(conflict, ConfigError::MinAboveMax { min: 3, max: 2 });
     let conflict = refused_config(of(Limits::fixed(usize::MAX)), &[&usize::MAX.to_string()]);
     assert_eq!(conflict, ConfigError::TooManyWorkers { max: usize::MAX });
@@ -58,7 +62,9 @@ fn zero_and_absurd_limits_in_a_resize_change_nothing() {
         (Limits::fixed(1).idle_timeout(Duration::ZERO), "idle timeout"),
     ] {
         let error = pool.blocking().resize(limits, LIMIT).expect_err("it is refused");
-        assert!(matches!(error, ControlError::Config(_)) && error.to_string().contains(part), "{error}");
+        let text = error.to_string();
+        assert!(matches!(error, ControlError::Config { .. }) && text.contains(part), "{text}");
+        assert!(text.starts_with("pool `bad-resize` cannot resize, and nothing was changed: "), "{text}");
         assert_eq!(pool.snapshot().limits, Limits::fixed(1));
     }
     goes_on(&pool);
@@ -217,6 +223,8 @@ fn duplicate_nameless_and_countless_lanes() {
 fn names_of_pools() {
     assert_eq!(refused_config(builder(""), &["pool's name"]), ConfigError::BadName { what: "pool", bytes: 0 });
     let megabyte = "x".repeat(1 << 20);
+    let text = builder(&megabyte).build().expect_err("it is no name").to_string();
+    assert!(text.len() < 200, "it is not said in full: {} bytes", text.len());
     let error = refused_config(builder(&megabyte), &["1048576"]);
     assert_eq!(error, ConfigError::BadName { what: "pool", bytes: 1 << 20 });
 }

@@ -31,10 +31,13 @@ fn hooks_that_make_no_sense_are_refused_at_build_and_later() {
     ] {
         let spec = || meek(name).options(options.clone());
         match builder("bad-hook").hook_spec(spec()).build() {
-            Err(BuildError::Config(conflict)) => assert_eq!(conflict, wanted),
+            Err(BuildError::Config { conflict, .. }) => assert_eq!(conflict, wanted),
             other => panic!("{other:?}"),
         }
-        assert_eq!(pool.blocking().set_hook(spec(), LIMIT), Err(ControlError::Config(wanted)));
+        let refused = pool.blocking().set_hook(spec(), LIMIT).expect_err("it makes no sense");
+        let text = format!("pool `bad-hooks` cannot set a hook, and nothing was changed: {wanted}");
+        assert_eq!(refused.to_string(), text);
+        assert!(matches!(refused, ControlError::Config { conflict, .. } if conflict == wanted));
     }
     assert_eq!(pool.blocking().hooks(LIMIT), Ok(Vec::new()), "nothing was changed");
     goes_on(&pool);
@@ -43,10 +46,11 @@ fn hooks_that_make_no_sense_are_refused_at_build_and_later() {
 #[test]
 fn two_hooks_of_one_name() {
     let built = builder("twins").hook("twin", Meek).hook("twin", Meek).build();
-    match built {
-        Err(BuildError::Config(conflict)) => assert_eq!(conflict, ConfigError::DuplicateHook("twin".to_owned())),
-        other => panic!("{other:?}"),
-    }
+    let error = built.expect_err("which is meant, nobody knows");
+    let text = "pool `twins` was not built: two hooks are called `twin`: give one of them another name";
+    assert_eq!(error.to_string(), text);
+    let duplicate = ConfigError::DuplicateHook("twin".to_owned());
+    assert!(matches!(error, BuildError::Config { conflict, .. } if conflict == duplicate));
 }
 
 #[test]
@@ -54,10 +58,15 @@ fn more_hooks_than_a_pool_can_have() {
     let many = |count: usize| {
         (0..count).fold(builder(&format!("crowd-{count}")), |builder, n| builder.hook(format!("hook-{n}"), Meek))
     };
-    assert!(matches!(many(65).build(), Err(BuildError::Config(ConfigError::TooManyHooks { most: 64 }))));
+    let error = many(65).build().expect_err("one too many");
+    assert!(matches!(error, BuildError::Config { conflict: ConfigError::TooManyHooks { hooks: 65, most: 64 }, .. }));
+    let text = "pool `crowd-65` was not built: 65 hooks: a pool can have 64, as each costs a message for each question; \
+                remove one, or let one do what several do";
+    assert_eq!(error.to_string(), text);
     let pool: ThreadPool = many(64).build().expect("so many it can have");
     let refused = pool.blocking().set_hook(meek("one-more"), LIMIT);
-    assert_eq!(refused, Err(ControlError::Config(ConfigError::TooManyHooks { most: 64 })));
+    let too_many = ConfigError::TooManyHooks { hooks: 65, most: 64 };
+    assert!(matches!(refused, Err(ControlError::Config { conflict, .. }) if conflict == too_many));
     pool.blocking().set_hook(meek("hook-0"), LIMIT).expect("a replacement is not one more");
     goes_on(&pool);
 }

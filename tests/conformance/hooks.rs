@@ -50,7 +50,7 @@ fn a_veto_of_a_resize_is_in_its_reply<S: Subject>() {
     let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto } if question.word() == "resize" && *veto.by == *"budget");
     until("it is an event", || events.try_next().is_some_and(|event| vetoed(&event)));
     // What is wrong in itself is not asked about.
-    assert!(matches!(soon(pool.resize(Limits::fixed(0), LIMIT)), Err(ControlError::Config(_))));
+    assert!(matches!(soon(pool.resize(Limits::fixed(0), LIMIT)), Err(ControlError::Config { .. })));
     assert_eq!(seen.asked().iter().filter(|word| **word == "resize").count(), 1);
     at_rest(&pool);
 }
@@ -150,7 +150,7 @@ fn hooks_are_added_replaced_and_removed_live<S: Subject>() {
     // Options that make no sense are refused here as at build.
     let (third, _) = Answers::denying("start");
     let refused = soon(pool.set_hook(HookSpec::new("", third), LIMIT));
-    assert!(matches!(refused, Err(ControlError::Config(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ControlError::Config { .. })), "{refused:?}");
     at_rest(&pool);
 }
 

@@ -145,6 +145,8 @@ fn a_later_resize_takes_the_place_of_one_that_is_asked_about<S: Subject>() {
     assert_pending!(second.poll());
     let error = soon(first).expect_err("another has its place");
     assert!(matches!(error, ControlError::Superseded { operation: "resize", .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("nothing of it was changed; look at what is in force"), "{text}");
     gate.open();
     assert_eq!(soon(second).expect("it is allowed").from, Limits::new(0, 1));
     at_rest(&pool);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    HookOptions, HookSpec, JobError, JobOptions, Ladder, Notice, PoolEvent, PoolExecutor, Question, Rung, Verdict,
-    Watchdog,
+    HookOptions, HookSpec, JobContext, JobError, JobHandle, JobOptions, Ladder, LaneChange, Notice, PoolEvent,
+    PoolExecutor, Question, Retune, Rung, Verdict, Watchdog,
 };
 
 use crate::answers::{Answers, Seen};
@@ -24,6 +24,10 @@ conform! {
     a_ladder_that_begins_with_a_kill_is_not_asked_about,
     no_answer_about_the_ladder_in_time_takes_the_default,
     a_shutdown_waits_for_no_answer_about_a_ladder,
+    a_longer_grace_takes_the_question_back_until_that_is_over,
+    a_ladder_that_is_set_while_another_is_asked_about_is_the_one_that_begins,
+    a_ladder_that_needs_no_question_waits_for_no_answer_about_another,
+    a_watchdog_that_is_switched_off_lets_off_who_is_asked_about,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -217,4 +221,87 @@ fn a_shutdown_waits_for_no_answer_about_a_ladder<S: Subject>() {
     let report = soon(rig.pool.shutdown(LIMIT)).expect("it ends");
     assert_eq!((soon(handle).unwrap(), report.cancelled + report.completed), (crate::task::ASKED, 1), "{report}");
     answer.open();
+}
+
+/// With a job that hooks are asked about, which allow it once the gate opens.
+fn in_question<S: Subject>(what: &str, job: &Gate) -> (Rig<S>, Gate, Seen, JobHandle<u64>, JobContext) {
+    let answer = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let mut rig = rig::<S>(what, hook.behind(answer.other()));
+    let (handle, context) = rig.run(JobOptions::new(), |task| task.then_deaf(job));
+    to_the_question(&mut rig, Duration::ZERO);
+    until("it is asked", || seen.asked() == ["overdue"]);
+    (rig, answer, seen, handle, context)
+}
+
+fn unanswered<S: Subject>(rig: &Rig<S>) -> usize {
+    soon(rig.pool.hooks(LIMIT)).expect("it answers")[0].unanswered
+}
+
+fn a_longer_grace_takes_the_question_back_until_that_is_over<S: Subject>() {
+    let gate = Gate::new();
+    let (mut rig, answer, seen, handle, job) = in_question::<S>("longer-grace", &gate);
+    soon(rig.pool.retune(Retune::new().watchdog(Watchdog::new(SECOND * 20, watchdog_ladder())), LIMIT))
+        .expect("it can be");
+    assert_eq!(unanswered(&rig), 0, "it was put too early");
+    answer.open();
+    until("it is through", || soon(rig.pool.hooks(LIMIT)).expect("it answers")[0].outstanding == 0);
+    rig.advance(SPAN + SECOND * 20 - ASKED_AT - MILLI);
+    assert_eq!((rig.said(), job.is_cancelled(), seen.asked().len()), (vec![], false, 1));
+    rig.advance(MILLI);
+    answered(&rig, &seen, 2);
+    assert_eq!(rig.said(), [Said::Took(Rung::Cancel, SPAN + SECOND * 20)]);
+    gate.open();
+    assert_eq!(soon(handle).unwrap(), 7);
+    at_rest(&rig.pool);
+}
+
+fn watchdog_ladder() -> Ladder {
+    Ladder::new().then(Rung::Cancel, SECOND * 3)
+}
+
+fn a_ladder_that_is_set_while_another_is_asked_about_is_the_one_that_begins<S: Subject>() {
+    let gate = Gate::new();
+    let (mut rig, answer, seen, handle, job) = in_question::<S>("other-ladder", &gate);
+    let ladder = Ladder::new().then(Rung::Stop, SECOND * 3);
+    soon(rig.pool.retune(Retune::new().watchdog(Watchdog::new(SECOND, ladder)), LIMIT)).expect("it can be");
+    assert_eq!(unanswered(&rig), 1, "whether a ladder is to begin is asked still");
+    answer.open();
+    answered(&rig, &seen, 1);
+    rig.advance(MILLI);
+    assert_eq!((rig.said(), job.is_cancelled()), (vec![Said::Took(Rung::Stop, ASKED_AT)], false));
+    gate.open();
+    assert_eq!(soon(handle).unwrap(), 7);
+    rig.next_job_runs();
+    at_rest(&rig.pool);
+}
+
+fn a_ladder_that_needs_no_question_waits_for_no_answer_about_another<S: Subject>() {
+    let gate = Gate::new();
+    let (mut rig, answer, _seen, handle, _job) = in_question::<S>("kill-instead", &gate);
+    soon(rig.pool.retune(Retune::new().watchdog(Watchdog::new(SECOND * 4, Ladder::kill())), LIMIT)).expect("it can be");
+    assert!(matches!(soon(handle), Err(JobError::Killed(_) | JobError::Abandoned(_))));
+    assert_eq!(rig.said(), [Said::Took(Rung::Kill, ASKED_AT)]);
+    answer.open();
+    gate.open();
+    at_rest(&rig.pool);
+}
+
+fn a_watchdog_that_is_switched_off_lets_off_who_is_asked_about<S: Subject>() {
+    let off: [fn() -> Retune; 2] =
+        [|| Retune::new().no_watchdog(), || Retune::new().lane(LaneChange::new("io").overdue_after(None))];
+    for change in off {
+        let gate = Gate::new();
+        let (mut rig, answer, seen, handle, job) = in_question::<S>("switched-off", &gate);
+        soon(rig.pool.retune(change(), LIMIT)).expect("it can be");
+        assert_eq!((unanswered(&rig), rig.said()), (0, vec![Said::LetOff(ASKED_AT)]));
+        answer.open();
+        until("it is through", || soon(rig.pool.hooks(LIMIT)).expect("it answers")[0].outstanding == 0);
+        rig.advance(SECOND * 60);
+        assert_eq!((rig.said(), job.is_cancelled(), seen.asked().len()), (vec![], false, 1));
+        gate.open();
+        assert_eq!(soon(handle).unwrap(), 7);
+        rig.next_job_runs();
+        at_rest(&rig.pool);
+    }
 }

@@ -1,15 +1,17 @@
 //! Hooks are asked whether a worker is to be recycled, on a clock that the test moves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{
-    EventStream, Exit, HookOptions, HookSpec, Limits, PoolEvent, PoolExecutor, Question, Recycle, RecycleReason,
-    Verdict, WorkerId,
+    EventStream, Exit, HookOptions, HookSpec, Ladder, Limits, PoolEvent, PoolExecutor, Question, Recycle,
+    RecycleReason, Select, Verdict, WorkerId,
 };
 
 use crate::answers::{Answers, Seen};
-use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, put, soon, until};
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, put, soon, until};
 use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
@@ -21,6 +23,8 @@ conform! {
     nobody_is_asked_about_the_one_that_takes_its_place,
     no_answer_about_a_recycling_in_time_takes_the_default,
     a_hook_that_is_removed_holds_up_no_recycling,
+    a_hook_that_denies_every_start_holds_up_no_recycling,
+    a_pool_that_vetoes_keep_below_min_recycles_nobody_until_they_lift,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -215,5 +219,68 @@ fn a_hook_that_is_removed_holds_up_no_recycling<S: Subject>() {
     soon(rig.pool.remove_hook("keeper", LIMIT)).expect("it is there");
     assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(1));
     answer.open();
+    at_rest(&rig.pool);
+}
+
+fn starts(seen: &Seen) -> usize {
+    seen.asked().iter().filter(|word| **word == "start").count()
+}
+
+/// It takes the slot whose start was denied; and who denies is not asked again and again for it.
+fn a_hook_that_denies_every_start_holds_up_no_recycling<S: Subject>() {
+    let (hook, seen) = Answers::denying("start");
+    let mut rig = Rig::<S>::new("no-more", Limits::new(1, 2), Recycle::new().after_jobs(1), hook);
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let mut jobs = hold::<S>(&rig.pool, &gates[0], 1);
+    jobs.extend(gates[1..].iter().map(|gate| put::<S>(&rig.pool, Task::deaf(gate))));
+    let denied = |rig: &Rig<S>| rig.pool.snapshot().health.why().map_or(0, |why| why.vetoed);
+    until("another worker is denied", || denied(&rig) == 1);
+    // As long as jobs wait it is wanted, and denied, second by second.
+    for times in 1..4 {
+        until("it is denied", || starts(&seen) == times && denied(&rig) == 1);
+        rig.advance(SECOND);
+    }
+    until("it is denied", || starts(&seen) == 4 && denied(&rig) == 1);
+    // It goes on to the next one, and the spare to the one after that.
+    gates[0].open();
+    until("the spare is at work", || rig.workers().contains(&first(1)) && gates[2].entered() == 1);
+    gates[1].open();
+    assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(2));
+    gates[2].open();
+    jobs.into_iter().for_each(|job| assert!(soon(job).is_ok(), "it is run"));
+    rig.run(0);
+    assert!(rig.pool.saturation().workers >= 1);
+    assert_eq!(starts(&seen), 4, "nobody is asked about those who take a place");
+    soon(rig.pool.remove_hook("keeper", LIMIT)).expect("it is there");
+    at_rest(&rig.pool);
+}
+
+fn a_pool_that_vetoes_keep_below_min_recycles_nobody_until_they_lift<S: Subject>() {
+    let denies = Arc::new(AtomicBool::new(true));
+    let asked = denies.clone();
+    let (hook, seen) = Answers::new(move |word| {
+        if word == "start" && asked.load(Ordering::Acquire) { Verdict::deny("not now") } else { Verdict::Allow }
+    });
+    let mut rig = Rig::<S>::new("below-min", Limits::fixed(2), Recycle::new().after_jobs(1), hook);
+    let gone = first(1);
+    soon(rig.pool.terminate(Select::worker(gone), Ladder::kill(), LIMIT)).expect("it answers");
+    let denied = |rig: &Rig<S>| rig.pool.snapshot().health.why().map_or(0, |why| why.vetoed);
+    until("its successor is denied", || denied(&rig) == 1);
+    // Its job makes the one that is left due.
+    assert_eq!(soon(put::<S>(&rig.pool, Task::value(3))).unwrap(), 3);
+    until("it is due", || seen.asked().contains(&"recycle"));
+    for times in 2..8 {
+        rig.advance(SECOND);
+        until("its successor is denied", || starts(&seen) == times && denied(&rig) == 1);
+        for _ in 0..8 {
+            after_control(&rig.pool);
+        }
+        assert_eq!((rig.workers(), starts(&seen)), (vec![OLD], times), "nobody leaves a pool that is short");
+    }
+    while rig.events.try_next().is_some() {}
+    denies.store(false, Ordering::Release);
+    rig.advance(SECOND);
+    assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(1));
+    until("both are up", || rig.pool.saturation().idle == 2);
     at_rest(&rig.pool);
 }

@@ -16,6 +16,7 @@ conform! {
     saturation_is_told_at_its_edges,
     rejections_and_expiries_are_told_by_number,
     what_a_slow_hook_misses_is_counted,
+    who_missed_an_edge_is_told_on_which_side_of_it_the_pool_is,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -137,7 +138,7 @@ fn what_a_slow_hook_misses_is_counted<S: Subject>() {
     let mut kept = 0;
     let missed = loop {
         match notices.recv_timeout(SECOND * 30).expect("it is told, though nothing else happens") {
-            Notice::Missed { notices } => break notices,
+            Notice::Missed { notices, .. } => break notices,
             _ => kept += 1,
         }
     };
@@ -145,4 +146,57 @@ fn what_a_slow_hook_misses_is_counted<S: Subject>() {
     soon(pool.quiesce(LIMIT)).expect("it is open");
     let next = notices.recv_timeout(SECOND * 30).expect("it is told again");
     assert!(matches!(next, Notice::Gate("quiesced")), "{next:?}");
+}
+
+/// By the notice that says how much was missed.
+fn who_missed_an_edge_is_told_on_which_side_of_it_the_pool_is<S: Subject>() {
+    struct Slow(Gate, std::sync::mpsc::SyncSender<Notice>);
+    impl millpond::Hook for Slow {
+        async fn told(&self, _cx: &millpond::HookContext, notice: &Notice) {
+            self.0.pass();
+            self.1.send(notice.clone()).expect("the test listens");
+        }
+    }
+    for relieved in [false, true] {
+        let (gate, (send, notices)) = (Gate::new(), std::sync::mpsc::sync_channel(1024));
+        let hook = HookSpec::new("slow", Slow(gate.other(), send)).options(HookOptions::told_only());
+        let (pool, clock) = clocked::<S>("missed-edge", Limits::fixed(1), |builder| builder);
+        until("it is up", || pool.saturation().idle == 1);
+        soon(pool.set_hook(hook, LIMIT)).expect("there is room");
+        for _ in 0..40 {
+            soon(pool.quiesce(LIMIT)).expect("it is open");
+            soon(pool.resume(LIMIT)).expect("it is quiesced");
+        }
+        let step = || {
+            clock.advance(MILLI * 100);
+            after_control(&pool);
+        };
+        let work = Gate::new();
+        let held = hold::<S>(&pool, &work, 1);
+        let queued = put::<S>(&pool, Task::value(1));
+        let since = clock.now();
+        (0..5).for_each(|_| step());
+        if relieved {
+            work.open();
+            until("it idles", || pool.saturation().idle == 1);
+            (0..15).for_each(|_| step());
+        }
+        gate.open();
+        let told = loop {
+            match notices.recv_timeout(SECOND * 30).expect("it is told, though nothing else happens") {
+                Notice::Missed { saturation, saturated_since, .. } => break (saturation.queued, saturated_since),
+                Notice::Saturated { .. } | Notice::Relieved { .. } => panic!("there was no room for it"),
+                _ => {}
+            }
+        };
+        match relieved {
+            true => assert_eq!(told, (0, None)),
+            false => {
+                assert!(told.0 == 1 && told.1.is_some_and(|told| told >= since && told <= clock.now()), "{told:?}")
+            }
+        }
+        work.open();
+        held.into_iter().chain([queued]).for_each(|handle| drop(soon(handle)));
+        at_rest(&pool);
+    }
 }

@@ -122,7 +122,7 @@ fn limits_that_would_break_a_reserve_are_refused_with_the_conflict_named<S: Subj
     let pool = build::<S>("conflict", |builder| builder.limits(Limits::fixed(3)).lane(Lane::new("dns").reserve(2)));
     for limits in [Limits::new(1, 3), Limits::fixed(1), Limits::fixed(2)] {
         let error = soon(pool.resize(limits, LIMIT)).expect_err("the reserve does not fit");
-        let ControlError::Config(conflict) = &error else { panic!("{error}") };
+        let ControlError::Config { conflict, .. } = &error else { panic!("{error}") };
         let named = matches!(conflict, ConfigError::ReservesAboveMin { .. } | ConfigError::ReservesStarve { .. });
         assert!(named && error.to_string().contains("`dns` 2"), "{error}");
     }

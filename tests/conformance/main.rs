@@ -35,6 +35,7 @@ mod admission;
 mod attach;
 mod by_hand;
 mod by_name;
+mod closed;
 mod eager_panics;
 mod escalation;
 mod events;

@@ -133,7 +133,7 @@ fn a_silent_job_is_warned_about_asked_told_and_taken_and_each_says_so<S: Subject
     let error = soon(handle).expect_err("its worker was taken");
     let (JobError::Killed(killed) | JobError::Abandoned(killed)) = &error else { panic!("{error}") };
     assert_eq!((killed.silent_for, killed.worker), (Some(SECOND * 19), worker));
-    assert!(error.to_string().contains("stuck: no progress for 19.0 s"), "{error}");
+    assert!(error.to_string().contains("stuck: no progress for 19.0 s, by rung kill"), "{error}");
 
     rig.next_job_runs();
     gate.open();
@@ -146,7 +146,9 @@ fn a_silent_job_is_warned_about_asked_told_and_taken_and_each_says_so<S: Subject
         }
         exit.is_some()
     });
-    assert!(matches!(exit, Some(Exit::Stuck(span)) if span == SECOND * 19), "{exit:?}");
+    let exit = exit.expect("it is gone");
+    assert!(matches!(exit, Exit::Stuck { silent_for, rung: Rung::Kill } if silent_for == SECOND * 19), "{exit}");
+    assert_eq!(exit.to_string(), "stuck: no progress for 19.0 s, by rung kill of the watchdog's ladder");
     at_rest(&rig.pool);
     let ledger = rig.pool.snapshot().ledger;
     assert_eq!((ledger.killed + ledger.abandoned, ledger.completed), (1, 1), "{ledger}");
@@ -239,7 +241,13 @@ fn a_job_that_beats_after_its_worker_was_told_is_let_off_and_its_worker_leaves<S
     gate.open();
     assert_eq!(soon(handle).unwrap(), 7, "it was not taken");
     rig.next_job_runs();
-    until("the first worker is gone", || rig.pool.inventory_now().workers.iter().all(|row| row.worker != worker));
+    let exit = loop {
+        match soon(rig.events.next()).expect("the pool is there") {
+            PoolEvent::WorkerGone { worker: gone, exit } if gone == worker => break exit,
+            _ => {}
+        }
+    };
+    assert!(matches!(exit, Exit::Stuck { silent_for, rung: Rung::Stop } if silent_for == SECOND * 17), "{exit}");
     at_rest(&rig.pool);
 }
 

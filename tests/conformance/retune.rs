@@ -281,7 +281,7 @@ fn what_cannot_be_is_refused_by_name_and_nothing_of_it_is_done<S: Subject>() {
     for (change, is_it, parts) in cases {
         let shown = format!("{change:?}");
         let error = soon(pool.retune(change, LIMIT)).expect_err("it cannot be");
-        let ControlError::Config(conflict) = &error else { panic!("{error}: {shown}") };
+        let ControlError::Config { conflict, .. } = &error else { panic!("{error}: {shown}") };
         assert!(is_it(conflict) && parts.iter().all(|part| error.to_string().contains(part)), "{error}: {shown}");
         let report = retune(&pool, Retune::new());
         assert_eq!((&report.retuned.to, report.watchdog), (&before, Some(Watchdog::default())), "{shown}");

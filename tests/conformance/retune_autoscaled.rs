@@ -143,7 +143,7 @@ fn a_reserve_that_is_raised_raises_the_limit_that_an_autoscaler_has_chosen<S: Su
     let retuned = soon(pool.retune(change(3), LIMIT)).expect("it goes with what was set").retuned;
     assert_eq!((retuned.to.limits, retuned.to.bounds), (Limits::new(3, 4), Limits::new(3, 6)));
     let error = soon(pool.retune(change(4), LIMIT)).expect_err("three are kept up");
-    assert!(matches!(error, ControlError::Config(_)), "{error}");
+    assert!(matches!(error, ControlError::Config { .. }), "{error}");
     next(6, 6);
     next(1, 4);
     soon(pool.retune(change(1), LIMIT)).expect("it can be done");

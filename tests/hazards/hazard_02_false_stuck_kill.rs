@@ -63,6 +63,6 @@ fn who_progresses_survives_who_is_silent_is_taken_and_who_idles_is_left_alone<K:
         }
         !exits.is_empty()
     });
-    assert!(matches!(&exits[..], [(worker, Exit::Stuck(_))] if *worker == stuck), "{exits:?}");
+    assert!(matches!(&exits[..], [(worker, Exit::Stuck { .. })] if *worker == stuck), "{exits:?}");
     at_rest(&pool);
 }

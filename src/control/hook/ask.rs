@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tracing::Span;
 
+use super::credit::MOST_ASKED;
 use super::message::HookMessage;
 use crate::backend::Backend;
 use crate::control::event::PoolEvent;
@@ -39,7 +40,7 @@ pub enum HookFault {
     NoAnswer,
     /// It asked for a delay of over a day.
     AbsurdDelay(Duration),
-    /// More questions than make sense lie in its mailbox.
+    /// It has not dealt with 1,024 questions that lie in its mailbox. It is asked nothing more until it has dealt with some of them.
     Choked,
 }
 
@@ -50,7 +51,7 @@ impl fmt::Display for HookFault {
             Self::Panicked(message) => write!(f, "it panicked: {message}"),
             Self::NoAnswer => f.write_str("it gave no answer"),
             Self::AbsurdDelay(delay) => write!(f, "it asked for a delay of {delay:?}"),
-            Self::Choked => f.write_str("too many questions lie in its mailbox"),
+            Self::Choked => write!(f, "it has not dealt with {MOST_ASKED} questions in its mailbox"),
         }
     }
 }

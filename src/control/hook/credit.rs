@@ -8,7 +8,7 @@ use crate::sync::{Arc, Mutex};
 /// So many notices may be out at once.
 const MOST_TOLD: usize = 64;
 /// So many questions may be out at once. Each ends for the pool at its limit, but may lie in the mailbox of a hook that hangs for ever.
-const MOST_ASKED: usize = 1024;
+pub(super) const MOST_ASKED: usize = 1024;
 
 /// The supervisor's line to one hook.
 pub(super) struct Line {

@@ -125,5 +125,5 @@ pub(crate) fn check_hooks(hooks: &[HookSpec]) -> Result<(), ConfigError> {
 }
 
 pub(super) fn check_count(hooks: usize) -> Result<(), ConfigError> {
-    if hooks > MAX_HOOKS { Err(ConfigError::TooManyHooks { most: MAX_HOOKS }) } else { Ok(()) }
+    if hooks > MAX_HOOKS { Err(ConfigError::TooManyHooks { hooks, most: MAX_HOOKS }) } else { Ok(()) }
 }

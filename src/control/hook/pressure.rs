@@ -33,6 +33,11 @@ impl Pressure {
     pub(super) fn due(&self) -> Timestamp {
         self.next.unwrap_or(Timestamp::NEVER)
     }
+
+    /// Since when the pool is saturated, as hooks are told; `None`: it is not.
+    pub(super) fn saturated_since(&self) -> Option<Timestamp> {
+        self.saturated_since
+    }
 }
 
 impl<B: Backend> Supervision<B> {

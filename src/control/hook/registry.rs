@@ -187,7 +187,10 @@ impl<B: Backend> Hooks<B> {
 
 impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn set_hook(&mut self, spec: HookSpec) -> Result<HookChange, ControlError> {
-        self.check_hook(&spec)?;
+        self.check_hook(&spec).map_err(|conflict| {
+            let pool = self.plane().config.name.clone();
+            ControlError::Config { pool, operation: "set a hook", conflict }
+        })?;
         let name = spec.name.clone();
         let change = if self.drop_hook(&name) { HookChange::Replaced } else { HookChange::Added };
         self.hooks.add(spec, &self.myself);

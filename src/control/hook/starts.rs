@@ -86,6 +86,13 @@ impl<B: Backend> Supervision<B> {
         self.staff();
     }
 
+    /// A slot whose start was denied is vacant again: for a worker about which nobody is asked.
+    pub(in crate::control) fn end_veto(&mut self, slot: usize) {
+        self.slots.set(slot, SlotState::Vacant);
+        self.note_vetoed();
+        self.update_cooling();
+    }
+
     /// When the next slot is to be tried again whose start was denied.
     pub(super) fn next_pause_over(&self) -> Timestamp {
         self.slots.next_pardoned()

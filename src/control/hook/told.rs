@@ -19,6 +19,9 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::RestartDecided { worker, restart } => {
             Notice::RestartDecided { worker: *worker, restart: restart.clone() }
         }
+        PoolEvent::ProbeSucceeded { worker, cool_downs, out_for } => {
+            Notice::ProbeSucceeded { worker: *worker, cool_downs: *cool_downs, out_for: *out_for }
+        }
         PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
         PoolEvent::Resized { from, to } => Notice::Resized { from: *from, to: *to },
         PoolEvent::Retuned(retuned) => Notice::Retuned(retuned.clone()),
@@ -58,7 +61,7 @@ impl<B: Backend> Supervision<B> {
         for hook in &self.hooks.registered {
             let Some(Leave { missed, receipt }) = hook.line.tell() else { continue };
             if let Some((notices, receipt)) = missed {
-                self.send(hook, Notice::Missed { notices }, receipt);
+                self.send(hook, self.missed(notices), receipt);
             }
             self.send(hook, notice.clone(), receipt);
         }
@@ -68,8 +71,13 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn on_caught_up(&mut self, id: u64) {
         let Some(hook) = self.hooks.registered.iter().find(|hook| hook.id == id) else { return };
         if let Some((notices, receipt)) = hook.line.caught_up() {
-            self.send(hook, Notice::Missed { notices }, receipt);
+            self.send(hook, self.missed(notices), receipt);
         }
+    }
+
+    fn missed(&self, notices: u64) -> Notice {
+        let saturated_since = self.hooks.pressure.saturated_since();
+        Notice::Missed { notices, saturation: self.plane().saturation(), saturated_since }
     }
 
     fn send(&self, hook: &Registered, notice: Notice, receipt: Receipt) {

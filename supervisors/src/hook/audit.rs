@@ -22,6 +22,7 @@ use super::record;
 /// | `question`, `asked_for`, `answers` | `allowed`, `vetoed` | what hooks were asked, on whose behalf, and what each answered |
 /// | `vetoed_by`, `because` | `vetoed` | whose denial counted |
 /// | `by` | where somebody decided it | an operator, the restart policy, the autoscaler, the watchdog, a limit |
+/// | `rung` | `worker gone`, by the watchdog | which rung of its ladder did it: `kill`, or `stop` |
 /// | `notices` | `missed` | so many lines are missing before this one, as the trail was too slow |
 /// | `lines` | `lost` | so many lines could not be written before this one |
 ///

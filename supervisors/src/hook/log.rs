@@ -57,7 +57,7 @@ impl Hook for Tracing {
                     debug!(pool, question = question.word(), worker, hook, %verdict, defaulted, "a hook was asked");
                 }
             }
-            Notice::Missed { notices } => warn!(pool, notices, hook = &*cx.hook, "this log is not complete"),
+            Notice::Missed { notices, .. } => warn!(pool, notices, hook = &*cx.hook, "this log is not complete"),
             // All else is in the log already.
             _ => {}
         }

@@ -5,6 +5,6 @@ mod audit;
 mod log;
 mod record;
 
-pub use alarm::{Alarm, Alert};
+pub use alarm::{Alarm, Alert, AlertCause};
 pub use audit::AuditTrail;
 pub use log::Tracing;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Verdict, WorkerId,
+    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Timestamp, Verdict,
+    WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,10 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
         Notice::WorkerAbandoned { worker } => ("worker abandoned", json!({ "worker": id(worker) })),
         Notice::RestartDecided { worker, restart } => {
             ("restart decided", with(json!({ "worker": id(worker), "by": "restart policy" }), of_restart(restart)))
+        }
+        Notice::ProbeSucceeded { worker, cool_downs, out_for } => {
+            let (worker, out_for) = (id(worker), millis(*out_for));
+            ("probe succeeded", json!({ "worker": worker, "cool_downs": cool_downs, "out_for_ms": out_for }))
         }
         Notice::PolicyReplaced { reason } => ("policy replaced", json!({ "reason": reason })),
         Notice::Resized { from, to } => {
@@ -51,7 +56,10 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
             let veto = json!({ "vetoed_by": &*veto.by, "because": &*veto.reason });
             ("vetoed", with(with(of_question(question), veto), of_answers(answers)))
         }
-        Notice::Missed { notices } => ("missed", json!({ "notices": notices })),
+        Notice::Missed { notices, saturation, saturated_since } => {
+            let since = saturated_since.map(Timestamp::as_nanos);
+            ("missed", with(json!({ "notices": notices, "saturated_since_ns": since }), of_saturation(saturation)))
+        }
         // A newer millpond's: better in words than not at all.
         other => ("other", json!({ "text": format!("{other:?}") })),
     };
@@ -101,7 +109,9 @@ fn of_answers(answers: &[Answer]) -> Value {
 fn of_exit(exit: &Exit) -> Value {
     match exit {
         Exit::Stopped(by) | Exit::Killed(by) => json!({ "exit": exit.to_string(), "by": &**by }),
-        Exit::Stuck(_) => json!({ "exit": exit.to_string(), "by": "watchdog" }),
+        Exit::Stuck { rung, .. } => {
+            json!({ "exit": exit.to_string(), "by": "watchdog", "rung": rung.to_string() })
+        }
         Exit::Recycled(_) => json!({ "exit": exit.to_string(), "by": "recycling rule" }),
         Exit::IdleTimeout => json!({ "exit": exit.to_string(), "by": "idle timeout" }),
         _ => json!({ "exit": exit.to_string(), "fault": exit.is_fault() }),

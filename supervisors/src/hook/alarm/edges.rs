@@ -64,6 +64,16 @@ impl Edges {
         }
     }
 
+    /// Edges may have been missed, and by `now` it is saturated, since then, or not. How long it was at ease in between, if it was, nobody
+    /// knows: an alarm that stands goes on.
+    pub(super) fn missed(&mut self, saturated_since: Option<Timestamp>, now: Timestamp) {
+        match saturated_since {
+            None => self.relieved(now),
+            Some(since) if matches!(self.state, State::Pressed(_)) => self.state = State::Pressed(since),
+            Some(since) => self.saturated(since),
+        }
+    }
+
     /// It is gone, and its alarm with it.
     pub(super) fn ended(&mut self) -> Option<Edge> {
         match std::mem::replace(&mut self.state, State::Calm) {
@@ -164,6 +174,38 @@ mod tests {
         assert_eq!(edges.look(at(1)), Some(Edge::Raised(at(1))));
         edges.relieved(at(2));
         assert_eq!((edges.ended(), edges.due()), (Some(Edge::Cleared(at(1))), Timestamp::NEVER));
+    }
+
+    #[test]
+    fn who_missed_an_edge_goes_on_from_where_the_pool_is() {
+        let of = |told: &[fn(&mut Edges)]| {
+            let mut edges = Edges::new(rule(50, 30, 0));
+            told.iter().for_each(|tell| tell(&mut edges));
+            edges
+        };
+        let raised: [fn(&mut Edges); 2] =
+            [|edges| edges.saturated(at(100)), |edges| assert!(edges.look(at(150)).is_some())];
+
+        let mut edges = of(&raised);
+        edges.missed(None, at(400));
+        assert_eq!(
+            (edges.look(at(429)), edges.look(at(430))),
+            (None, Some(Edge::Cleared(at(100)))),
+            "relieved unheard"
+        );
+        edges.missed(None, at(500));
+        assert_eq!(edges.due(), Timestamp::NEVER, "and is so still");
+
+        edges.missed(Some(at(600)), at(700));
+        assert_eq!(edges.look(at(700)), Some(Edge::Raised(at(600))), "saturated unheard");
+
+        let mut edges = of(&raised);
+        edges.missed(Some(at(300)), at(400));
+        assert_eq!((edges.due(), edges.ended()), (Timestamp::NEVER, Some(Edge::Cleared(at(100)))), "one stretch");
+
+        let mut edges = of(&[|edges| edges.saturated(at(100))]);
+        edges.missed(Some(at(140)), at(160));
+        assert_eq!((edges.look(at(189)), edges.look(at(190))), (None, Some(Edge::Raised(at(140)))), "another stretch");
     }
 
     proptest! {
