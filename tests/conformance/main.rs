@@ -61,6 +61,8 @@ mod visibility;
 #[cfg(feature = "testing")]
 mod autoscale;
 #[cfg(feature = "testing")]
+mod autoscale_hooks;
+#[cfg(feature = "testing")]
 mod blocking_user_code;
 #[cfg(feature = "testing")]
 mod clocked;

@@ -33,10 +33,7 @@ impl<B: Backend> Supervision<B> {
             return self.retune(change, asker);
         };
         let from = self.plane().limits();
-        let question = match to.max < from.max {
-            true => Question::Shrink { from, to },
-            false => Question::Resize { from, to },
-        };
+        let question = Question::of_limits(from, to);
         self.hooks.wanted = Some(Wanted { question: None, asker });
         let question = self.ask_hooks(question, move |supervision, ruling| {
             let Some(Wanted { asker, .. }) = supervision.hooks.wanted.take() else { return };
