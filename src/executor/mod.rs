@@ -262,7 +262,8 @@ pub trait PoolExecutor: Send + Sync {
         ask(self, "set the restart policy", limit, |reply| PoolMessage::SetRestartPolicy(policy, reply)).await?
     }
 
-    /// Adds a hook, or puts it in the place of the one of its name, which has no say any more in what it was asked.
+    /// Adds a hook, or puts it in the place of the one of its name. What that one was asked and has not answered is asked of this one, which
+    /// has its own limit for it from then on; if this one is [told only](crate::HookOptions::told_only), nobody has a say in it any more.
     ///
     /// # Errors
     ///

@@ -284,15 +284,37 @@ impl<B: Backend> Supervision<B> {
 
     /// A hook that was removed has no say any more.
     pub(super) fn excuse(&mut self, hook: u64) {
-        let mut moved = Vec::new();
-        for (number, pending) in &mut self.hooks.questions.out {
-            let before = pending.waits.len();
-            pending.waits.retain(|wait| wait.hook != hook);
-            if pending.waits.len() != before {
-                moved.push(*number);
+        self.stop_waiting_for(hook).into_iter().for_each(|number| self.rule(number));
+    }
+
+    /// What a hook that was replaced has not answered is put to the one in its place, with the time that this one has for an answer. One that
+    /// is not asked has no say, as little as nobody.
+    pub(super) fn hand_on(&mut self, before: u64, to: u64) {
+        let now = self.now();
+        let is_asked = self.hooks.find(to).is_some_and(|hook| hook.options.asked);
+        for number in self.stop_waiting_for(before) {
+            let question = self.hooks.questions.out.get(&number).map(|pending| pending.question.clone());
+            if let Some(question) = question.filter(|_| is_asked) {
+                match self.put(number, to, &question, now) {
+                    Ok(wait) => self.wait_for(number, wait),
+                    Err(fault) => self.take_default(number, to, fault),
+                }
             }
+            self.rule(number);
         }
-        moved.into_iter().for_each(|number| self.rule(number));
+    }
+
+    fn wait_for(&mut self, number: u64, wait: Wait) {
+        let Questions { out, due, .. } = &mut self.hooks.questions;
+        *due = (*due).min(wait.until);
+        out.entry(number).and_modify(|pending| pending.waits.push(wait));
+    }
+
+    /// The questions that this hook has not answered, and for whose answers nobody waits from here on.
+    fn stop_waiting_for(&mut self, hook: u64) -> Vec<u64> {
+        let is_his = |pending: &mut Pending<B>| pending.waits.extract_if(.., |wait| wait.hook == hook).count() > 0;
+        let out = self.hooks.questions.out.iter_mut();
+        out.filter_map(|(number, pending)| is_his(pending).then_some(*number)).collect()
     }
 
     /// Nobody is to follow up on this question any more.

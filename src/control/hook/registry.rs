@@ -171,6 +171,12 @@ impl<B: Backend> Hooks<B> {
         });
     }
 
+    /// Takes out the one of this name.
+    fn take(&mut self, name: &str) -> Option<Registered> {
+        let index = self.registered.iter().position(|hook| *hook.name == *name)?;
+        Some(self.registered.remove(index))
+    }
+
     pub(super) fn find(&mut self, id: u64) -> Option<&mut Registered> {
         self.registered.iter_mut().find(|hook| hook.id == id)
     }
@@ -189,10 +195,14 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn set_hook(&mut self, spec: HookSpec) -> Result<HookChange, ControlError> {
         self.check_hook(&spec)?;
         let name = spec.name.clone();
-        let change = if self.drop_hook(&name) { HookChange::Replaced } else { HookChange::Added };
+        let before = self.hooks.take(&name);
         self.hooks.add(spec, &self.myself);
         self.mind_pressure();
+        let change = if before.is_some() { HookChange::Replaced } else { HookChange::Added };
         self.tell(PoolEvent::Hook { name, change });
+        if let Some(before) = before {
+            self.hand_on(before.id, self.hooks.last);
+        }
         Ok(change)
     }
 
@@ -203,20 +213,13 @@ impl<B: Backend> Supervision<B> {
     }
 
     pub(in crate::control) fn remove_hook(&mut self, name: &Arc<str>) -> Result<(), ControlError> {
-        if !self.drop_hook(name) {
+        let Some(hook) = self.hooks.take(name) else {
             let pool = self.plane().config.name.clone();
             return Err(ControlError::Unknown { pool, what: format!("hook `{name}`") });
-        }
+        };
         self.mind_pressure();
         self.tell(PoolEvent::Hook { name: name.clone(), change: HookChange::Removed });
-        Ok(())
-    }
-
-    /// True if there was one. Nobody waits for its verdicts any more, and it has no say in what it was asked.
-    fn drop_hook(&mut self, name: &str) -> bool {
-        let Some(index) = self.hooks.registered.iter().position(|hook| *hook.name == *name) else { return false };
-        let hook = self.hooks.registered.remove(index);
         self.excuse(hook.id);
-        true
+        Ok(())
     }
 }
