@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::{Limits, Retuned};
 use crate::error::Deadlock;
-use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::{Health, Saturation, Veto};
 use crate::sync::{Arc, Timestamp};
@@ -50,7 +50,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a hook is told, after it has happened.
+/// What a hook is told, after it has happened. Who wanted it is in the [context](HookContext::by).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
@@ -192,7 +192,7 @@ pub enum Notice {
     },
 }
 
-/// Who asks or tells.
+/// Who asks or tells, and on whose behalf.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct HookContext {
@@ -202,11 +202,13 @@ pub struct HookContext {
     pub hook: Arc<str>,
     /// When, on the pool's clock.
     pub at: Timestamp,
+    /// Who wants what is asked about, or wanted what is told.
+    pub by: By,
 }
 
 impl HookContext {
-    pub(crate) fn new(pool: Arc<str>, hook: Arc<str>, at: Timestamp) -> Self {
-        Self { pool, hook, at }
+    pub(crate) fn new(pool: Arc<str>, hook: Arc<str>, at: Timestamp, by: By) -> Self {
+        Self { pool, hook, at, by }
     }
 }
 

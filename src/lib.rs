@@ -84,7 +84,7 @@ pub use {
         HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Retune, Rung, Select, Target, Targets,
         Watchdog,
     },
-    executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
+    executor::{Blocking, Caller, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
@@ -94,7 +94,7 @@ pub use {
         KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError,
         StartFailed, TimedOut, WaitsFor,
     },
-    id::{ClaimNo, JobId, WorkerId},
+    id::{By, ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
     sync::{Clock, Timestamp},
 };

@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::config::{ConfigError, Limits, PoolConfig, least_max};
 use crate::gate::Gate;
 use crate::hook::Question;
+use crate::id::By;
 use crate::job::catch;
 use crate::sync::{Arc, Timestamp};
 
@@ -183,7 +184,7 @@ impl<B: Backend> Supervision<B> {
         let Some(scaling) = &mut self.scaling else { return };
         let round = scaling.round;
         scaling.state = State::Wants { question: None, next };
-        let asked = self.ask_hooks(Question::of_limits(from, to), move |supervision, ruling| {
+        let asked = self.ask_hooks(Question::of_limits(from, to), By::Autoscaler, move |supervision, ruling| {
             supervision.on_scale_ruled(round, wanted, (from, to), &ruling);
         });
         // Unless it has been ruled upon at once.

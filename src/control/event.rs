@@ -12,7 +12,7 @@ use super::report::Rung;
 use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
 use crate::hook::{Question, Verdict};
-use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
 use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::{Health, Veto};
@@ -60,7 +60,10 @@ pub enum PoolEvent {
         restart: Restart,
     },
     /// Another restart policy is in force, because somebody said so.
-    RestartPolicySet,
+    RestartPolicySet {
+        /// Who.
+        by: By,
+    },
     /// A policy panicked, hung or answered nonsense, and was replaced by the default.
     PolicyReplaced {
         /// What it did.
@@ -72,6 +75,8 @@ pub enum PoolEvent {
         from: Limits,
         /// Now.
         to: Limits,
+        /// Who asked for them.
+        by: By,
     },
     /// What is in force was changed by a retune. The events of its parts, [`Resized`](Self::Resized) and
     /// [`RestartPolicySet`](Self::RestartPolicySet), come before this.
@@ -129,8 +134,13 @@ pub enum PoolEvent {
         /// How long it had been silent when it beat.
         silent_for: Duration,
     },
-    /// The gate moved: open, quiesced, draining or closed.
-    Gate(&'static str),
+    /// The gate moved.
+    Gate {
+        /// Open, quiesced, draining or closed.
+        state: &'static str,
+        /// Who asked for it; [`By::Pool`] if nobody did, as when the last handle was dropped.
+        by: By,
+    },
     /// The pool's health changed: how bad it is, or why.
     Health(Health),
     /// A hook denied something.
@@ -139,6 +149,8 @@ pub enum PoolEvent {
         question: Question,
         /// Who, and why.
         veto: Veto,
+        /// Who had wanted it.
+        by: By,
     },
     /// A hook gave no answer, or none that makes sense, and its default counted.
     HookFault {
@@ -157,9 +169,39 @@ pub enum PoolEvent {
         name: Arc<str>,
         /// What became of it.
         change: HookChange,
+        /// Who asked for that.
+        by: By,
     },
     /// This reader was too slow: as many events before the next one are gone.
     Missed(u64),
+}
+
+impl PoolEvent {
+    /// Who wanted it.
+    pub(super) fn by(&self) -> By {
+        match self {
+            Self::Resized { by, .. }
+            | Self::RestartPolicySet { by }
+            | Self::Gate { by, .. }
+            | Self::Vetoed { by, .. }
+            | Self::Hook { by, .. } => by.clone(),
+            Self::Retuned(retuned) => retuned.by.clone(),
+            Self::Scaled { .. } => By::Autoscaler,
+            Self::RestartDecided { .. } => By::RestartPolicy,
+            Self::RecycleDue { .. } => By::Recycling,
+            Self::Overdue { .. } | Self::OverdueRung { .. } | Self::LetOff { .. } => By::Watchdog,
+            Self::Overrun { .. } => By::RunLimit,
+            // Why a worker is gone its exit says.
+            Self::WorkerReady { .. }
+            | Self::WorkerGone { .. }
+            | Self::WorkerAbandoned { .. }
+            | Self::PolicyReplaced { .. }
+            | Self::Deadlock(_)
+            | Self::Health(_)
+            | Self::HookFault { .. }
+            | Self::Missed(_) => By::Pool,
+        }
+    }
 }
 
 /// Where events come from; nowhere any more once the pool has ended, which ends every stream though handles live on.

@@ -49,9 +49,19 @@ pub enum PoolMessage {
     RemoveHook(Arc<str>, RpcReplyPort<Result<(), ControlError>>),
     /// Every hook, and how it has done.
     Hooks(RpcReplyPort<Vec<HookRow>>),
+    /// Any of these, and who sends it: see [`by`](Self::by).
+    By(Arc<str>, Box<PoolMessage>),
     /// millpond's own.
     #[doc(hidden)]
     Internal(Internal),
+}
+
+impl PoolMessage {
+    /// The same, with the name of who sends it, as by [`PoolExecutor::by`](crate::PoolExecutor::by). If it has one, that one stands.
+    #[must_use]
+    pub fn by(self, name: impl AsRef<str>) -> Self {
+        Self::By(Arc::from(name.as_ref()), Box::new(self))
+    }
 }
 
 #[cfg(feature = "cluster")]

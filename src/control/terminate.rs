@@ -13,7 +13,7 @@ use super::target::{Ladder, Target, Targets};
 use super::trace::trace_rung;
 use super::watchdog::Silence;
 use crate::backend::{Backend, KillOutcome};
-use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::{Envelope, Header};
 use crate::plane::Condemned;
 use crate::policy::Exit;
@@ -115,13 +115,15 @@ impl<B: Backend> Supervision<B> {
         &mut self,
         targets: Targets,
         ladder: &Ladder,
+        by: &By,
         reply: RpcReplyPort<TerminationReport>,
         began: Timestamp,
     ) {
         if targets.is_empty() {
             return answer(reply, Vec::new());
         }
-        let (exit, rungs) = (Exit::Killed(Arc::from("terminated by an operator")), Arc::from(&*ladder.rungs));
+        let who = format!("terminated by {}", by.name().unwrap_or("an operator"));
+        let (exit, rungs) = (Exit::Killed(Arc::from(who)), Arc::from(&*ladder.rungs));
         self.climbs.requests += 1;
         let (request, left) = (self.climbs.requests, targets.len());
         self.climbs.terminations.insert(request, Termination { rows: vec![None; left], left, reply });

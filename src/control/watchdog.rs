@@ -13,7 +13,7 @@ use super::terminate::LOOK;
 use super::trace::trace_overdue;
 use crate::backend::Backend;
 use crate::hook::Question;
-use crate::id::{ClaimNo, WorkerId};
+use crate::id::{By, ClaimNo, WorkerId};
 use crate::job::Envelope;
 use crate::plane::Overdue;
 use crate::policy::Exit;
@@ -211,7 +211,7 @@ impl<B: Backend> Supervision<B> {
             warned.asked = true;
         }
         let question = Question::Overdue { worker, claim, job, silent_for: now.since(silence.since) };
-        let question = self.ask_hooks(question, move |supervision, ruling| {
+        let question = self.ask_hooks(question, By::Watchdog, move |supervision, ruling| {
             supervision.on_overdue_ruled(worker, claim, &ruling);
         });
         // Unless it has been ruled upon at once, and is warned about no more.

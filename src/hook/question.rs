@@ -8,7 +8,7 @@ use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::RecycleReason;
 use crate::sync::Arc;
 
-/// What a hook is asked. Never asked is what nobody can refuse: a crash and the restart that follows it, a kill, a shutdown.
+/// What a hook is asked. Who wants it is in the [context](super::HookContext::by). Never asked is what nobody can refuse: a crash and the restart that follows it, a kill, a shutdown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Question {

@@ -79,18 +79,18 @@ fn every_question_and_all_that_happens_is_a_line_of_json() -> Outcome {
     until("it is up", || pool.saturation().idle == 1);
     pool.blocking().set_hook(trail.spec("audit"), LIMIT)?;
     pool.blocking().set_hook(HookSpec::new("budget", Denies), LIMIT)?;
-    let refused = pool.blocking().resize(Limits::fixed(4), LIMIT);
+    let refused = pool.by("day shift").blocking().resize(Limits::fixed(4), LIMIT);
     assert!(matches!(refused, Err(ControlError::Vetoed { .. })));
-    let change = Retune::new().by("night shift").lane(LaneChange::new("default").capacity(7));
-    pool.blocking().retune(change, LIMIT)?;
+    let change = Retune::new().lane(LaneChange::new("default").capacity(7));
+    pool.by("night shift").blocking().retune(change, LIMIT)?;
     let worker = pool.inventory_now().workers[0].worker;
-    pool.blocking().terminate(Select::worker(worker), Ladder::kill(), LIMIT)?;
+    pool.by("night shift").blocking().terminate(Select::worker(worker), Ladder::kill(), LIMIT)?;
     until("another is up", || pool.inventory_now().workers.iter().any(|row| row.worker != worker));
     pool.blocking().shutdown(LIMIT)?;
     until("the end is written", || paper.of("gate").iter().any(|line| line["state"] == "closed"));
 
     let vetoed = &paper.of("vetoed")[0];
-    assert_eq!((&vetoed["question"], &vetoed["asked_for"]), (&"resize".into(), &"operator".into()), "{vetoed}");
+    assert_eq!((&vetoed["question"], &vetoed["asked_for"]), (&"resize".into(), &"day shift".into()), "{vetoed}");
     assert_eq!((&vetoed["vetoed_by"], &vetoed["because"]), (&"budget".into(), &NASTY.into()), "{vetoed}");
     assert_eq!((&vetoed["from"]["max"], &vetoed["to"]["max"]), (&1.into(), &4.into()), "{vetoed}");
     let answer = &vetoed["answers"][0];
@@ -110,9 +110,11 @@ fn every_question_and_all_that_happens_is_a_line_of_json() -> Outcome {
     let gone = &paper.of("worker gone")[0];
     assert_eq!(
         (&gone["worker"], &gone["by"]),
-        (&worker.to_string().into(), &"terminated by an operator".into()),
+        (&worker.to_string().into(), &"terminated by night shift".into()),
         "{gone}"
     );
+    let gates: Vec<_> = paper.of("gate").iter().map(|line| (line["state"].clone(), line["by"].clone())).collect();
+    assert_eq!(gates, [("draining".into(), "operator".into()), ("closed".into(), "operator".into())]);
     for line in paper.lines() {
         assert!(line["pool"] == "audited" && line["at_ns"].is_u64() && line["unix_ms"].is_u64(), "{line}");
         assert_ne!(line["what"], "other", "each notice has a shape of its own: {line}");

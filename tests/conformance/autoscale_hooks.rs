@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{
-    Autoscaler, EventStream, HookOptions, HookSpec, Lane, LaneChange, Limits, PoolEvent, PoolExecutor, Question,
+    Autoscaler, By, EventStream, HookOptions, HookSpec, Lane, LaneChange, Limits, PoolEvent, PoolExecutor, Question,
     Retune, Snapshot, Verdict,
 };
 
@@ -105,9 +105,9 @@ fn what_is_denied_stays_and_is_asked_for_again_next_period<S: Subject>() {
     rig.told.wants(3);
     for _ in 0..2 {
         rig.next_period();
-        let PoolEvent::Vetoed { question, veto } = rig.next() else { panic!("nothing else happens") };
+        let PoolEvent::Vetoed { question, veto, by } = rig.next() else { panic!("nothing else happens") };
         assert_eq!(question, Question::Resize { from: Limits::new(2, 2), to: Limits::new(2, 3) });
-        assert_eq!((&*veto.by, &*veto.reason), ("budget", "no resize today"));
+        assert_eq!((&*veto.by, &*veto.reason, by), ("budget", "no resize today", By::Autoscaler));
         after_control(&rig.pool);
         assert_eq!(rig.pool.saturation().limit, 2);
     }

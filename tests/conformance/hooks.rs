@@ -49,7 +49,7 @@ fn a_veto_of_a_resize_is_in_its_reply<S: Subject>() {
     assert_eq!((*operation, &**by, &**reason), ("resize", "budget", "no resize today"));
     assert!(error.to_string().contains("resize was vetoed by hook `budget`: no resize today"), "{error}");
     assert_eq!((pool.snapshot().limits, pool.saturation().limit), (Limits::fixed(1), 1), "nothing was changed");
-    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto } if question.word() == "resize" && *veto.by == *"budget");
+    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto, .. } if question.word() == "resize" && *veto.by == *"budget");
     until("it is an event", || events.try_next().is_some_and(|event| vetoed(&event)));
     // What is wrong in itself is not asked about.
     assert!(matches!(soon(pool.resize(Limits::fixed(0), LIMIT)), Err(ControlError::Config(_))));

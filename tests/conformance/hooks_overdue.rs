@@ -67,7 +67,7 @@ fn a_denied_ladder_lets_the_job_off_until_its_next_span<S: Subject>() {
         answered(&rig, &seen, times as usize + 1);
         assert_eq!((rig.said(), job.is_cancelled()), (vec![], false));
         let about = std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
-            PoolEvent::Vetoed { question: Question::Overdue { worker, job, silent_for, .. }, veto } => {
+            PoolEvent::Vetoed { question: Question::Overdue { worker, job, silent_for, .. }, veto, .. } => {
                 Some((worker, job, silent_for, veto.to_string()))
             }
             _ => None,

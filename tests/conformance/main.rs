@@ -57,6 +57,7 @@ mod resize;
 mod retune;
 mod selectors;
 mod visibility;
+mod who_asked;
 
 #[cfg(feature = "testing")]
 mod autoscale;

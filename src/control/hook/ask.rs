@@ -15,6 +15,7 @@ use crate::control::message::Command;
 use crate::control::supervisor::Supervision;
 use crate::control::timer;
 use crate::hook::{Answer, HookContext, LONGEST_DELAY, Notice, Question, Verdict};
+use crate::id::By;
 use crate::snapshot::Veto;
 use crate::sync::{Arc, Timestamp};
 
@@ -79,6 +80,8 @@ impl<B: Backend> Questions<B> {
 /// A question that has no ruling yet, or whose delay is not over.
 struct Pending<B: Backend> {
     question: Question,
+    /// Who wants it.
+    by: By,
     waits: Vec<Wait>,
     /// The longest delay asked for so far.
     delay: Duration,
@@ -107,7 +110,7 @@ impl Drop for Waiter {
 }
 
 impl<B: Backend> Supervision<B> {
-    /// Puts `question` to all hooks. `then` is called with what they say: at once if there is none to be asked, or the pool is being shut down, or else when the last one
+    /// Puts `question` to all hooks, on behalf of `by`. `then` is called with what they say: at once if there is none to be asked, or the pool is being shut down, or else when the last one
     /// has answered, one has denied, or limits have passed; after the longest delay that was asked for. It looks again at what it is
     /// about to do: the world has moved on.
     ///
@@ -115,6 +118,7 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn ask_hooks(
         &mut self,
         question: Question,
+        by: By,
         then: impl FnOnce(&mut Self, Ruling) + Send + 'static,
     ) -> Option<u64> {
         if self.ending.is_some() || !self.hooks.are_asked() {
@@ -124,13 +128,12 @@ impl<B: Backend> Supervision<B> {
         // What follows belongs to whoever asked for it, although a hook's answer sets it going.
         let span = Span::current();
         let then = move |supervision: &mut Self, ruling| span.in_scope(|| then(supervision, ruling));
-        let now = self.now();
         self.hooks.questions.last += 1;
         let number = self.hooks.questions.last;
         let hooks: Vec<u64> = self.hooks.registered.iter().filter(|h| h.options.asked).map(|h| h.id).collect();
         let (mut waits, mut faults) = (Vec::new(), Vec::new());
         for hook in hooks {
-            match self.put(number, hook, &question, now) {
+            match self.put(number, hook, &question, &by) {
                 Ok(wait) => waits.push(wait),
                 Err(fault) => faults.push((hook, fault)),
             }
@@ -139,7 +142,7 @@ impl<B: Backend> Supervision<B> {
             self.hooks.questions.due = self.hooks.questions.due.min(wait.until);
         }
         let (answers, then) = (Vec::new(), Box::new(then));
-        let pending = Pending { question, waits, delay: Duration::ZERO, denied: None, answers, at: None, then };
+        let pending = Pending { question, by, waits, delay: Duration::ZERO, denied: None, answers, at: None, then };
         self.hooks.questions.out.insert(number, pending);
         for (hook, fault) in faults {
             self.take_default(number, hook, fault);
@@ -149,13 +152,14 @@ impl<B: Backend> Supervision<B> {
     }
 
     /// Sends the question to one hook.
-    fn put(&mut self, number: u64, hook: u64, question: &Question, now: Timestamp) -> Result<Wait, HookFault> {
+    fn put(&mut self, number: u64, hook: u64, question: &Question, by: &By) -> Result<Wait, HookFault> {
+        let now = self.now();
         let (pool, myself) = (self.plane().config.name.clone(), self.myself.clone());
         let registered = self.hooks.find(hook).ok_or(HookFault::NoAnswer)?;
         registered.asked += 1;
         let receipt = registered.line.ask().ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();
-        let context = HookContext::new(pool.clone(), registered.name.clone(), now);
+        let context = HookContext::new(pool.clone(), registered.name.clone(), now, by.clone());
         let (question, reply) = (question.clone(), sender.into());
         let message = HookMessage::Asked { context, question, reply, receipt };
         let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
@@ -242,16 +246,16 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn follow_up(&mut self, pending: Pending<B>) {
-        let Pending { question, denied, answers, then, .. } = pending;
+        let Pending { question, by, denied, answers, then, .. } = pending;
         let answers = answers.into();
         match denied {
             Some(veto) => {
-                self.tell(PoolEvent::Vetoed { question: question.clone(), veto: veto.clone() });
-                self.tell_hooks(&Notice::Vetoed { question, veto: veto.clone(), answers });
+                self.tell(PoolEvent::Vetoed { question: question.clone(), veto: veto.clone(), by: by.clone() });
+                self.tell_hooks(&Notice::Vetoed { question, veto: veto.clone(), answers }, &by);
                 then(self, Ruling::Denied(veto));
             }
             None => {
-                self.tell_hooks(&Notice::Allowed { question, answers });
+                self.tell_hooks(&Notice::Allowed { question, answers }, &by);
                 then(self, Ruling::Allowed);
             }
         }
@@ -290,12 +294,11 @@ impl<B: Backend> Supervision<B> {
     /// What a hook that was replaced has not answered is put to the one in its place, with the time that this one has for an answer. One that
     /// is not asked has no say, as little as nobody.
     pub(super) fn hand_on(&mut self, before: u64, to: u64) {
-        let now = self.now();
         let is_asked = self.hooks.find(to).is_some_and(|hook| hook.options.asked);
         for number in self.stop_waiting_for(before) {
-            let question = self.hooks.questions.out.get(&number).map(|pending| pending.question.clone());
-            if let Some(question) = question.filter(|_| is_asked) {
-                match self.put(number, to, &question, now) {
+            let pending = self.hooks.questions.out.get(&number).filter(|_| is_asked);
+            if let Some((question, by)) = pending.map(|pending| (pending.question.clone(), pending.by.clone())) {
+                match self.put(number, to, &question, &by) {
                     Ok(wait) => self.wait_for(number, wait),
                     Err(fault) => self.take_default(number, to, fault),
                 }
@@ -342,7 +345,7 @@ impl<B: Backend> Supervision<B> {
         if self.hooks.last_veto.is_some() { next.min(self.next_pause_over()) } else { next }
     }
 
-    pub(super) fn context(&self, hook: &Arc<str>) -> HookContext {
-        HookContext::new(self.plane().config.name.clone(), hook.clone(), self.now())
+    pub(super) fn context(&self, hook: &Arc<str>, by: &By) -> HookContext {
+        HookContext::new(self.plane().config.name.clone(), hook.clone(), self.now(), by.clone())
     }
 }

@@ -19,6 +19,7 @@ use crate::control::message::PoolMessage;
 use crate::control::supervisor::Supervision;
 use crate::error::ControlError;
 use crate::hook::HookOptions;
+use crate::id::By;
 use crate::snapshot::Veto;
 use crate::sync::{Arc, OnceLock};
 
@@ -192,14 +193,14 @@ impl<B: Backend> Hooks<B> {
 }
 
 impl<B: Backend> Supervision<B> {
-    pub(in crate::control) fn set_hook(&mut self, spec: HookSpec) -> Result<HookChange, ControlError> {
+    pub(in crate::control) fn set_hook(&mut self, spec: HookSpec, by: By) -> Result<HookChange, ControlError> {
         self.check_hook(&spec)?;
         let name = spec.name.clone();
         let before = self.hooks.take(&name);
         self.hooks.add(spec, &self.myself);
         self.mind_pressure();
         let change = if before.is_some() { HookChange::Replaced } else { HookChange::Added };
-        self.tell(PoolEvent::Hook { name, change });
+        self.tell(PoolEvent::Hook { name, change, by });
         if let Some(before) = before {
             self.hand_on(before.id, self.hooks.last);
         }
@@ -212,13 +213,13 @@ impl<B: Backend> Supervision<B> {
         check_count(others + 1)
     }
 
-    pub(in crate::control) fn remove_hook(&mut self, name: &Arc<str>) -> Result<(), ControlError> {
+    pub(in crate::control) fn remove_hook(&mut self, name: &Arc<str>, by: By) -> Result<(), ControlError> {
         let Some(hook) = self.hooks.take(name) else {
             let pool = self.plane().config.name.clone();
             return Err(ControlError::Unknown { pool, what: format!("hook `{name}`") });
         };
         self.mind_pressure();
-        self.tell(PoolEvent::Hook { name: name.clone(), change: HookChange::Removed });
+        self.tell(PoolEvent::Hook { name: name.clone(), change: HookChange::Removed, by });
         self.excuse(hook.id);
         Ok(())
     }
