@@ -1,7 +1,9 @@
 //! The contract of hooks: what a pool asks before it acts, and what it tells afterwards. How they are hosted: `control/hook/`.
 
+mod change;
 mod question;
 
+pub use change::{HookChange, HookFault};
 pub use question::{Answer, Doomed, Question};
 
 use std::fmt;
@@ -12,7 +14,7 @@ use crate::config::{Limits, Retuned};
 use crate::error::Deadlock;
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Saturation, Veto};
+use crate::snapshot::{Health, Rung, Saturation, TerminationReport, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// The longest [`Verdict::Delay`] that makes sense.
@@ -112,6 +114,19 @@ pub enum Notice {
         /// Since it began, or last beat.
         silent_for: Duration,
     },
+    /// The ladder of an overdue job takes a rung.
+    OverdueRung {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// Which rung.
+        rung: Rung,
+        /// Since it began, or last beat.
+        silent_for: Duration,
+    },
     /// An overdue job makes progress again, or is not overdue any more by what a retune has put in force, and is let off.
     LetOff {
         /// The worker.
@@ -184,6 +199,27 @@ pub enum Notice {
         veto: Veto,
         /// What each of them said. Who is not here was not waited for: one denial is enough.
         answers: Arc<[Answer]>,
+    },
+    /// A ladder is over, whether or not hooks were asked about it: an operator's, with all its targets, or that of an overdue job, which
+    /// that has ended, and by which rung.
+    Terminated(Arc<TerminationReport>),
+    /// A hook was added, replaced or removed; the one that goes is told, too.
+    Hook {
+        /// Its name.
+        name: Arc<str>,
+        /// What became of it.
+        change: HookChange,
+    },
+    /// A hook gave no answer, or none that makes sense, and its default counted.
+    HookFault {
+        /// The hook.
+        hook: Arc<str>,
+        /// What it was asked about, by its [word](Question::word).
+        question: &'static str,
+        /// What it did.
+        fault: HookFault,
+        /// Its default.
+        verdict: Verdict,
     },
     /// This hook was too slow: so many notices before this one are gone.
     Missed {

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
-use super::hook::{HookChange, HookFault};
-use super::report::Rung;
 use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
-use crate::hook::{Question, Verdict};
+use crate::hook::{HookChange, HookFault, Question, Verdict};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Veto};
+use crate::snapshot::{Health, Rung, TerminationReport, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
@@ -134,6 +132,14 @@ pub enum PoolEvent {
         /// How long it had been silent when it beat.
         silent_for: Duration,
     },
+    /// A ladder is over, whether or not hooks were asked about it: an operator's, with all its targets, or that of an overdue job, which
+    /// that has ended.
+    Terminated {
+        /// What became of each target, and by which rung.
+        report: Arc<TerminationReport>,
+        /// Who asked for it.
+        by: By,
+    },
     /// The gate moved.
     Gate {
         /// Open, quiesced, draining or closed.
@@ -184,6 +190,7 @@ impl PoolEvent {
             | Self::RestartPolicySet { by }
             | Self::Gate { by, .. }
             | Self::Vetoed { by, .. }
+            | Self::Terminated { by, .. }
             | Self::Hook { by, .. } => by.clone(),
             Self::Retuned(retuned) => retuned.by.clone(),
             Self::Scaled { .. } => By::Autoscaler,

@@ -6,17 +6,17 @@ use std::time::Duration;
 use ractor::RpcReplyPort;
 use tokio::sync::oneshot;
 
-use super::hook::{HookChange, HookRow, HookSpec};
-use super::report::{ResizeReport, RetuneReport, ShutdownReport, TerminationReport};
+use super::hook::{HookRow, HookSpec};
+use super::report::{ResizeReport, RetuneReport, ShutdownReport};
 use super::retune::Retune;
 use super::swap::NewRestartPolicy;
 use super::target::{Ladder, Targets};
 use crate::config::Limits;
 use crate::error::ControlError;
-use crate::hook::Verdict;
+use crate::hook::{HookChange, Verdict};
 use crate::plane::Signal;
 use crate::policy::{Restart, SlotHistory};
-use crate::snapshot::{Inventory, Snapshot};
+use crate::snapshot::{Inventory, Snapshot, TerminationReport};
 use crate::sync::{Arc, Timestamp};
 
 /// What a pool's actor can be sent. Each reply should be awaited with a time limit; [`PoolExecutor`](crate::PoolExecutor) does.

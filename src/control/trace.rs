@@ -8,12 +8,11 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::event::PoolEvent;
-use super::report::{Rung, ShutdownReport};
-use super::target::Target;
+use super::report::ShutdownReport;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::Header;
 use crate::policy::{Exit, Restart};
-use crate::snapshot::Health;
+use crate::snapshot::{Health, Rung, Target};
 
 /// An exit in a word or two, and who asked for it.
 fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
@@ -64,6 +63,9 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         }
         // Its text was logged where it was found.
         PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
+        PoolEvent::Terminated { report, by } => {
+            info!(pool, %by, targets = report.targets.len(), "a termination is over");
+        }
         PoolEvent::Gate { state, by } => info!(pool, state, %by, "the gate moved"),
         PoolEvent::Health(health) => trace_health(pool, health),
         PoolEvent::RecycleDue { worker, reason } => debug!(pool, %worker, %reason, "a worker is due to be recycled"),

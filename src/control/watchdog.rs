@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::event::PoolEvent;
 use super::hook::ask::Ruling;
-use super::report::Rung;
 use super::ring::Ring;
 use super::supervisor::Supervision;
-use super::target::{Ladder, Target};
+use super::target::Ladder;
 use super::terminate::LOOK;
 use super::trace::trace_overdue;
 use crate::backend::Backend;
@@ -18,6 +17,7 @@ use crate::job::Envelope;
 use crate::plane::Overdue;
 use crate::policy::Exit;
 use crate::slot::{Cell, Held};
+use crate::snapshot::{Rung, Target};
 use crate::sync::{Arc, Timestamp};
 
 /// What follows when a job is overdue, that is, has made no progress for as long as its [`Lane`](crate::Lane::overdue_after) or its

@@ -20,14 +20,15 @@ use tokio::sync::oneshot;
 use crate::backend::Capabilities;
 use crate::config::Limits;
 use crate::control::{
-    EventStream, HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Retune,
-    RetuneReport, Select, ShutdownReport, Targets, TerminationReport,
+    EventStream, HookRow, HookSpec, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Retune, RetuneReport, Select,
+    ShutdownReport, Targets,
 };
 use crate::error::{ControlError, Rejected};
+use crate::hook::HookChange;
 use crate::id::WorkerId;
 use crate::job::{JobHandle, guarded_waker};
 use crate::plane::Alarm;
-use crate::snapshot::{Inventory, Saturation, Snapshot};
+use crate::snapshot::{Inventory, Saturation, Snapshot, TerminationReport};
 use crate::sync::Arc;
 
 /// Accepts jobs of type `J`: what `concurrent.futures.Executor` is to Python.
@@ -137,12 +138,11 @@ pub trait PoolExecutor: Send + Sync {
     /// asked and told, in the log, and in why a worker is gone. Nobody checks names. At most 256 bytes of one are kept; an empty one is none.
     ///
     /// ```
-    /// use millpond::{By, Limits, PoolEvent, PoolExecutor, ThreadPool, TimeLimit};
+    /// use millpond::{Limits, PoolEvent, PoolExecutor, ThreadPool, TimeLimit};
     ///
     /// let pool = ThreadPool::builder("io").limits(Limits::fixed(1)).build()?;
     /// let mut events = pool.events();
     /// pool.by("night shift").blocking().resize(Limits::fixed(2), TimeLimit::secs(5))?;
-    /// # // Its worker may come up first.
     /// let resized = std::iter::from_fn(|| events.next_blocking()).find(|event| matches!(event, PoolEvent::Resized { .. }));
     /// assert!(matches!(resized, Some(PoolEvent::Resized { by, .. }) if by.name() == Some("night shift")));
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())

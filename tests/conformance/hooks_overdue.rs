@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    HookOptions, HookSpec, JobError, JobOptions, Ladder, Notice, PoolEvent, PoolExecutor, Question, Rung, Verdict,
-    Watchdog,
+    Fate, HookOptions, HookSpec, JobError, JobOptions, Ladder, Notice, PoolEvent, PoolExecutor, Question, Rung,
+    Verdict, Watchdog,
 };
 
 use crate::answers::{Answers, Seen};
@@ -99,6 +99,13 @@ fn a_delayed_ladder_begins_then_and_not_before<S: Subject>() {
     assert_eq!(seen.asked(), ["overdue"], "a delay is not asked about again");
     let allowed = |notice: &Notice| matches!(notice, Notice::Allowed { question: Question::Overdue { .. }, .. });
     until("it was told", || seen.count(allowed) == 1);
+    // That the job was asked, and that it heeded that.
+    let rung = |notice: &Notice| matches!(notice, Notice::OverdueRung { rung: Rung::Cancel, .. });
+    let heeded = |notice: &Notice| matches!(notice, Notice::Terminated(report) if (report.targets[0].fate, report.targets[0].rung) == (Fate::Finished, Some(Rung::Cancel)));
+    until("it was told", || {
+        rig.advance(MILLI * 5);
+        (seen.count(rung), seen.count(heeded)) == (1, 1)
+    });
     at_rest(&rig.pool);
 }
 

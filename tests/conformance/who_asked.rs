@@ -62,6 +62,8 @@ impl Hook for Notes {
             Notice::Retuned(_) => "retuned",
             Notice::RestartPolicySet => "policy",
             Notice::Gate(state) => state,
+            Notice::Terminated(_) => "terminated",
+            Notice::Hook { .. } => "hook",
             Notice::Allowed { question, .. } | Notice::Vetoed { question, .. } => question.word(),
             _ => return,
         };
@@ -77,6 +79,8 @@ fn noted<S: Subject>(what: &str) -> (PoolOf<S>, Notes) {
     let notes = Notes::default();
     let pool = build::<S>(what, |builder| builder.limits(Limits::new(0, 1)));
     soon(pool.set_hook(notes.spec(), LIMIT)).expect("there is room");
+    until("it is told that it is there", || notes.0.lock().1 == [("hook", By::Operator(None))]);
+    notes.0.lock().1.clear();
     (pool, notes)
 }
 
@@ -159,7 +163,7 @@ fn events_and_notices_say_who_asked<S: Subject>() {
     for (word, name) in expected {
         assert_eq!(next_by(&mut events), (word, named(name)));
     }
-    let told = expected.into_iter().filter(|(word, _)| *word != "hook").map(|(word, name)| (word, named(name)));
+    let told = expected.into_iter().map(|(word, name)| (word, named(name)));
     let told: Vec<_> = std::iter::once(("resize", named("a"))).chain(told).collect();
     until("all is told", || notes.0.lock().1 == told);
 }
@@ -169,13 +173,17 @@ fn a_worker_is_gone_by_whom<S: Subject>() {
     until("it is up", || pool.saturation().idle == 1);
     let mut events = pool.events();
     let worker = pool.inventory_now().workers[0].worker;
-    soon(pool.by("ann").terminate(Select::worker(worker), Ladder::kill(), LIMIT)).expect("it answers");
-    let exit = loop {
-        if let PoolEvent::WorkerGone { exit, .. } = soon(events.next()).expect("the pool is there") {
-            break exit;
+    let answer = soon(pool.by("ann").terminate(Select::worker(worker), Ladder::kill(), LIMIT)).expect("it answers");
+    let (mut gone, mut over) = (None, None);
+    while gone.is_none() || over.is_none() {
+        match soon(events.next()).expect("the pool is there") {
+            PoolEvent::WorkerGone { exit, .. } => gone = Some(exit),
+            PoolEvent::Terminated { report, by } => over = Some((report, by)),
+            _ => {}
         }
-    };
-    assert!(matches!(&exit, Exit::Killed(by) if **by == *"terminated by ann"), "{exit}");
+    }
+    assert!(matches!(&gone, Some(Exit::Killed(by)) if **by == *"terminated by ann"), "{gone:?}");
+    assert_eq!(over, Some((Arc::new(answer), named("ann"))), "though no hook was asked");
     at_rest(&pool);
 }
 

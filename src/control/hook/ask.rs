@@ -1,7 +1,6 @@
 //! A question goes to all hooks at once; what is to follow happens when the strictest verdict is in, and nobody waits for it meanwhile.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -14,7 +13,7 @@ use crate::control::event::PoolEvent;
 use crate::control::message::Command;
 use crate::control::supervisor::Supervision;
 use crate::control::timer;
-use crate::hook::{Answer, HookContext, LONGEST_DELAY, Notice, Question, Verdict};
+use crate::hook::{Answer, HookContext, HookFault, LONGEST_DELAY, Notice, Question, Verdict};
 use crate::id::By;
 use crate::snapshot::Veto;
 use crate::sync::{Arc, Timestamp};
@@ -27,34 +26,6 @@ pub(in crate::control) enum Ruling {
 
 /// What follows a question, on the control thread.
 type Then<B> = Box<dyn FnOnce(&mut Supervision<B>, Ruling) + Send>;
-
-/// Why a hook's default counted instead of an answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum HookFault {
-    /// It did not answer within its limit.
-    Late(Duration),
-    /// It panicked, with this message.
-    Panicked(String),
-    /// It dropped the question, or its actor is gone, or the system gave it no thread.
-    NoAnswer,
-    /// It asked for a delay of over a day.
-    AbsurdDelay(Duration),
-    /// More questions than make sense lie in its mailbox.
-    Choked,
-}
-
-impl fmt::Display for HookFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Late(limit) => write!(f, "it did not answer within {limit:?}"),
-            Self::Panicked(message) => write!(f, "it panicked: {message}"),
-            Self::NoAnswer => f.write_str("it gave no answer"),
-            Self::AbsurdDelay(delay) => write!(f, "it asked for a delay of {delay:?}"),
-            Self::Choked => f.write_str("too many questions lie in its mailbox"),
-        }
-    }
-}
 
 /// The questions that are out.
 pub(super) struct Questions<B: Backend> {

@@ -1,7 +1,5 @@
 //! Which hooks a pool has: added, replaced and removed by message.
 
-use std::fmt;
-
 use ractor::ActorRef;
 
 use super::ask::Questions;
@@ -18,7 +16,7 @@ use crate::control::event::PoolEvent;
 use crate::control::message::PoolMessage;
 use crate::control::supervisor::Supervision;
 use crate::error::ControlError;
-use crate::hook::HookOptions;
+use crate::hook::{HookChange, HookOptions};
 use crate::id::By;
 use crate::snapshot::Veto;
 use crate::sync::{Arc, OnceLock};
@@ -124,28 +122,6 @@ pub struct HookRow {
     pub missed: u64,
 }
 
-/// What became of a pool's hooks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum HookChange {
-    /// There is one more.
-    Added,
-    /// It took the place of one of that name.
-    Replaced,
-    /// It is gone.
-    Removed,
-}
-
-impl fmt::Display for HookChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Added => "added",
-            Self::Replaced => "replaced",
-            Self::Removed => "removed",
-        })
-    }
-}
-
 impl<B: Backend> Hooks<B> {
     /// With those that the pool was built with.
     pub(in crate::control) fn new(specs: Vec<HookSpec>, supervisor: &ActorRef<PoolMessage>) -> Self {
@@ -172,10 +148,13 @@ impl<B: Backend> Hooks<B> {
         });
     }
 
-    /// Takes out the one of this name.
-    fn take(&mut self, name: &str) -> Option<Registered> {
-        let index = self.registered.iter().position(|hook| *hook.name == *name)?;
-        Some(self.registered.remove(index))
+    /// The number of the one of this name: the first, where another is about to take its place.
+    fn named(&self, name: &str) -> Option<u64> {
+        self.registered.iter().find(|hook| *hook.name == *name).map(|hook| hook.id)
+    }
+
+    fn drop(&mut self, id: u64) {
+        self.registered.retain(|hook| hook.id != id);
     }
 
     pub(super) fn find(&mut self, id: u64) -> Option<&mut Registered> {
@@ -196,14 +175,16 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn set_hook(&mut self, spec: HookSpec, by: By) -> Result<HookChange, ControlError> {
         self.check_hook(&spec)?;
         let name = spec.name.clone();
-        let before = self.hooks.take(&name);
+        let before = self.hooks.named(&name);
         self.hooks.add(spec, &self.myself);
-        self.mind_pressure();
         let change = if before.is_some() { HookChange::Replaced } else { HookChange::Added };
+        // One that is to go is told that it goes: an audit trail ends with who has ended it.
         self.tell(PoolEvent::Hook { name, change, by });
         if let Some(before) = before {
-            self.hand_on(before.id, self.hooks.last);
+            self.hooks.drop(before);
+            self.hand_on(before, self.hooks.last);
         }
+        self.mind_pressure();
         Ok(change)
     }
 
@@ -214,13 +195,14 @@ impl<B: Backend> Supervision<B> {
     }
 
     pub(in crate::control) fn remove_hook(&mut self, name: &Arc<str>, by: By) -> Result<(), ControlError> {
-        let Some(hook) = self.hooks.take(name) else {
+        let Some(hook) = self.hooks.named(name) else {
             let pool = self.plane().config.name.clone();
             return Err(ControlError::Unknown { pool, what: format!("hook `{name}`") });
         };
-        self.mind_pressure();
         self.tell(PoolEvent::Hook { name: name.clone(), change: HookChange::Removed, by });
-        self.excuse(hook.id);
+        self.hooks.drop(hook);
+        self.excuse(hook);
+        self.mind_pressure();
         Ok(())
     }
 }

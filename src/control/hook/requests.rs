@@ -6,14 +6,13 @@ use ractor::RpcReplyPort;
 
 use super::ask::Ruling;
 use crate::backend::Backend;
-use crate::control::report::{Fate, TargetReport, TerminationReport};
 use crate::control::retune::{Asker, Retune};
 use crate::control::supervisor::Supervision;
-use crate::control::target::{Ladder, Target, Targets};
+use crate::control::target::{Ladder, Targets};
 use crate::error::ControlError;
 use crate::hook::{Doomed, Question};
 use crate::id::By;
-use crate::snapshot::Veto;
+use crate::snapshot::{Fate, Target, TargetReport, TerminationReport, Veto};
 
 /// A change that hooks are asked about.
 pub(super) struct Wanted {
@@ -71,11 +70,11 @@ impl<B: Backend> Supervision<B> {
     ) {
         let began = self.now();
         if ladder.is_forced() || targets.is_empty() || self.ending.is_some() || !self.hooks.are_asked() {
-            return self.terminate(targets, &ladder, &by, reply, began);
+            return self.terminate(targets, &ladder, by, reply, began);
         }
         let question = Question::Terminate { targets: targets.iter().map(doomed).collect() };
         self.ask_hooks(question, by.clone(), move |supervision, ruling| match ruling {
-            Ruling::Allowed => supervision.terminate(targets, &ladder, &by, reply, began),
+            Ruling::Allowed => supervision.terminate(targets, &ladder, by, reply, began),
             Ruling::Denied(veto) => {
                 let took = supervision.now().since(began);
                 drop(reply.send(vetoed(&targets, veto, took)));

@@ -35,13 +35,17 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::LetOff { worker, claim, job, silent_for } => {
             Notice::LetOff { worker: *worker, claim: *claim, job: *job, silent_for: *silent_for }
         }
-        // Its first rung follows the warning, and its last is the worker's end.
-        PoolEvent::OverdueRung { .. } => return None,
-        PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
-        // Hooks are told more of a ruling. What a hook itself did, and what a reader of events missed.
-        PoolEvent::Vetoed { .. } | PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => {
-            return None;
+        PoolEvent::OverdueRung { worker, claim, job, rung, silent_for } => {
+            Notice::OverdueRung { worker: *worker, claim: *claim, job: *job, rung: *rung, silent_for: *silent_for }
         }
+        PoolEvent::Terminated { report, .. } => Notice::Terminated(report.clone()),
+        PoolEvent::Hook { name, change, .. } => Notice::Hook { name: name.clone(), change: *change },
+        PoolEvent::HookFault { hook, question, fault, verdict } => {
+            Notice::HookFault { hook: hook.clone(), question, fault: fault.clone(), verdict: verdict.clone() }
+        }
+        PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
+        // Hooks are told more of a ruling; and what a reader of events missed.
+        PoolEvent::Vetoed { .. } | PoolEvent::Missed(_) => return None,
     })
 }
 

@@ -22,6 +22,10 @@ use super::record;
 /// | `question`, `asked_for`, `answers` | `allowed`, `vetoed` | what hooks were asked, on whose behalf, and what each answered |
 /// | `vetoed_by`, `because` | `vetoed` | whose denial counted |
 /// | `by` | where somebody wanted it | an operator, by name if there is one, the restart policy, the autoscaler, the watchdog, a limit: [`By`](millpond::By) |
+/// | `targets` | `terminated` | what became of each target of a ladder, by which rung, whether or not hooks were asked about it |
+/// | `hook`, `change` | `hook` | a hook was added, replaced or removed; the trail's own, too |
+/// | `hook`, `question`, `fault`, `verdict` | `hook fault` | which gave no answer that makes sense, what it did, and its default, which counted |
+/// | `rung`, `silent_for_ms` | `overdue rung` | a rung of the ladder of an overdue job |
 /// | `notices` | `missed` | so many lines are missing before this one, as the trail was too slow |
 /// | `lines` | `lost` | so many lines could not be written before this one |
 ///

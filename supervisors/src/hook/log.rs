@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 /// | it is relieved, after how long | `INFO` |
 /// | jobs turned away, and limits that passed, since this was last said | `INFO`, at most ten times a second |
 /// | what each hook answered to a question, and who wanted it | `DEBUG` |
+/// | what became of each target of a termination, and of an overdue job that its ladder ended | `INFO` |
 /// | this hook itself was too slow, and missed something | `WARN` |
 ///
 /// ```
@@ -55,6 +56,11 @@ impl Hook for Tracing {
                 for answer in &**answers {
                     let (hook, verdict, defaulted) = (&*answer.hook, &answer.verdict, answer.defaulted);
                     debug!(pool, question = question.word(), worker, %by, hook, %verdict, defaulted, "a hook was asked");
+                }
+            }
+            Notice::Terminated(report) => {
+                for row in &report.targets {
+                    info!(pool, %by, "{row}");
                 }
             }
             Notice::Missed { notices } => warn!(pool, notices, hook = &*cx.hook, "this log is not complete"),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, By, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Verdict, WorkerId,
+    Answer, By, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Target,
+    TargetReport, Verdict, WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -47,6 +48,17 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
             let veto = json!({ "vetoed_by": &*veto.by, "because": &*veto.reason });
             ("vetoed", with(with(of_question(question, by), veto), of_answers(answers)))
         }
+        Notice::OverdueRung { worker, claim, job, rung, silent_for } => {
+            ("overdue rung", with(silence(worker, *claim, *job, *silent_for), json!({ "rung": rung.to_string() })))
+        }
+        Notice::Terminated(report) => {
+            ("terminated", json!({ "targets": report.targets.iter().map(of_target).collect::<Vec<_>>() }))
+        }
+        Notice::Hook { name, change } => ("hook", json!({ "hook": &**name, "change": change.to_string() })),
+        Notice::HookFault { hook, question, fault, verdict } => {
+            let what = json!({ "hook": &**hook, "question": question, "fault": fault.to_string() });
+            ("hook fault", with(what, of_verdict(verdict)))
+        }
         Notice::Missed { notices } => ("missed", json!({ "notices": notices })),
         // A newer millpond's: better in words than not at all.
         other => ("other", json!({ "text": format!("{other:?}") })),
@@ -83,15 +95,31 @@ fn of_question(question: &Question, by: &By) -> Value {
 
 fn of_answers(answers: &[Answer]) -> Value {
     let answer = |answer: &Answer| {
-        let said = match &answer.verdict {
-            Verdict::Allow => json!({ "verdict": "allow" }),
-            Verdict::Deny(reason) => json!({ "verdict": "deny", "reason": &**reason }),
-            Verdict::Delay(span) => json!({ "verdict": "delay", "delay_ms": millis(*span) }),
-            other => json!({ "verdict": other.to_string() }),
-        };
-        with(json!({ "hook": &*answer.hook, "defaulted": answer.defaulted }), said)
+        with(json!({ "hook": &*answer.hook, "defaulted": answer.defaulted }), of_verdict(&answer.verdict))
     };
     json!({ "answers": answers.iter().map(answer).collect::<Vec<_>>() })
+}
+
+fn of_verdict(verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Allow => json!({ "verdict": "allow" }),
+        Verdict::Deny(reason) => json!({ "verdict": "deny", "reason": &**reason }),
+        Verdict::Delay(span) => json!({ "verdict": "delay", "delay_ms": millis(*span) }),
+        other => json!({ "verdict": other.to_string() }),
+    }
+}
+
+/// What became of a target, by which rung, and how its job ended if it has.
+fn of_target(row: &TargetReport) -> Value {
+    let worker = match row.target {
+        Target::Worker(worker) | Target::Claim { worker, .. } => Some(id(&worker)),
+        _ => None,
+    };
+    json!({
+        "worker": worker, "job": row.job.map(JobId::get), "fate": row.fate.to_string(),
+        "rung": row.rung.map(|rung| rung.to_string()), "took_ms": millis(row.took),
+        "outcome": row.outcome.map(|outcome| outcome.to_string()),
+    })
 }
 
 /// Why, and who asked for it if somebody did.
