@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let pool = builder.hook("budget", Budget).hook_spec(trail.spec("audit")).build()?;
     assert_eq!(pool.submit_blocking(|| 6 * 7)?.join()?, 42);
 
-    let refused = pool.blocking().resize(Limits::fixed(3), LIMIT);
+    let refused = pool.by("day shift").blocking().resize(Limits::fixed(3), LIMIT);
     assert!(matches!(refused, Err(ControlError::Vetoed { .. })));
     pool.blocking().resize(Limits::fixed(2), LIMIT)?;
     let worker = pool.inventory_now().workers[0].worker;
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     print!("{text}");
     let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     let vetoed = lines.iter().find(|line| line["what"] == "vetoed").ok_or("it was denied")?;
-    assert_eq!((&vetoed["vetoed_by"], &vetoed["asked_for"]), (&"budget".into(), &"operator".into()));
+    assert_eq!((&vetoed["vetoed_by"], &vetoed["asked_for"]), (&"budget".into(), &"day shift".into()));
     for what in ["worker started", "allowed", "resized", "worker gone", "gate"] {
         assert!(lines.iter().any(|line| line["what"] == what), "{what} is not in the trail");
     }

@@ -61,9 +61,9 @@ fn main() -> Outcome {
     println!("refused: {refused}");
 
     // One will do. It interrupts nobody; it is kept as soon as a report ends.
-    let change = Retune::new().by("night shift").lane(LaneChange::new("dns").reserve(1)).lane(reports);
-    let done = pool.blocking().retune(change, LIMIT)?;
-    println!("done: {}", done.retuned);
+    let change = Retune::new().lane(LaneChange::new("dns").reserve(1)).lane(reports);
+    let done = pool.by("night shift").blocking().retune(change, LIMIT)?;
+    println!("done by {}: {}", done.retuned.by, done.retuned);
     assert_eq!((pool.saturation().active, pool.saturation().queued), (2, 2));
 
     // Those who were let in stay in. Whoever comes now finds the lane full.

@@ -10,6 +10,9 @@ use crate::snapshot::Snapshot;
 /// by a resize: a larger one wakes those who wait at once, a smaller one interrupts nobody. A resize by hand overrides it:
 /// what it says is in force at once, and its `min` and `max` are the bounds from then on.
 ///
+/// Hooks are asked about it as about a resize. While they are, the autoscaler is not asked again; if they deny it, the limit stays what it is,
+/// and the autoscaler is asked again when its period is over.
+///
 /// One that panics, takes longer than a second or answers zero is let go and reported as
 /// [`PoolEvent::PolicyReplaced`](crate::PoolEvent::PolicyReplaced): the limit stays what it is.
 pub trait Autoscaler: Send + Sync + 'static {

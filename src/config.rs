@@ -12,12 +12,11 @@ pub use recycle::Recycle;
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use crate::id::MAX_NAME;
 use crate::sync::{Arc, Clock};
 
 /// More workers than this is a mistake, not a limit.
 pub(crate) const MAX_WORKERS: usize = 1 << 20;
-/// The longest name of a pool or lane, and the longest label of a job, in bytes.
-pub(crate) const MAX_NAME: usize = 256;
 /// The most lanes that one pool can have.
 pub(crate) const MAX_LANES: usize = 64;
 

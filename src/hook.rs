@@ -1,7 +1,9 @@
 //! The contract of hooks: what a pool asks before it acts, and what it tells afterwards. How they are hosted: `control/hook/`.
 
+mod change;
 mod question;
 
+pub use change::{HookChange, HookFault};
 pub use question::{Answer, Doomed, Question};
 
 use std::fmt;
@@ -10,9 +12,9 @@ use std::time::Duration;
 
 use crate::config::{Limits, Retuned};
 use crate::error::Deadlock;
-use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Saturation, Veto};
+use crate::snapshot::{Health, Rung, Saturation, TerminationReport, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// The longest [`Verdict::Delay`] that makes sense.
@@ -50,7 +52,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a hook is told, after it has happened.
+/// What a hook is told, after it has happened. Who wanted it is in the [context](HookContext::by).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
@@ -118,6 +120,19 @@ pub enum Notice {
         claim: ClaimNo,
         /// The job.
         job: JobId,
+        /// Since it began, or last beat.
+        silent_for: Duration,
+    },
+    /// The ladder of an overdue job takes a rung.
+    OverdueRung {
+        /// The worker.
+        worker: WorkerId,
+        /// Which of its claims.
+        claim: ClaimNo,
+        /// The job.
+        job: JobId,
+        /// Which rung.
+        rung: Rung,
         /// Since it began, or last beat.
         silent_for: Duration,
     },
@@ -195,6 +210,27 @@ pub enum Notice {
         /// What each of them said. Who is not here was not waited for: one denial is enough.
         answers: Arc<[Answer]>,
     },
+    /// A ladder is over, whether or not hooks were asked about it: an operator's, with all its targets, or that of an overdue job, which
+    /// that has ended, and by which rung.
+    Terminated(Arc<TerminationReport>),
+    /// A hook was added, replaced or removed; the one that goes is told, too.
+    Hook {
+        /// Its name.
+        name: Arc<str>,
+        /// What became of it.
+        change: HookChange,
+    },
+    /// A hook gave no answer, or none that makes sense, and its default counted.
+    HookFault {
+        /// The hook.
+        hook: Arc<str>,
+        /// What it was asked about, by its [word](Question::word).
+        question: &'static str,
+        /// What it did.
+        fault: HookFault,
+        /// Its default.
+        verdict: Verdict,
+    },
     /// This hook was too slow: so many notices before this one are gone. What is told at its edges alone is repeated here, so that who misses
     /// an edge knows on which side of it the pool is.
     Missed {
@@ -207,7 +243,7 @@ pub enum Notice {
     },
 }
 
-/// Who asks or tells.
+/// Who asks or tells, and on whose behalf.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct HookContext {
@@ -217,11 +253,13 @@ pub struct HookContext {
     pub hook: Arc<str>,
     /// When, on the pool's clock.
     pub at: Timestamp,
+    /// Who wants what is asked about, or wanted what is told.
+    pub by: By,
 }
 
 impl HookContext {
-    pub(crate) fn new(pool: Arc<str>, hook: Arc<str>, at: Timestamp) -> Self {
-        Self { pool, hook, at }
+    pub(crate) fn new(pool: Arc<str>, hook: Arc<str>, at: Timestamp, by: By) -> Self {
+        Self { pool, hook, at, by }
     }
 }
 

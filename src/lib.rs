@@ -80,10 +80,8 @@ pub use pool::{ProcessPool, ProgramPool};
 pub use {
     backend::Worker,
     builder::PoolBuilder,
-    control::{
-        HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Retune, Select, Target, Targets, Watchdog,
-    },
-    executor::{Blocking, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
+    control::{HookSpec, Ladder, NewRestartPolicy, PoolMessage, PoolSupervisor, Retune, Select, Targets, Watchdog},
+    executor::{Blocking, Caller, DynExecutor, DynSubmitter, Executor, PoolExecutor, TimeLimit},
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
@@ -93,9 +91,8 @@ pub use {
         KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError,
         StartFailed, TimedOut, WaitsFor,
     },
-    id::{ClaimNo, JobId, WorkerId},
+    id::{By, ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
-    policy::Rung,
     sync::{Clock, Timestamp},
 };
 
@@ -109,7 +106,7 @@ pub use backend::{
 pub use control::{HookMessage, Receipt};
 pub use {
     autoscale::Autoscaler,
-    hook::{Answer, Doomed, Hook, HookContext, HookOptions, Notice, Question, Verdict},
+    hook::{Answer, Doomed, Hook, HookChange, HookContext, HookFault, HookOptions, Notice, Question, Verdict},
     job::{ClaimKey, Envelope, Header, JobCell, Ran, Share},
     plane::{Claim, WorkerContext},
     policy::{Exit, PoolHistory, RecycleReason, Restart, RestartPolicy, SlotHistory, jitter},
@@ -117,15 +114,13 @@ pub use {
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
-    Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Lineage, Longest,
-    LongestAbandoned, Saturation, Scene, Shortage, Snapshot, Veto, VetoedStarts, WorkerRow, WorkerState,
+    Cooling, Ended, Facts, Fate, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Lineage, Longest,
+    LongestAbandoned, Rung, Saturation, Scene, Shortage, Snapshot, Target, TargetReport, TerminationReport, Veto,
+    VetoedStarts, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {
-    control::{
-        EventStream, Fate, HookChange, HookFault, HookRow, Orphan, PoolEvent, ResizeReport, RetuneReport, Settled,
-        ShutdownReport, TargetReport, TerminationReport, orphans,
-    },
+    control::{EventStream, HookRow, Orphan, PoolEvent, ResizeReport, RetuneReport, Settled, ShutdownReport, orphans},
     pool::pools,
 };
 

@@ -1,10 +1,8 @@
 //! Contracts of what decides: pure, given `now`. Core has one sane default of each; `millpond-supervisors` has more.
 
 mod history;
-mod rung;
 
 pub use history::{PoolHistory, SlotHistory};
-pub use rung::Rung;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +11,7 @@ use std::time::Duration;
 use crate::error::Death;
 use crate::error::{Chain, StartError};
 use crate::id::WorkerId;
-use crate::snapshot::Seconds;
+use crate::snapshot::{Rung, Seconds};
 use crate::sync::{Arc, Timestamp};
 
 /// Why an incarnation ended.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{ConfigError, Lane, Limits, WhenFull, check_lane};
+use crate::id::By;
 use crate::sync::Arc;
 
 /// What is to be different about one lane of a pool that runs. What is not named stays what it is.
@@ -154,8 +155,8 @@ impl InForce {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Retuned {
-    /// Who asked for it, if that was said.
-    pub by: Option<Arc<str>>,
+    /// Who asked for it.
+    pub by: By,
     /// What was in force.
     pub from: InForce,
     /// What is in force now.
@@ -169,7 +170,7 @@ pub struct Retuned {
 }
 
 impl Retuned {
-    pub(crate) fn new(by: Option<Arc<str>>, from: InForce, to: InForce) -> Self {
+    pub(crate) fn new(by: By, from: InForce, to: InForce) -> Self {
         Self { by, from, to, restart_policy: false, watchdog: false, autoscaler: false }
     }
 }
@@ -271,11 +272,11 @@ mod tests {
         let of = |limits, lanes| InForce::new(limits, limits, lanes, None);
         let changes = [LaneChange::new("dns").reserve(2).run_limit(SECOND).when_full(WhenFull::Reject)];
         let to = of(Limits::fixed(4), change_lanes(lanes(), &changes).unwrap());
-        let mut retuned = Retuned::new(None, of(Limits::new(3, 4), lanes()), to);
+        let mut retuned = Retuned::new(By::Pool, of(Limits::new(3, 4), lanes()), to);
         retuned.autoscaler = true;
         let expected =
             "min 3 to 4; lane `dns`: reserve 1 to 2, when full wait to reject, run limit none to 1s; no autoscaler";
         assert_eq!(retuned.to_string(), expected);
-        assert_eq!(Retuned::new(None, retuned.to.clone(), retuned.to).to_string(), "nothing");
+        assert_eq!(Retuned::new(By::Pool, retuned.to.clone(), retuned.to).to_string(), "nothing");
     }
 }

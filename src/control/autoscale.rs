@@ -1,8 +1,9 @@
-//! The autoscaler's loop: asked once in each period, on a side thread, and what it wants is applied within the bounds.
+//! The autoscaler's loop: asked once in each period, on a side thread, and what it wants is applied within the bounds, if the hooks allow it.
 
 use std::time::Duration;
 
 use super::event::PoolEvent;
+use super::hook::ask::Ruling;
 use super::message::Command;
 use super::restart::POLICY_LIMIT;
 use super::side::{self, Aside};
@@ -11,6 +12,8 @@ use crate::autoscale::Autoscaler;
 use crate::backend::Backend;
 use crate::config::{ConfigError, Limits, PoolConfig, least_max};
 use crate::gate::Gate;
+use crate::hook::Question;
+use crate::id::By;
 use crate::job::catch;
 use crate::sync::{Arc, Timestamp};
 
@@ -51,8 +54,10 @@ enum State {
     /// Is asked then. Exit: `Asked`.
     Rests(Timestamp),
     /// Was asked then, and is late at `until`: `NEVER` before a side thread has come to the question, as what others take is not its
-    /// fault. Exits: `Rests`, or the end of it.
+    /// fault. Exits: `Rests`, `Wants`, or the end of it.
     Asked { since: Timestamp, until: Timestamp },
+    /// Hooks are asked about what it wants, by the question of this number, and it is not asked meanwhile. Exit: `Rests(next)`.
+    Wants { question: Option<u64>, next: Timestamp },
 }
 
 impl Scaling {
@@ -71,6 +76,7 @@ impl<B: Backend> Supervision<B> {
     /// New limits were set by hand: they are the bounds from now on, and what was wanted before them is forgotten.
     pub(super) fn rebound(&mut self, limits: Limits) {
         let now = self.now();
+        self.withdraw_wish();
         if let Some(scaling) = &mut self.scaling {
             (scaling.bounds, scaling.round) = (limits, scaling.round + 1);
             scaling.state = State::Rests(now.after(scaling.period));
@@ -87,8 +93,16 @@ impl<B: Backend> Supervision<B> {
 
     /// What it says to a question that is out is never taken for the answer of one that comes after it.
     fn drop_scaling(&mut self) {
+        self.withdraw_wish();
         if let Some(scaling) = self.scaling.take() {
             self.scale_rounds = scaling.round + 1;
+        }
+    }
+
+    /// Hooks need not say any more what they think of what it wants.
+    fn withdraw_wish(&mut self) {
+        if let Some(Scaling { state: State::Wants { question: Some(question), .. }, .. }) = self.scaling {
+            self.withdraw_question(question);
         }
     }
 
@@ -118,6 +132,8 @@ impl<B: Backend> Supervision<B> {
                 Timestamp::NEVER
             }
             State::Asked { until, .. } => until,
+            // The ruling is looked at before this.
+            State::Wants { .. } => Timestamp::NEVER,
         }
     }
 
@@ -152,31 +168,62 @@ impl<B: Backend> Supervision<B> {
         let Some(scaling) = self.scaling.as_mut().filter(|scaling| scaling.round == round) else { return };
         let State::Asked { since, .. } = scaling.state else { return };
         // From question to question, so that what an answer takes does not stretch the period.
-        scaling.state = State::Rests(since.after(scaling.period).max(now));
+        let next = since.after(scaling.period);
+        scaling.state = State::Rests(next.max(now));
         match wanted {
             Ok(0) => self.drop_autoscaler("it wanted zero workers".to_owned()),
-            Ok(wanted) if self.ending.is_none() => self.scale_to(wanted),
+            Ok(wanted) if self.ending.is_none() => self.ask_scale(wanted, next),
             Ok(_) => {}
             Err(message) => self.drop_autoscaler(format!("it panicked: {message}")),
         }
     }
 
-    fn scale_to(&mut self, wanted: usize) {
-        let Some(scaling) = &self.scaling else { return };
-        let bounds = scaling.bounds;
-        let to = wanted.clamp(least_max(&bounds, &self.plane().in_force().1), bounds.max);
-        let from = self.plane().max();
-        if from == to {
-            return;
+    /// Has what it wants put in force, if the hooks allow it.
+    fn ask_scale(&mut self, wanted: usize, next: Timestamp) {
+        let Some((from, to)) = self.scale_to(wanted) else { return };
+        let Some(scaling) = &mut self.scaling else { return };
+        let round = scaling.round;
+        scaling.state = State::Wants { question: None, next };
+        let asked = self.ask_hooks(Question::of_limits(from, to), By::Autoscaler, move |supervision, ruling| {
+            supervision.on_scale_ruled(round, wanted, (from, to), &ruling);
+        });
+        // Unless it has been ruled upon at once.
+        if let Some(Scaling { state: State::Wants { question, .. }, .. }) = &mut self.scaling {
+            *question = asked;
         }
-        match self.plane().resize(Limits { max: to, ..bounds }) {
+    }
+
+    /// What was in force, and what is to be, if so many workers are wanted; `None`: that is in force.
+    fn scale_to(&self, wanted: usize) -> Option<(Limits, Limits)> {
+        let bounds = self.scaling.as_ref()?.bounds;
+        let (from, lanes) = self.plane().in_force();
+        let max = wanted.clamp(least_max(&bounds, &lanes), bounds.max);
+        (from.max != max).then_some((from, Limits { max, ..bounds }))
+    }
+
+    fn on_scale_ruled(&mut self, round: u64, wanted: usize, asked: (Limits, Limits), ruling: &Ruling) {
+        let now = self.now();
+        // Otherwise a resize, or another autoscaler, has come since.
+        let Some(scaling) = self.scaling.as_mut().filter(|scaling| scaling.round == round) else { return };
+        let State::Wants { next, .. } = scaling.state else { return };
+        scaling.state = State::Rests(next.max(now));
+        // Reserves that have changed since may want other limits, which nobody was asked about: then it is asked again.
+        if matches!(ruling, Ruling::Allowed) && self.ending.is_none() && self.scale_to(wanted) == Some(asked) {
+            self.put_scale_in_force(asked);
+        }
+    }
+
+    fn put_scale_in_force(&mut self, (from, to): (Limits, Limits)) {
+        let (before, now) = (from.max, to.max);
+        match self.plane().resize(to) {
             Ok(_) => {
                 self.update_cooling();
                 self.staff();
-                self.tell(PoolEvent::Scaled { from, to });
+                self.tell(PoolEvent::Scaled { from: before, to: now });
             }
             Err(conflict) => {
-                tracing::error!(pool = &*self.plane().config.name, from, to, "the limit stays what it is: {conflict}");
+                let pool = &*self.plane().config.name;
+                tracing::error!(pool, from = before, to = now, "the limit stays what it is: {conflict}");
             }
         }
     }

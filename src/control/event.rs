@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
-use super::hook::{HookChange, HookFault};
 use crate::config::{Limits, Retuned};
 use crate::error::{Deadlock, NotYet};
-use crate::hook::{Question, Verdict};
-use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::hook::{HookChange, HookFault, Question, Verdict};
+use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
-use crate::policy::{Exit, RecycleReason, Restart, Rung};
-use crate::snapshot::{Health, Veto};
+use crate::policy::{Exit, RecycleReason, Restart};
+use crate::snapshot::{Health, Rung, TerminationReport, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
@@ -68,7 +67,10 @@ pub enum PoolEvent {
         out_for: Duration,
     },
     /// Another restart policy is in force, because somebody said so.
-    RestartPolicySet,
+    RestartPolicySet {
+        /// Who.
+        by: By,
+    },
     /// A policy panicked, hung or answered nonsense, and was replaced by the default.
     PolicyReplaced {
         /// What it did.
@@ -80,6 +82,8 @@ pub enum PoolEvent {
         from: Limits,
         /// Now.
         to: Limits,
+        /// Who asked for them.
+        by: By,
     },
     /// What is in force was changed by a retune. The events of its parts, [`Resized`](Self::Resized) and
     /// [`RestartPolicySet`](Self::RestartPolicySet), come before this.
@@ -137,10 +141,23 @@ pub enum PoolEvent {
         /// How long it had been silent when it beat.
         silent_for: Duration,
     },
+    /// A ladder is over, whether or not hooks were asked about it: an operator's, with all its targets, or that of an overdue job, which
+    /// that has ended.
+    Terminated {
+        /// What became of each target, and by which rung.
+        report: Arc<TerminationReport>,
+        /// Who asked for it.
+        by: By,
+    },
     /// The gate moved: open, quiesced, draining or closed. Closed is told once, whatever ended the pool: a shutdown, an abort, an
     /// escalation, the end of its workers' runtime, a stop or kill of its actor, or a panic in it. Who missed it, or subscribed later, sees
     /// the [end](EventStream::next) of the stream, which comes in any case.
-    Gate(&'static str),
+    Gate {
+        /// Open, quiesced, draining or closed.
+        state: &'static str,
+        /// Who asked for it; [`By::Pool`] if nobody did, as when the last handle was dropped.
+        by: By,
+    },
     /// The pool's health changed: how bad it is, or why.
     Health(Health),
     /// A hook denied something.
@@ -149,6 +166,8 @@ pub enum PoolEvent {
         question: Question,
         /// Who, and why.
         veto: Veto,
+        /// Who had wanted it.
+        by: By,
     },
     /// A hook gave no answer, or none that makes sense, and its default counted.
     HookFault {
@@ -167,9 +186,41 @@ pub enum PoolEvent {
         name: Arc<str>,
         /// What became of it.
         change: HookChange,
+        /// Who asked for that.
+        by: By,
     },
     /// This reader was too slow: as many events before the next one are gone.
     Missed(u64),
+}
+
+impl PoolEvent {
+    /// Who wanted it.
+    pub(super) fn by(&self) -> By {
+        match self {
+            Self::Resized { by, .. }
+            | Self::RestartPolicySet { by }
+            | Self::Gate { by, .. }
+            | Self::Vetoed { by, .. }
+            | Self::Terminated { by, .. }
+            | Self::Hook { by, .. } => by.clone(),
+            Self::Retuned(retuned) => retuned.by.clone(),
+            Self::Scaled { .. } => By::Autoscaler,
+            Self::RestartDecided { .. } => By::RestartPolicy,
+            Self::RecycleDue { .. } => By::Recycling,
+            Self::Overdue { .. } | Self::OverdueRung { .. } | Self::LetOff { .. } => By::Watchdog,
+            Self::Overrun { .. } => By::RunLimit,
+            // Why a worker is gone its exit says.
+            Self::WorkerReady { .. }
+            | Self::WorkerGone { .. }
+            | Self::WorkerAbandoned { .. }
+            | Self::PolicyReplaced { .. }
+            | Self::ProbeSucceeded { .. }
+            | Self::Deadlock(_)
+            | Self::Health(_)
+            | Self::HookFault { .. }
+            | Self::Missed(_) => By::Pool,
+        }
+    }
 }
 
 /// Where events come from; nowhere any more once the pool has ended, which ends every stream though handles live on.

@@ -7,21 +7,22 @@ use super::supervisor::Supervision;
 use crate::backend::Backend;
 use crate::error::{CloseReason, ControlError};
 use crate::gate::Gate;
+use crate::id::By;
 use crate::policy::Exit;
 use crate::sync::Arc;
 
 impl<B: Backend> Supervision<B> {
-    pub(super) fn move_gate(&mut self, gate: Gate, operation: &'static str) -> Result<(), ControlError> {
-        let word = gate.word();
+    pub(super) fn move_gate(&mut self, gate: Gate, operation: &'static str, by: By) -> Result<(), ControlError> {
+        let state = gate.word();
         let pool = self.plane().config.name.clone();
         self.plane().set_gate(gate).map_err(|reason| ControlError::TooLate { pool, operation, reason })?;
-        self.tell(PoolEvent::Gate(word));
+        self.tell(PoolEvent::Gate { state, by });
         self.staff();
         Ok(())
     }
 
-    pub(super) fn drain(&mut self, reply: RpcReplyPort<Result<(), ControlError>>) {
-        match self.move_gate(Gate::Draining, "drain") {
+    pub(super) fn drain(&mut self, by: By, reply: RpcReplyPort<Result<(), ControlError>>) {
+        match self.move_gate(Gate::Draining, "drain", by) {
             Ok(()) => self.drains.push(reply),
             Err(error) => drop(reply.send(Err(error))),
         }
@@ -50,7 +51,7 @@ impl<B: Backend> Supervision<B> {
         for worker in self.employed.workers() {
             self.tell(PoolEvent::WorkerGone { worker, exit: Exit::RuntimeGone });
         }
-        self.tell_closed();
+        self.tell_closed(By::Pool);
         self.myself.stop(Some("the runtime of its workers is gone".to_owned()));
     }
 }

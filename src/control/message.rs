@@ -6,17 +6,17 @@ use std::time::Duration;
 use ractor::RpcReplyPort;
 use tokio::sync::oneshot;
 
-use super::hook::{HookChange, HookRow, HookSpec};
-use super::report::{ResizeReport, RetuneReport, ShutdownReport, TerminationReport};
+use super::hook::{HookRow, HookSpec};
+use super::report::{ResizeReport, RetuneReport, ShutdownReport};
 use super::restart::Decision;
 use super::retune::Retune;
 use super::swap::NewRestartPolicy;
 use super::target::{Ladder, Targets};
 use crate::config::Limits;
 use crate::error::ControlError;
-use crate::hook::Verdict;
+use crate::hook::{HookChange, Verdict};
 use crate::plane::Signal;
-use crate::snapshot::{Inventory, Snapshot};
+use crate::snapshot::{Inventory, Snapshot, TerminationReport};
 use crate::sync::{Arc, Timestamp};
 
 /// What a pool's actor can be sent. Each reply should be awaited with a time limit; [`PoolExecutor`](crate::PoolExecutor) does.
@@ -49,9 +49,19 @@ pub enum PoolMessage {
     RemoveHook(Arc<str>, RpcReplyPort<Result<(), ControlError>>),
     /// Every hook, and how it has done.
     Hooks(RpcReplyPort<Vec<HookRow>>),
+    /// Any of these, and who sends it: see [`by`](Self::by).
+    By(Arc<str>, Box<PoolMessage>),
     /// millpond's own.
     #[doc(hidden)]
     Internal(Internal),
+}
+
+impl PoolMessage {
+    /// The same, with the name of who sends it, as by [`PoolExecutor::by`](crate::PoolExecutor::by). If it has one, that one stands.
+    #[must_use]
+    pub fn by(self, name: impl AsRef<str>) -> Self {
+        Self::By(Arc::from(name.as_ref()), Box::new(self))
+    }
 }
 
 #[cfg(feature = "cluster")]

@@ -30,14 +30,14 @@ mod trace;
 mod watchdog;
 
 pub use event::{EventStream, PoolEvent};
-pub use hook::{HookChange, HookFault, HookMessage, HookRow, HookSpec, Receipt};
+pub use hook::{HookMessage, HookRow, HookSpec, Receipt};
 pub use message::PoolMessage;
 pub use reaper::{Orphan, orphans};
-pub use report::{Fate, ResizeReport, RetuneReport, Settled, ShutdownReport, TargetReport, TerminationReport};
+pub use report::{ResizeReport, RetuneReport, Settled, ShutdownReport};
 pub use retune::Retune;
 pub use supervisor::PoolSupervisor;
 pub use swap::NewRestartPolicy;
-pub use target::{Ladder, Select, Target, Targets};
+pub use target::{Ladder, Select, Targets};
 pub use watchdog::Watchdog;
 
 pub(crate) use autoscale::Scaler;

@@ -8,14 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::target::Target;
 use super::watchdog::Watchdog;
 use crate::config::{Limits, Retuned};
 use crate::error::NotYet;
-use crate::id::{JobId, WorkerId};
+use crate::id::WorkerId;
 use crate::job::guarded_waker;
-use crate::policy::Rung;
-use crate::snapshot::{Ended, Ledger, Seconds, Veto};
+use crate::snapshot::{Ledger, Seconds};
 use crate::sync::{Arc, block_on_within};
 
 /// What a resize did.
@@ -97,98 +95,6 @@ impl Future for Settled {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = guarded_waker(cx.waker());
         Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker)).map(Result::unwrap_or_default)
-    }
-}
-
-/// What became of a target.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Fate {
-    /// The job was queued, and will not run.
-    Withdrawn,
-    /// The job ended by itself: before the message came, or when it was asked to.
-    Finished,
-    /// The worker left after its job.
-    Stopped,
-    /// The worker was taken, and is gone.
-    Killed,
-    /// The worker was told to die and cannot be made to; it is counted until it returns.
-    Abandoned,
-    /// No such worker or job: another incarnation has its place.
-    Stale,
-    /// A hook denied it, and nothing was done: who and why is in the [report](TerminationReport::veto).
-    Vetoed,
-    /// The ladder ended before the target did.
-    StillRunning,
-}
-
-impl fmt::Display for Fate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Withdrawn => "withdrawn from the queue",
-            Self::Finished => "finished by itself",
-            Self::Stopped => "stopped",
-            Self::Killed => "killed",
-            Self::Abandoned => "abandoned: it cannot be made to end",
-            Self::Stale => "stale: no such worker or job any more",
-            Self::Vetoed => "vetoed by a hook",
-            Self::StillRunning => "still running: the ladder ended first",
-        })
-    }
-}
-
-/// What became of one target.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct TargetReport {
-    /// The target.
-    pub target: Target,
-    /// What became of it.
-    pub fate: Fate,
-    /// The rung that worked, if one was needed.
-    pub rung: Option<Rung>,
-    /// From the message's arrival to that.
-    pub took: Duration,
-    /// The job that the target was, or that its worker held.
-    pub job: Option<JobId>,
-    /// How that job ended, if it has.
-    pub outcome: Option<Ended>,
-}
-
-impl fmt::Display for TargetReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.target, self.fate)?;
-        if let Some(rung) = self.rung {
-            write!(f, " at {rung}")?;
-        }
-        write!(f, " after {}", Seconds(self.took))?;
-        match (self.job, self.outcome) {
-            (Some(job), Some(outcome)) => write!(f, "; job {job} {outcome}"),
-            (Some(job), None) => write!(f, "; job {job} still runs"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What became of each target, in their order.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct TerminationReport {
-    /// One row a target.
-    pub targets: Vec<TargetReport>,
-    /// Who denied it, and why; all targets have the fate [`Vetoed`](Fate::Vetoed) then.
-    pub veto: Option<Veto>,
-}
-
-impl fmt::Display for TerminationReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, target) in self.targets.iter().enumerate() {
-            write!(f, "{}{target}", if index == 0 { "" } else { "\n" })?;
-        }
-        match &self.veto {
-            Some(veto) => write!(f, "\n{veto}"),
-            None => Ok(()),
-        }
     }
 }
 

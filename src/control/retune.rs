@@ -13,10 +13,9 @@ use super::swap::NewRestartPolicy;
 use super::watchdog::Watchdog;
 use crate::autoscale::Autoscaler;
 use crate::backend::Backend;
-use crate::config::{
-    ConfigError, InForce, Lane, LaneChange, Limits, Retuned, change_lanes, check_limits, check_name, least_max,
-};
+use crate::config::{ConfigError, InForce, Lane, LaneChange, Limits, Retuned, change_lanes, check_limits, least_max};
 use crate::error::ControlError;
+use crate::id::By;
 use crate::job::look_again;
 use crate::sync::Arc;
 
@@ -28,15 +27,14 @@ use crate::sync::Arc;
 ///
 /// let pool = ThreadPool::builder("io").limits(Limits::fixed(4)).lane(Lane::new("dns").reserve(1)).build()?;
 /// // Neither would do alone: four seats cannot hold a reserve of four, and six without one would not help look-ups.
-/// let change = Retune::new().by("night shift").limits(Limits::fixed(6)).lane(LaneChange::new("dns").reserve(4));
-/// let report = pool.blocking().retune(change, TimeLimit::secs(5))?;
+/// let change = Retune::new().limits(Limits::fixed(6)).lane(LaneChange::new("dns").reserve(4));
+/// let report = pool.by("night shift").blocking().retune(change, TimeLimit::secs(5))?;
 /// assert_eq!(report.retuned.to.lanes[1].reserve, 4);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 #[derive(Default)]
 #[must_use = "a change is made by giving it to a pool"]
 pub struct Retune {
-    by: Option<Arc<str>>,
     pub(super) limits: Option<Limits>,
     lanes: Vec<LaneChange>,
     policy: Option<NewRestartPolicy>,
@@ -48,12 +46,6 @@ impl Retune {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Who asks, for the event, the notice and the log line of a retune that was made: at most 256 bytes. Hooks that are asked do not see it.
-    pub fn by(mut self, name: impl AsRef<str>) -> Self {
-        self.by = Some(Arc::from(name.as_ref()));
-        self
     }
 
     /// Other limits, as by [`PoolExecutor::resize`](crate::PoolExecutor::resize): hooks are asked about them, and a veto is one of the whole
@@ -101,15 +93,12 @@ impl Retune {
     }
 
     fn is_empty(&self) -> bool {
-        let Self { by: _, limits, lanes, policy, watchdog, autoscaler } = self;
+        let Self { limits, lanes, policy, watchdog, autoscaler } = self;
         limits.is_none() && lanes.is_empty() && policy.is_none() && watchdog.is_none() && autoscaler.is_none()
     }
 
     /// What can be said without knowing the pool.
     fn validate(&self) -> Result<(), ConfigError> {
-        if let Some(by) = &self.by {
-            check_name("caller", by)?;
-        }
         match &self.autoscaler {
             Some(Some(scaler)) => scaler.validate(),
             _ => Ok(()),
@@ -119,10 +108,9 @@ impl Retune {
 
 impl std::fmt::Debug for Retune {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { by, limits, lanes, policy, watchdog, autoscaler } = self;
+        let Self { limits, lanes, policy, watchdog, autoscaler } = self;
         let scaled = autoscaler.as_ref().map(|scaler| scaler.as_ref().map(|scaler| scaler.period));
         f.debug_struct("Retune")
-            .field("by", by)
             .field("limits", limits)
             .field("lanes", lanes)
             .field("policy", policy)
@@ -132,8 +120,14 @@ impl std::fmt::Debug for Retune {
     }
 }
 
-/// Who waits for a change, and by which operation it was asked for.
-pub(super) enum Asker {
+/// Who waits for a change.
+pub(super) struct Asker {
+    pub(super) by: By,
+    pub(super) reply: Reply,
+}
+
+/// By which operation it was asked for, and where the answer goes.
+pub(super) enum Reply {
     Resize(RpcReplyPort<Result<ResizeReport, ControlError>>),
     Policy(RpcReplyPort<Result<(), ControlError>>),
     Retune(RpcReplyPort<Result<RetuneReport, ControlError>>),
@@ -141,19 +135,19 @@ pub(super) enum Asker {
 
 impl Asker {
     pub(super) fn operation(&self) -> &'static str {
-        match self {
-            Self::Resize(_) => "resize",
-            Self::Policy(_) => "set the restart policy",
-            Self::Retune(_) => "retune",
+        match self.reply {
+            Reply::Resize(_) => "resize",
+            Reply::Policy(_) => "set the restart policy",
+            Reply::Retune(_) => "retune",
         }
     }
 
     /// Whoever asked may have gone: that is their affair.
     pub(super) fn answer(self, answer: Result<RetuneReport, ControlError>) {
-        match self {
-            Self::Resize(reply) => drop(reply.send(answer.map(ResizeReport::from))),
-            Self::Policy(reply) => drop(reply.send(answer.map(drop))),
-            Self::Retune(reply) => drop(reply.send(answer)),
+        match self.reply {
+            Reply::Resize(reply) => drop(reply.send(answer.map(ResizeReport::from))),
+            Reply::Policy(reply) => drop(reply.send(answer.map(drop))),
+            Reply::Retune(reply) => drop(reply.send(answer)),
         }
     }
 }
@@ -181,7 +175,7 @@ impl<B: Backend> Supervision<B> {
     fn plan(&self, change: &Retune, asker: &Asker) -> Result<Plan, ControlError> {
         let ending = self.ending.as_ref().map(|ending| ending.reason());
         // A pool that drains may still be given more workers, to be done sooner; nothing else that a retune sets would matter there.
-        let gate = || matches!(asker, Asker::Retune(_)).then(|| self.plane().gate().refusal()).flatten();
+        let gate = || matches!(asker.reply, Reply::Retune(_)).then(|| self.plane().gate().refusal()).flatten();
         if let Some(reason) = ending.or_else(gate) {
             let (pool, operation) = (self.plane().config.name.clone(), asker.operation());
             return Err(ControlError::TooLate { pool, operation, reason });
@@ -218,7 +212,7 @@ impl<B: Backend> Supervision<B> {
         let debt = self.plane().retune(limits, &lanes).map_err(|conflict| self.refused(asker, conflict))?;
         // Nothing can fail from here on.
         let is_empty = change.is_empty();
-        let Retune { by, limits: sized, lanes: _, policy, watchdog, autoscaler } = change;
+        let Retune { limits: sized, lanes: _, policy, watchdog, autoscaler } = change;
         let (policy_set, watchdog_set, autoscaler_set) = (policy.is_some(), watchdog.is_some(), autoscaler.is_some());
         match autoscaler {
             Some(autoscaler) => self.set_autoscaler(autoscaler, bounds),
@@ -239,17 +233,17 @@ impl<B: Backend> Supervision<B> {
         let settled = self.begin_settling(sized.is_some());
         self.update_cooling();
         self.staff();
-        let mut retuned = Retuned::new(by, from, to);
+        let mut retuned = Retuned::new(asker.by.clone(), from, to);
         (retuned.restart_policy, retuned.watchdog, retuned.autoscaler) = (policy_set, watchdog_set, autoscaler_set);
         let retuned = Arc::new(retuned);
         let (from, to) = (retuned.from.limits, retuned.to.limits);
         if sized.is_some() || from != to {
-            self.tell(PoolEvent::Resized { from, to });
+            self.tell(PoolEvent::Resized { from, to, by: asker.by.clone() });
         }
         if let Some(policy) = policy {
-            self.swap_policy(policy);
+            self.swap_policy(policy, asker.by.clone());
         }
-        if matches!(asker, Asker::Retune(_)) && !is_empty {
+        if matches!(asker.reply, Reply::Retune(_)) && !is_empty {
             self.tell(PoolEvent::Retuned(retuned.clone()));
         }
         let watchdog = self.vigil.watchdog.clone();

@@ -15,6 +15,7 @@ use super::trace::trace_shutdown;
 use crate::backend::{Backend, KillReach};
 use crate::error::CloseReason;
 use crate::gate::Gate;
+use crate::id::By;
 use crate::job::{Envelope, Header, Share, catch};
 use crate::plane::{Left, Signal};
 use crate::slot::Cell;
@@ -23,6 +24,8 @@ use crate::sync::{Arc, AtomicBool, Ordering, Timestamp};
 
 /// A shutdown under way.
 pub(super) struct Ending {
+    /// Who asked for it first.
+    by: By,
     began: Timestamp,
     /// From here on running jobs are asked to stop: the last quarter of the limit.
     cancel_at: Timestamp,
@@ -73,7 +76,7 @@ impl Drop for Answer {
 }
 
 impl<B: Backend> Supervision<B> {
-    pub(super) fn shut_down(&mut self, limit: Duration, reply: Option<RpcReplyPort<ShutdownReport>>) {
+    pub(super) fn shut_down(&mut self, limit: Duration, by: By, reply: Option<RpcReplyPort<ShutdownReport>>) {
         let now = self.now();
         if let Some(answer) = &mut self.answer {
             // It has ended, and is about to say so.
@@ -88,6 +91,7 @@ impl<B: Backend> Supervision<B> {
             return;
         }
         self.ending = Some(Ending {
+            by: by.clone(),
             began: now,
             cancel_at: now.after(limit / 4 * 3),
             deadline: now.after(limit),
@@ -99,7 +103,7 @@ impl<B: Backend> Supervision<B> {
         });
         // Draining already, or closed: either is what is wanted.
         let _ = self.plane().set_gate(Gate::Draining);
-        self.tell(PoolEvent::Gate("draining"));
+        self.tell(PoolEvent::Gate { state: "draining", by });
         self.waive_questions();
         self.staff();
     }
@@ -167,14 +171,14 @@ impl<B: Backend> Supervision<B> {
         self.answer = Some(Answer { report, replies: std::mem::take(&mut ending.replies) });
         // Whoever still waits for a drain has waited for jobs that did not run to their end.
         self.drains.clear();
-        self.tell_closed();
+        self.tell_closed(ending.by.clone());
         self.myself.stop(Some("shut down".to_owned()));
     }
 
     /// The gate is closed for good: whatever ended the pool, that is told once.
-    pub(super) fn tell_closed(&mut self) {
+    pub(super) fn tell_closed(&mut self, by: By) {
         if !std::mem::replace(&mut self.told_closed, true) {
-            self.tell(PoolEvent::Gate("closed"));
+            self.tell(PoolEvent::Gate { state: "closed", by });
         }
     }
 }
@@ -187,7 +191,7 @@ impl<B: Backend> Drop for Supervision<B> {
         }
         self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor ended"), || ());
         // In the course of a panic, another one would end the process.
-        if let Err(caught) = catch(|| self.tell_closed()) {
+        if let Err(caught) = catch(|| self.tell_closed(By::Pool)) {
             tracing::error!("the end of a pool could not be told: {}", caught.message);
         }
     }

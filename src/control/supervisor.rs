@@ -10,7 +10,7 @@ use super::port::Port;
 use super::recycle::Recycling;
 use super::resize::Settling;
 use super::restart::Questions;
-use super::retune::{Asker, Retune};
+use super::retune::{Asker, Reply, Retune};
 use super::roll::Roll;
 use super::shutdown::{AbortGuard, Answer, Ending};
 use super::side::{self, Aside};
@@ -23,6 +23,7 @@ use crate::backend::Backend;
 use crate::config::PoolConfig;
 use crate::error::{CloseReason, ControlError};
 use crate::gate::Gate;
+use crate::id::By;
 use crate::job::{Envelope, look_again};
 use crate::plane::{Plane, Signal};
 use crate::policy::{RestartPolicy, SlotBackoff};
@@ -201,13 +202,13 @@ impl<B: Backend> PoolSupervisor<B> {
         _state: &mut (),
     ) -> Result<(), ActorProcessingErr> {
         let escalated = self.supervise(|supervision| {
-            supervision.on(message);
+            supervision.on(By::Operator(None), message);
             supervision.escalated.take()
         });
         match escalated.flatten() {
             Some(reason) => {
                 self.shared.abort(CloseReason::Escalated(reason.clone()), &reason, || ());
-                self.supervise(Supervision::tell_closed);
+                self.supervise(|supervision| supervision.tell_closed(By::Pool));
                 Err(format!("pool `{}` was given up: {reason}", self.shared.plane.config.name).into())
             }
             None => {
@@ -220,7 +221,7 @@ impl<B: Backend> PoolSupervisor<B> {
     async fn post_stop(&self, _myself: ActorRef<PoolMessage>, _state: &mut ()) -> Result<(), ActorProcessingErr> {
         // Whoever waited for the actor's end finds the gate closed: a stop gets here first, a kill only to the guard.
         self.shared.abort(CloseReason::ActorGone, &Arc::from("the pool's actor was stopped"), || ());
-        self.supervise(Supervision::tell_closed);
+        self.supervise(|supervision| supervision.tell_closed(By::Pool));
         // The name is free by now: ractor takes it back before this is called.
         drop(self.supervise(|supervision| supervision.answer.take()));
         Ok(())
@@ -319,27 +320,30 @@ impl<B: Backend> Supervision<B> {
         &self.shared.plane
     }
 
-    fn on(&mut self, message: PoolMessage) {
+    fn on(&mut self, by: By, message: PoolMessage) {
         // One's own word to go on is no news.
         if !matches!(message, PoolMessage::Internal(Internal(Command::GoOn))) {
             self.look_at_all();
         }
         match message {
+            PoolMessage::By(name, message) => return self.on(By::operator(&name), *message),
             // Whoever asked may have gone: that is their affair, here and below.
             PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),
             PoolMessage::Snapshot(reply) => drop(reply.send(self.plane().snapshot())),
-            PoolMessage::Resize(limits, reply) => self.ask_retune(Retune::new().limits(limits), Asker::Resize(reply)),
-            PoolMessage::Retune(change, reply) => self.ask_retune(change, Asker::Retune(reply)),
-            PoolMessage::Quiesce(reply) => drop(reply.send(self.move_gate(Gate::Quiesced, "quiesce"))),
-            PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume"))),
-            PoolMessage::Drain(reply) => self.drain(reply),
-            PoolMessage::Terminate(targets, ladder, reply) => self.ask_terminate(targets, ladder, reply),
-            PoolMessage::SetRestartPolicy(policy, reply) => {
-                self.retune(Retune::new().restart_policy(policy), Asker::Policy(reply));
+            PoolMessage::Resize(limits, reply) => {
+                self.ask_retune(Retune::new().limits(limits), Asker { by, reply: Reply::Resize(reply) });
             }
-            PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, Some(reply)),
-            PoolMessage::SetHook(hook, reply) => drop(reply.send(self.set_hook(hook))),
-            PoolMessage::RemoveHook(name, reply) => drop(reply.send(self.remove_hook(&name))),
+            PoolMessage::Retune(change, reply) => self.ask_retune(change, Asker { by, reply: Reply::Retune(reply) }),
+            PoolMessage::Quiesce(reply) => drop(reply.send(self.move_gate(Gate::Quiesced, "quiesce", by))),
+            PoolMessage::Resume(reply) => drop(reply.send(self.move_gate(Gate::Open, "resume", by))),
+            PoolMessage::Drain(reply) => self.drain(by, reply),
+            PoolMessage::Terminate(targets, ladder, reply) => self.ask_terminate(targets, ladder, by, reply),
+            PoolMessage::SetRestartPolicy(policy, reply) => {
+                self.retune(Retune::new().restart_policy(policy), Asker { by, reply: Reply::Policy(reply) });
+            }
+            PoolMessage::Shutdown(limit, reply) => self.shut_down(limit, by, Some(reply)),
+            PoolMessage::SetHook(hook, reply) => drop(reply.send(self.set_hook(hook, by))),
+            PoolMessage::RemoveHook(name, reply) => drop(reply.send(self.remove_hook(&name, by))),
             PoolMessage::Hooks(reply) => drop(reply.send(self.hooks.rows())),
             PoolMessage::Internal(Internal(command)) => self.command(command),
         }
@@ -371,7 +375,7 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Worn(worker)) => self.on_worn(worker),
             Command::Signal(Signal::Overdue(overdue)) => self.on_overdue(overdue),
             Command::HostGone => self.on_host_gone(),
-            Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, None),
+            Command::Disowned => self.shut_down(self.plane().config.shutdown_limit, By::Pool, None),
             Command::Attach(reply) => {
                 let pool = self.plane().config.name.clone();
                 let kind = self.shared.backend.capabilities().kind;

@@ -4,6 +4,7 @@ use super::event::PoolEvent;
 use super::side::Aside;
 use super::supervisor::Supervision;
 use crate::backend::Backend;
+use crate::id::By;
 use crate::policy::{RestartPolicy, SlotBackoff};
 use crate::sync::Arc;
 
@@ -33,9 +34,9 @@ impl std::fmt::Debug for NewRestartPolicy {
 
 impl<B: Backend> Supervision<B> {
     /// From now on `policy` decides: also what is being asked, and about the slots that wait for what its predecessor said.
-    pub(super) fn swap_policy(&mut self, policy: NewRestartPolicy) {
+    pub(super) fn swap_policy(&mut self, policy: NewRestartPolicy, by: By) {
         self.policy = policy.0;
-        self.tell(PoolEvent::RestartPolicySet);
+        self.tell(PoolEvent::RestartPolicySet { by });
         self.ask_again();
     }
 }

@@ -3,39 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::id::{ClaimNo, JobId, WorkerId};
-use crate::policy::Rung;
-use crate::snapshot::{Inventory, WorkerRow};
+use crate::id::{JobId, WorkerId};
+use crate::snapshot::{Inventory, Rung, Target, WorkerRow};
 use crate::sync::Arc;
-
-/// One fenced target: it never hits another incarnation, or the next job.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Target {
-    /// An incarnation, with whatever job it holds then.
-    Worker(WorkerId),
-    /// A job in a worker's hands, and the worker with it.
-    Claim {
-        /// The worker.
-        worker: WorkerId,
-        /// Which of its claims.
-        claim: ClaimNo,
-        /// The job.
-        job: JobId,
-    },
-    /// A job that no worker has yet.
-    Queued(JobId),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Worker(worker) => write!(f, "worker {worker}"),
-            Self::Claim { worker, job, .. } => write!(f, "job {job} on worker {worker}"),
-            Self::Queued(job) => write!(f, "job {job}"),
-        }
-    }
-}
 
 /// Fenced targets, for [`PoolMessage::Terminate`](crate::PoolMessage::Terminate).
 pub type Targets = Vec<Target>;

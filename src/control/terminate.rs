@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use ractor::RpcReplyPort;
 
-use super::report::{Fate, TargetReport, TerminationReport};
+use super::event::PoolEvent;
 use super::ring::Ring;
 use super::shutdown::Ending;
 use super::supervisor::Supervision;
-use super::target::{Ladder, Target, Targets};
+use super::target::{Ladder, Targets};
 use super::trace::trace_rung;
 use super::watchdog::Silence;
 use crate::backend::{Backend, KillOutcome};
-use crate::id::{ClaimNo, JobId, WorkerId};
+use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::{Envelope, Header, Share};
 use crate::plane::Condemned;
-use crate::policy::{Exit, Rung};
+use crate::policy::Exit;
 use crate::slot::Cell;
-use crate::snapshot::{Ended, WorkerState};
+use crate::snapshot::{Ended, Fate, Rung, Target, TargetReport, TerminationReport, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
 /// How often a climb looks whether its job has ended: a job's end tells control nothing.
@@ -29,6 +29,7 @@ struct Termination {
     rows: Vec<Option<TargetReport>>,
     /// Targets that are on the ladder still.
     left: usize,
+    by: By,
     reply: RpcReplyPort<TerminationReport>,
 }
 
@@ -96,6 +97,10 @@ impl Climb {
         self.next.checked_sub(1).map(|last| self.rungs[last].0)
     }
 
+    fn has_ended(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.header().is_done())
+    }
+
     fn ended_by_itself(&self) -> bool {
         let ended = self.job.as_ref().and_then(|job| job.header().ended());
         matches!(ended, Some(Ended::Completed | Ended::Panicked))
@@ -115,16 +120,19 @@ impl<B: Backend> Supervision<B> {
         &mut self,
         targets: Targets,
         ladder: &Ladder,
+        by: By,
         reply: RpcReplyPort<TerminationReport>,
         began: Timestamp,
     ) {
         if targets.is_empty() {
-            return answer(reply, Vec::new());
+            // Whoever asked may have gone, here and below.
+            return drop(reply.send(TerminationReport::default()));
         }
-        let (exit, rungs) = (Exit::Killed(Arc::from("terminated by an operator")), Arc::from(&*ladder.rungs));
+        let who = format!("terminated by {}", by.name().unwrap_or("an operator"));
+        let (exit, rungs) = (Exit::Killed(Arc::from(who)), Arc::from(&*ladder.rungs));
         self.climbs.requests += 1;
         let (request, left) = (self.climbs.requests, targets.len());
-        self.climbs.terminations.insert(request, Termination { rows: vec![None; left], left, reply });
+        self.climbs.terminations.insert(request, Termination { rows: vec![None; left], left, by, reply });
         for (row, target) in targets.into_iter().enumerate() {
             let climb = Climb::new(target, Arc::clone(&rungs), exit.clone(), began);
             self.climbs.ring.add(Climb { row: Some((request, row)), ..climb });
@@ -203,15 +211,27 @@ impl<B: Backend> Supervision<B> {
     fn note_fate(&mut self, climb: &Climb) {
         if let Some(silence) = &climb.silence {
             self.forget_silence(silence);
+            return self.tell_of_silence(climb);
         }
         let Some((request, row)) = climb.row else { return };
         let Some(termination) = self.climbs.terminations.get_mut(&request) else { return };
         termination.rows[row] = report(climb);
         termination.left -= 1;
         if termination.left == 0
-            && let Some(Termination { rows, reply, .. }) = self.climbs.terminations.remove(&request)
+            && let Some(Termination { rows, by, reply, .. }) = self.climbs.terminations.remove(&request)
         {
-            answer(reply, rows.into_iter().flatten().collect());
+            let report = TerminationReport { targets: rows.into_iter().flatten().collect(), veto: None };
+            self.tell(PoolEvent::Terminated { report: Arc::new(report.clone()), by });
+            drop(reply.send(report));
+        }
+    }
+
+    /// An overdue job that a rung has ended. One that is let off, or outlasts its ladder, is told of as such, or warned about again.
+    fn tell_of_silence(&self, climb: &Climb) {
+        let over = report(climb).filter(|row| row.rung.is_some() && row.fate != Fate::StillRunning);
+        if let Some(row) = over {
+            let report = Arc::new(TerminationReport { targets: vec![row], veto: None });
+            self.tell(PoolEvent::Terminated { report, by: By::Watchdog });
         }
     }
 
@@ -223,7 +243,9 @@ impl<B: Backend> Supervision<B> {
                 return;
             }
             if self.is_let_off(climb) {
-                climb.fate = Some((Fate::StillRunning, climb.last_rung(), now.since(began)));
+                // It may have its outcome while its worker holds it still.
+                let fate = if climb.has_ended() { Fate::Finished } else { Fate::StillRunning };
+                climb.fate = Some((fate, climb.last_rung(), now.since(began)));
                 return;
             }
             if climb.until > now {
@@ -405,11 +427,6 @@ fn cancel(cell: &Cell, claim: Option<ClaimNo>) {
     if let Some(job) = held {
         job.header().cancel();
     }
-}
-
-fn answer(reply: RpcReplyPort<TerminationReport>, targets: Vec<TargetReport>) {
-    // Whoever asked may have gone.
-    let _ = reply.send(TerminationReport { targets, veto: None });
 }
 
 /// What became of a target, once that is known.

@@ -9,11 +9,10 @@ use tracing::{debug, error, info, warn};
 
 use super::event::PoolEvent;
 use super::report::ShutdownReport;
-use super::target::Target;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::Header;
-use crate::policy::{Exit, Restart, Rung};
-use crate::snapshot::Health;
+use crate::policy::{Exit, Restart};
+use crate::snapshot::{Health, Rung, Target};
 
 /// An exit in a word or two, and who asked for it.
 fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
@@ -56,20 +55,22 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             info!(pool, %worker, cool_downs, ?out_for, "a probe has succeeded: its slot is back");
         }
         PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced by the default"),
-        PoolEvent::Resized { from, to } => {
+        PoolEvent::Resized { from, to, by } => {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
-            info!(pool, min, max, min_before, max_before, idle_timeout = ?to.idle_timeout, "new limits are in force");
+            info!(pool, min, max, min_before, max_before, idle_timeout = ?to.idle_timeout, %by, "new limits are in force");
         }
         PoolEvent::Retuned(retuned) => {
-            let by = retuned.by.as_deref();
-            info!(pool, by, changes = %retuned, "the pool was retuned");
+            info!(pool, by = %retuned.by, changes = %retuned, "the pool was retuned");
         }
         PoolEvent::Overrun { worker, claim } => {
             warn!(pool, %worker, %claim, "a running job passed its limit: its worker goes down the ladder");
         }
         // Its text was logged where it was found.
         PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
-        PoolEvent::Gate(state) => info!(pool, state, "the gate moved"),
+        PoolEvent::Terminated { report, by } => {
+            info!(pool, %by, targets = report.targets.len(), "a termination is over");
+        }
+        PoolEvent::Gate { state, by } => info!(pool, state, %by, "the gate moved"),
         PoolEvent::Health(health) => trace_health(pool, health),
         PoolEvent::RecycleDue { worker, reason } => debug!(pool, %worker, %reason, "a worker is due to be recycled"),
         // `trace_overdue` says it, and which job that is.
@@ -83,17 +84,17 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Scaled { from, to } => {
             info!(pool, max = to, max_before = from, "the autoscaler has changed the limit")
         }
-        PoolEvent::RestartPolicySet => info!(pool, "another restart policy is in force"),
-        PoolEvent::Vetoed { question, veto } => {
+        PoolEvent::RestartPolicySet { by } => info!(pool, %by, "another restart policy is in force"),
+        PoolEvent::Vetoed { question, veto, by: wanted_by } => {
             let (question, worker, by, reason) = (question.word(), question.worker(), &*veto.by, &*veto.reason);
             let worker = worker.map(tracing::field::display);
-            info!(pool, question, worker, by, reason, "a hook denied what the pool was about to do");
+            info!(pool, question, worker, %wanted_by, by, reason, "a hook denied what the pool was about to do");
         }
         PoolEvent::HookFault { hook, question, fault, .. } => {
             let hook = &**hook;
             warn!(pool, hook, question, ?fault, "a hook gave no answer that makes sense: its default counts");
         }
-        PoolEvent::Hook { name, change } => info!(pool, hook = &**name, ?change, "the hooks changed"),
+        PoolEvent::Hook { name, change, by } => info!(pool, hook = &**name, ?change, %by, "the hooks changed"),
         // Of one reader alone, who is told.
         PoolEvent::Missed(_) => {}
     }

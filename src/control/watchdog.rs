@@ -7,16 +7,17 @@ use super::event::PoolEvent;
 use super::hook::ask::Ruling;
 use super::ring::Ring;
 use super::supervisor::Supervision;
-use super::target::{Ladder, Target};
+use super::target::Ladder;
 use super::terminate::LOOK;
 use super::trace::trace_overdue;
 use crate::backend::Backend;
 use crate::hook::Question;
-use crate::id::{ClaimNo, WorkerId};
+use crate::id::{By, ClaimNo, WorkerId};
 use crate::job::{Envelope, Share};
 use crate::plane::Overdue;
-use crate::policy::{Exit, Rung};
+use crate::policy::Exit;
 use crate::slot::{Cell, Held};
+use crate::snapshot::{Rung, Target};
 use crate::sync::{Arc, Timestamp};
 
 /// What follows when a job is overdue, that is, has made no progress for as long as its [`Lane`](crate::Lane::overdue_after) or its
@@ -219,7 +220,7 @@ impl<B: Backend> Supervision<B> {
             warned.asked = true;
         }
         let question = Question::Overdue { worker, claim, job, silent_for: now.since(silence.since) };
-        let question = self.ask_hooks(question, move |supervision, ruling| {
+        let question = self.ask_hooks(question, By::Watchdog, move |supervision, ruling| {
             supervision.on_overdue_ruled(worker, claim, &ruling);
         });
         // Unless it has been ruled upon at once, and is warned about no more.

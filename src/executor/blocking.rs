@@ -3,11 +3,11 @@
 use super::{PoolExecutor, TimeLimit};
 use crate::config::Limits;
 use crate::control::{
-    HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, ResizeReport, Retune, RetuneReport, Select,
-    ShutdownReport, TerminationReport,
+    HookRow, HookSpec, Ladder, NewRestartPolicy, ResizeReport, Retune, RetuneReport, Select, ShutdownReport,
 };
 use crate::error::ControlError;
-use crate::snapshot::Inventory;
+use crate::hook::HookChange;
+use crate::snapshot::{Inventory, TerminationReport};
 use crate::sync::block_on;
 
 /// The control operations for synchronous callers; see [`PoolExecutor`] for what each does.

@@ -1,9 +1,11 @@
 //! What every pool can be asked.
 
 mod blocking;
+mod caller;
 mod dynamic;
 
 pub use blocking::Blocking;
+pub use caller::Caller;
 pub use dynamic::{DynExecutor, DynSubmitter};
 
 use std::future::{Future, poll_fn};
@@ -18,14 +20,15 @@ use tokio::sync::oneshot;
 use crate::backend::Capabilities;
 use crate::config::Limits;
 use crate::control::{
-    EventStream, HookChange, HookRow, HookSpec, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Retune,
-    RetuneReport, Select, ShutdownReport, Targets, TerminationReport,
+    EventStream, HookRow, HookSpec, Ladder, NewRestartPolicy, PoolMessage, ResizeReport, Retune, RetuneReport, Select,
+    ShutdownReport, Targets,
 };
 use crate::error::{ControlError, Rejected};
+use crate::hook::HookChange;
 use crate::id::WorkerId;
 use crate::job::{JobHandle, guarded_waker};
 use crate::plane::Alarm;
-use crate::snapshot::{Inventory, Saturation, Snapshot};
+use crate::snapshot::{Inventory, Saturation, Snapshot, TerminationReport};
 use crate::sync::Arc;
 
 /// Accepts jobs of type `J`: what `concurrent.futures.Executor` is to Python.
@@ -131,6 +134,23 @@ pub trait PoolExecutor: Send + Sync {
         Blocking(self.as_dyn())
     }
 
+    /// The same pool, for a caller who says who it is: what is asked for through this is put down to `name` in events, in what hooks are
+    /// asked and told, in the log, and in why a worker is gone. Nobody checks names. At most 256 bytes of one are kept; an empty one is none.
+    ///
+    /// ```
+    /// use millpond::{Limits, PoolEvent, PoolExecutor, ThreadPool, TimeLimit};
+    ///
+    /// let pool = ThreadPool::builder("io").limits(Limits::fixed(1)).build()?;
+    /// let mut events = pool.events();
+    /// pool.by("night shift").blocking().resize(Limits::fixed(2), TimeLimit::secs(5))?;
+    /// let resized = std::iter::from_fn(|| events.next_blocking()).find(|event| matches!(event, PoolEvent::Resized { .. }));
+    /// assert!(matches!(resized, Some(PoolEvent::Resized { by, .. }) if by.name() == Some("night shift")));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    fn by(&self, name: &str) -> Caller<'_> {
+        Caller::new(self.as_dyn(), name)
+    }
+
     /// Ends the pool at once, in the caller: the gate closes, every job gets its outcome, and what still runs is killed, or
     /// abandoned and listed by [`orphans`](crate::orphans). Needs no answer from the pool's actor, so it works when nothing else does.
     ///
@@ -144,6 +164,12 @@ pub trait PoolExecutor: Send + Sync {
     /// The same, its kind forgotten.
     #[doc(hidden)]
     fn as_dyn(&self) -> &dyn PoolExecutor;
+
+    /// Who asks, if they said so.
+    #[doc(hidden)]
+    fn caller(&self) -> Option<&str> {
+        None
+    }
 
     #[doc(hidden)]
     fn lanes(&self) -> Vec<Arc<str>>;
@@ -262,7 +288,8 @@ pub trait PoolExecutor: Send + Sync {
         ask(self, "set the restart policy", limit, |reply| PoolMessage::SetRestartPolicy(policy, reply)).await?
     }
 
-    /// Adds a hook, or puts it in the place of the one of its name, which has no say any more in what it was asked.
+    /// Adds a hook, or puts it in the place of the one of its name. What that one was asked and has not answered is asked of this one, which
+    /// has its own limit for it from then on; if this one is [told only](crate::HookOptions::told_only), nobody has a say in it any more.
     ///
     /// # Errors
     ///
@@ -312,7 +339,12 @@ where
 {
     let closed = || ControlError::Closed { pool: Arc::from(pool.name()), operation };
     let (sender, reply) = oneshot::channel();
-    pool.actor().cast(message(sender.into())).map_err(|_| closed())?;
+    let message = message(sender.into());
+    let message = match pool.caller() {
+        Some(name) => message.by(name),
+        None => message,
+    };
+    pool.actor().cast(message).map_err(|_| closed())?;
     let Limit(alarm) = pool.limit(limit);
     answer(reply, &alarm).await.map_err(|unanswered| match unanswered {
         Unanswered::Closed => closed(),

@@ -8,7 +8,7 @@ use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::RecycleReason;
 use crate::sync::Arc;
 
-/// What a hook is asked. Never asked is what nobody can refuse: a crash and the restart that follows it, a kill, a shutdown.
+/// What a hook is asked. Who wants it is in the [context](super::HookContext::by). Never asked is what nobody can refuse: a crash and the restart that follows it, a kill, a shutdown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Question {
@@ -24,8 +24,8 @@ pub enum Question {
         /// Those wanted.
         to: Limits,
     },
-    /// Are other limits to be put in force, none of which lowers `max`? Whether by a resize or, with other things, by a retune, makes no
-    /// difference, here and for [`Shrink`](Self::Shrink): what a retune changes beside them is not asked about.
+    /// Are other limits to be put in force, none of which lowers `max`? Whether by a resize, by an autoscaler or, with other things, by a
+    /// retune, makes no difference, here and for [`Shrink`](Self::Shrink): what a retune changes beside them is not asked about.
     Resize {
         /// The limits in force.
         from: Limits,
@@ -69,6 +69,11 @@ pub enum Question {
 }
 
 impl Question {
+    /// The one about a change of limits.
+    pub(crate) fn of_limits(from: Limits, to: Limits) -> Self {
+        if to.max < from.max { Self::Shrink { from, to } } else { Self::Resize { from, to } }
+    }
+
     /// What it is about, in a word: start, shrink, resize, idle exit, terminate, recycle, overdue.
     pub fn word(&self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::backend::{Actors, Backend, Capabilities, Tasks, Threads};
 use crate::control::{Attached, Command, EventStream, PoolMessage, Shared, alarm_after};
 use crate::error::{AttachError, ControlError};
-use crate::executor::{Blocking, Limit, PoolExecutor, TimeLimit, Unanswered, answer};
+use crate::executor::{Blocking, Caller, Limit, PoolExecutor, TimeLimit, Unanswered, answer};
 use crate::id::WorkerId;
 use crate::snapshot::{Inventory, Saturation, Snapshot};
 use crate::sync::{Arc, Mutex, Weak, block_on};
@@ -163,6 +163,11 @@ impl<B: Backend> Pool<B> {
     /// The control operations for synchronous callers, without a trait to import.
     pub fn blocking(&self) -> Blocking<'_> {
         Blocking(self)
+    }
+
+    /// See [`PoolExecutor::by`]: the same, without a trait to import.
+    pub fn by(&self, name: &str) -> Caller<'_> {
+        PoolExecutor::by(self, name)
     }
 }
 

@@ -7,6 +7,7 @@ mod ledger;
 mod lineage;
 mod saturation;
 mod scene;
+mod termination;
 mod veto;
 
 pub(crate) use health::HealthAt;
@@ -20,4 +21,5 @@ pub use lineage::Lineage;
 pub use saturation::{LaneSnapshot, Saturation, Snapshot};
 pub(crate) use scene::Named;
 pub use scene::{Cooling, Longest, LongestAbandoned, Scene};
+pub use termination::{Fate, Rung, Target, TargetReport, TerminationReport};
 pub use veto::{Veto, VetoedStarts};

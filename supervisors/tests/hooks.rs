@@ -7,8 +7,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use millpond::{
-    ControlError, Hook, HookContext, HookSpec, Ladder, LaneChange, Limits, Notice, PoolExecutor, Retune, Select,
-    ThreadPool, TimeLimit, Verdict,
+    ControlError, Hook, HookContext, HookOptions, HookSpec, JobContext, JobOptions, Ladder, LaneChange, Limits, Notice,
+    PoolExecutor, Retune, Select, ThreadPool, TimeLimit, Verdict, Watchdog,
 };
 use millpond_supervisors::hook::{Alarm, Alert, AlertCause, AuditTrail, Tracing};
 use parking_lot::Mutex;
@@ -79,18 +79,18 @@ fn every_question_and_all_that_happens_is_a_line_of_json() -> Outcome {
     until("it is up", || pool.saturation().idle == 1);
     pool.blocking().set_hook(trail.spec("audit"), LIMIT)?;
     pool.blocking().set_hook(HookSpec::new("budget", Denies), LIMIT)?;
-    let refused = pool.blocking().resize(Limits::fixed(4), LIMIT);
+    let refused = pool.by("day shift").blocking().resize(Limits::fixed(4), LIMIT);
     assert!(matches!(refused, Err(ControlError::Vetoed { .. })));
-    let change = Retune::new().by("night shift").lane(LaneChange::new("default").capacity(7));
-    pool.blocking().retune(change, LIMIT)?;
+    let change = Retune::new().lane(LaneChange::new("default").capacity(7));
+    pool.by("night shift").blocking().retune(change, LIMIT)?;
     let worker = pool.inventory_now().workers[0].worker;
-    pool.blocking().terminate(Select::worker(worker), Ladder::kill(), LIMIT)?;
+    pool.by("night shift").blocking().terminate(Select::worker(worker), Ladder::kill(), LIMIT)?;
     until("another is up", || pool.inventory_now().workers.iter().any(|row| row.worker != worker));
     pool.blocking().shutdown(LIMIT)?;
     until("the end is written", || paper.of("gate").iter().any(|line| line["state"] == "closed"));
 
     let vetoed = &paper.of("vetoed")[0];
-    assert_eq!((&vetoed["question"], &vetoed["asked_for"]), (&"resize".into(), &"operator".into()), "{vetoed}");
+    assert_eq!((&vetoed["question"], &vetoed["asked_for"]), (&"resize".into(), &"day shift".into()), "{vetoed}");
     assert_eq!((&vetoed["vetoed_by"], &vetoed["because"]), (&"budget".into(), &NASTY.into()), "{vetoed}");
     assert_eq!((&vetoed["from"]["max"], &vetoed["to"]["max"]), (&1.into(), &4.into()), "{vetoed}");
     let answer = &vetoed["answers"][0];
@@ -110,14 +110,96 @@ fn every_question_and_all_that_happens_is_a_line_of_json() -> Outcome {
     let gone = &paper.of("worker gone")[0];
     assert_eq!(
         (&gone["worker"], &gone["by"]),
-        (&worker.to_string().into(), &"terminated by an operator".into()),
+        (&worker.to_string().into(), &"terminated by night shift".into()),
         "{gone}"
     );
+    let terminated = &paper.of("terminated")[0];
+    assert_eq!(
+        (&terminated["by"], &terminated["targets"][0]["rung"]),
+        (&"night shift".into(), &"kill".into()),
+        "{terminated}"
+    );
+    assert_eq!(terminated["targets"][0]["worker"], worker.to_string(), "{terminated}");
+    let gates: Vec<_> = paper.of("gate").iter().map(|line| (line["state"].clone(), line["by"].clone())).collect();
+    assert_eq!(gates, [("draining".into(), "operator".into()), ("closed".into(), "operator".into())]);
     for line in paper.lines() {
         assert!(line["pool"] == "audited" && line["at_ns"].is_u64() && line["unix_ms"].is_u64(), "{line}");
         assert_ne!(line["what"], "other", "each notice has a shape of its own: {line}");
     }
     assert_eq!(trail.lost(), 0);
+    Ok(())
+}
+
+struct Panics;
+
+impl Hook for Panics {
+    async fn resize(&self, _cx: &HookContext, _from: Limits, _to: Limits) -> Verdict {
+        panic!("no idea")
+    }
+}
+
+/// What a trail is worth most for: who was let in to decide, who failed at that, and who ended the trail itself.
+#[test]
+fn hooks_that_come_go_and_fail_are_in_the_trail() -> Outcome {
+    let paper = Paper::default();
+    let trail = AuditTrail::new(paper.clone());
+    let pool = ThreadPool::builder("guarded").limits(Limits::new(0, 1)).hook_spec(trail.spec("audit")).build()?;
+    let options = HookOptions::new().limit(LIMIT.0).default_verdict(Verdict::deny("unanswered"));
+    let shaky = || HookSpec::new("shaky", Panics).options(options.clone());
+    pool.by("ann").blocking().set_hook(shaky(), LIMIT)?;
+    pool.by("bob").blocking().set_hook(shaky(), LIMIT)?;
+    assert!(pool.blocking().resize(Limits::new(0, 2), LIMIT).is_err());
+    pool.by("ann").blocking().remove_hook("shaky", LIMIT)?;
+    pool.by("mallory").blocking().remove_hook("audit", LIMIT)?;
+    until("its own end is written", || paper.of("hook").len() == 4);
+    let changes: Vec<_> =
+        paper.of("hook").iter().map(|line| ["hook", "change", "by"].map(|field| line[field].clone())).collect();
+    let expected = [
+        ["shaky", "added", "ann"],
+        ["shaky", "replaced", "bob"],
+        ["shaky", "removed", "ann"],
+        ["audit", "removed", "mallory"],
+    ];
+    assert_eq!(changes, expected.map(|line| line.map(Value::from)));
+    let fault = &paper.of("hook fault")[0];
+    for (field, value) in
+        [("hook", "shaky"), ("question", "resize"), ("fault", "it panicked: no idea"), ("reason", "unanswered")]
+    {
+        assert_eq!(fault[field], value, "{fault}");
+    }
+    Ok(())
+}
+
+/// Warned about, asked, and that it heeded that.
+#[test]
+fn each_rung_of_an_overdue_job_is_in_the_trail() -> Outcome {
+    let paper = Paper::default();
+    let trail = AuditTrail::new(paper.clone());
+    let watchdog = Watchdog::new(Duration::ZERO, Ladder::cooperative(LIMIT.0));
+    let builder = ThreadPool::builder("watched").limits(Limits::fixed(1)).watchdog(watchdog);
+    let pool = builder.hook_spec(trail.spec("audit")).hook_spec(Tracing.spec("log")).build()?;
+    let log = Log::install();
+    let silent = pool.with(JobOptions::new().overdue_after(Duration::from_millis(1))).submit_blocking(|| {
+        let cx = JobContext::current().expect("a job has a context");
+        until("it is asked to stop", || cx.is_cancelled());
+    })?;
+    silent.join()?;
+    until("that is written", || !paper.of("terminated").is_empty());
+    for (what, field, value) in
+        [("overdue", "by", "watchdog"), ("overdue rung", "rung", "cancel"), ("overdue rung", "by", "watchdog")]
+    {
+        assert_eq!(paper.of(what)[0][field], value, "{:?}", paper.of(what));
+    }
+    let over = &paper.of("terminated")[0];
+    let target = &over["targets"][0];
+    assert_eq!(
+        (&over["by"], &target["rung"], &target["fate"]),
+        (&"watchdog".into(), &"cancel".into(), &"finished by itself".into()),
+        "{over}"
+    );
+    until("the log has it", || {
+        log.starts(Level::INFO, "watched", "job #1 on worker 0.1: finished by itself at cancel") == 1
+    });
     Ok(())
 }
 
@@ -299,6 +381,11 @@ impl Log {
             log
         });
         LOG.clone()
+    }
+
+    fn starts(&self, level: Level, pool: &str, message: &str) -> usize {
+        let seen = self.0.lock();
+        seen.iter().filter(|(l, p, m)| *l == level && p == pool && m.starts_with(message)).count()
     }
 
     fn count(&self, level: Level, pool: &str, message: &str) -> usize {

@@ -33,11 +33,14 @@ fn what_happens_to_a_pool_is_told<S: Subject>() {
     soon(put::<S>(&pool, Task::value(0))).unwrap();
     read_until(&mut events, |event| matches!(event, PoolEvent::WorkerReady { .. }));
     soon(pool.resize(Limits::new(0, 3), LIMIT)).unwrap();
-    read_until(&mut events, |event| matches!(event, PoolEvent::Resized { from, to } if (from.max, to.max) == (2, 3)));
+    read_until(
+        &mut events,
+        |event| matches!(event, PoolEvent::Resized { from, to, .. } if (from.max, to.max) == (2, 3)),
+    );
     soon(pool.quiesce(LIMIT)).unwrap();
     soon(pool.resume(LIMIT)).unwrap();
-    read_until(&mut events, |event| matches!(event, PoolEvent::Gate("quiesced")));
-    let between = read_until(&mut events, |event| matches!(event, PoolEvent::Gate("open")));
+    read_until(&mut events, |event| matches!(event, PoolEvent::Gate { state: "quiesced", .. }));
+    let between = read_until(&mut events, |event| matches!(event, PoolEvent::Gate { state: "open", .. }));
     assert_eq!(between.len(), 1, "in their order: {between:?}");
     let unhealthy = |event: &PoolEvent| matches!(event, PoolEvent::Health(health) if *health != Health::Healthy);
     assert!(!between.iter().any(unhealthy));
@@ -52,7 +55,7 @@ fn a_wait_for_an_event_can_have_a_limit<S: Subject>() {
     assert!(events.next_timeout(std::time::Duration::from_millis(2)).is_err(), "nothing happens");
     soon(pool.quiesce(LIMIT)).unwrap();
     let event = events.next_timeout(LIMIT.0).expect("it has happened");
-    assert!(matches!(event, Some(PoolEvent::Gate("quiesced"))), "{event:?}");
+    assert!(matches!(event, Some(PoolEvent::Gate { state: "quiesced", .. })), "{event:?}");
     soon(pool.shutdown(LIMIT)).unwrap();
     while events.next_timeout(LIMIT.0).expect("the stream ends with the pool").is_some() {}
 }
@@ -80,7 +83,7 @@ fn a_stream_ends_with_its_pool<S: Subject>() {
     drop(pool);
     let mut gates = Vec::new();
     while let Some(event) = events.next_blocking() {
-        if let PoolEvent::Gate(gate) = event {
+        if let PoolEvent::Gate { state: gate, .. } = event {
             gates.push(gate);
         }
     }

@@ -23,6 +23,8 @@ conform! {
     a_hook_that_panics_counts_as_its_default,
     a_hook_that_is_removed_has_no_say_any_more,
     a_hook_that_hangs_gives_way_to_another,
+    what_a_hook_has_answered_stands_when_it_is_replaced,
+    one_that_is_not_asked_has_no_say_in_the_place_of_another,
     one_that_is_told_only_is_not_waited_for,
     a_hook_outlives_no_pool,
 }
@@ -47,7 +49,7 @@ fn a_veto_of_a_resize_is_in_its_reply<S: Subject>() {
     assert_eq!((*operation, &**by, &**reason), ("resize", "budget", "no resize today"));
     assert!(error.to_string().contains("resize was vetoed by hook `budget`: no resize today"), "{error}");
     assert_eq!((pool.snapshot().limits, pool.saturation().limit), (Limits::fixed(1), 1), "nothing was changed");
-    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto } if question.word() == "resize" && *veto.by == *"budget");
+    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto, .. } if question.word() == "resize" && *veto.by == *"budget");
     until("it is an event", || events.try_next().is_some_and(|event| vetoed(&event)));
     // What is wrong in itself is not asked about.
     assert!(matches!(soon(pool.resize(Limits::fixed(0), LIMIT)), Err(ControlError::Config { .. })));
@@ -192,7 +194,7 @@ fn a_hook_that_is_removed_has_no_say_any_more<S: Subject>() {
     at_rest(&pool);
 }
 
-/// Its thread is left behind, and the one that has its name has a thread of its own.
+/// Its thread is left behind, and the one that has its name has a thread of its own: what was asked is its to answer.
 fn a_hook_that_hangs_gives_way_to_another<S: Subject>() {
     let gate = Gate::new();
     let (hangs, seen) = Answers::new(|_| Verdict::Allow);
@@ -201,14 +203,54 @@ fn a_hook_that_hangs_gives_way_to_another<S: Subject>() {
     std::thread::scope(|scope| {
         let resize = scope.spawn(|| pool.blocking().resize(Limits::new(0, 2), LIMIT));
         until("it is asked", || seen.asked() == ["resize"]);
-        let (denies, _) = Answers::denying("resize");
+        let (denies, instead) = Answers::denying("resize");
         assert_eq!(pool.blocking().set_hook(spec("one", denies), LIMIT), Ok(HookChange::Replaced));
-        resize.join().expect("no panic").expect("who was asked has no say any more, and nobody else was");
+        let error = resize.join().expect("no panic").expect_err("the other one is asked instead");
+        assert!(matches!(&error, ControlError::Vetoed { reason, .. } if **reason == *"no resize today"), "{error}");
+        assert_eq!(instead.asked(), ["resize"]);
     });
+    assert_eq!(pool.saturation().limit, 1);
     let error = soon(pool.resize(Limits::new(0, 3), LIMIT)).expect_err("the other one denies it");
     assert!(matches!(error, ControlError::Vetoed { .. }), "{error}");
     soon(pool.shutdown(LIMIT)).expect("an end waits for no hook");
     assert_eq!(seen.asked(), ["resize"], "all that while it hangs");
+}
+
+fn what_a_hook_has_answered_stands_when_it_is_replaced<S: Subject>() {
+    let gate = Gate::new();
+    let ((quick, _), (slow, _)) = (Answers::new(|_| Verdict::Allow), Answers::new(|_| Verdict::Allow));
+    let pool = build::<S>("answered", |builder| builder.limits(Limits::new(0, 1)));
+    for hook in [spec("quick", quick), spec("slow", slow.behind(gate.other()))] {
+        soon(pool.set_hook(hook, LIMIT)).expect("there is room");
+    }
+    std::thread::scope(|scope| {
+        let resize = scope.spawn(|| pool.blocking().resize(Limits::new(0, 2), LIMIT));
+        let answered = |row: &millpond::HookRow| (row.asked, row.unanswered) == (1, 0);
+        until("one has answered", || answered(&pool.blocking().hooks(LIMIT).expect("it answers")[0]));
+        let (denies, instead) = Answers::denying("resize");
+        assert_eq!(pool.blocking().set_hook(spec("quick", denies), LIMIT), Ok(HookChange::Replaced));
+        gate.open();
+        resize.join().expect("no panic").expect("both that were asked allowed it");
+        assert_eq!(instead.asked(), [""; 0]);
+    });
+    at_rest(&pool);
+}
+
+fn one_that_is_not_asked_has_no_say_in_the_place_of_another<S: Subject>() {
+    let gate = Gate::new();
+    let (hangs, seen) = Answers::denying("resize");
+    let pool = build::<S>("told-instead", |builder| builder.limits(Limits::new(0, 1)));
+    soon(pool.set_hook(spec("one", hangs.behind(gate.other())), LIMIT)).expect("there is room");
+    std::thread::scope(|scope| {
+        let resize = scope.spawn(|| pool.blocking().resize(Limits::new(0, 2), LIMIT));
+        until("it is asked", || seen.asked() == ["resize"]);
+        let (told, _) = Answers::denying("resize");
+        let told = HookSpec::new("one", told).options(HookOptions::told_only());
+        assert_eq!(pool.blocking().set_hook(told, LIMIT), Ok(HookChange::Replaced));
+        resize.join().expect("no panic").expect("nobody is left who could deny it");
+    });
+    gate.open();
+    at_rest(&pool);
 }
 
 fn one_that_is_told_only_is_not_waited_for<S: Subject>() {

@@ -17,6 +17,7 @@ use crate::task::{Gate, Task};
 
 conform! {
     no_answer_in_time_takes_the_default,
+    a_hook_that_takes_the_place_of_another_has_its_own_limit_and_default,
     the_strictest_verdict_counts,
     a_delay_is_waited_for_and_not_asked_again,
     an_absurd_delay_counts_as_the_default,
@@ -78,6 +79,36 @@ fn no_answer_in_time_takes_the_default<S: Subject>() {
     gate.open();
     until("it is through", || soon(pool.hooks(LIMIT)).expect("it answers")[0].outstanding == 0);
     assert_eq!(pool.snapshot().limits, Limits::new(0, 1));
+    at_rest(&pool);
+}
+
+fn a_hook_that_takes_the_place_of_another_has_its_own_limit_and_default<S: Subject>() {
+    let gate = Gate::new();
+    let hangs = |why: &str, limit| {
+        let (hook, seen) = Answers::new(|_| Verdict::Allow);
+        let options = HookOptions::new().limit(limit).default_verdict(Verdict::deny(why));
+        (HookSpec::new("one", hook.behind(gate.other())).options(options), seen)
+    };
+    let (pool, clock) = clocked::<S>("hook-replaced", Limits::new(0, 1), |builder| builder);
+    let (before, seen) = hangs("the first one sleeps", SECOND * 3);
+    soon(pool.set_hook(before, LIMIT)).expect("there is room");
+    let mut events = pool.events();
+    let mut resize = spawn(pool.resize(Limits::new(0, 2), LIMIT));
+    assert_pending!(resize.poll());
+    until("it is asked", || seen.asked() == ["resize"]);
+    clock.advance(SECOND * 2);
+    let (after, seen) = hangs("the second one sleeps", SECOND * 5);
+    soon(pool.set_hook(after, LIMIT)).expect("it takes its place");
+    until("the other one is asked", || seen.asked() == ["resize"]);
+    clock.advance(SECOND * 5 - MILLI);
+    after_control(&pool);
+    assert_pending!(resize.poll());
+    assert_eq!(fault_in(&mut events), None, "it has five seconds");
+    clock.advance(MILLI);
+    let error = soon(resize).expect_err("its default denies it");
+    assert!(matches!(&error, ControlError::Vetoed { reason, .. } if **reason == *"the second one sleeps"), "{error}");
+    assert_eq!(fault_in(&mut events).map(|(fault, _)| fault), Some(HookFault::Late(SECOND * 5)));
+    gate.open();
     at_rest(&pool);
 }
 

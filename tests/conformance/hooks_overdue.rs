@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond::{
-    HookOptions, HookSpec, JobContext, JobError, JobHandle, JobOptions, Ladder, LaneChange, Notice, PoolEvent,
+    Fate, HookOptions, HookSpec, JobContext, JobError, JobHandle, JobOptions, Ladder, LaneChange, Notice, PoolEvent,
     PoolExecutor, Question, Retune, Rung, Verdict, Watchdog,
 };
 
@@ -71,7 +71,7 @@ fn a_denied_ladder_lets_the_job_off_until_its_next_span<S: Subject>() {
         answered(&rig, &seen, times as usize + 1);
         assert_eq!((rig.said(), job.is_cancelled()), (vec![], false));
         let about = std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
-            PoolEvent::Vetoed { question: Question::Overdue { worker, job, silent_for, .. }, veto } => {
+            PoolEvent::Vetoed { question: Question::Overdue { worker, job, silent_for, .. }, veto, .. } => {
                 Some((worker, job, silent_for, veto.to_string()))
             }
             _ => None,
@@ -103,6 +103,13 @@ fn a_delayed_ladder_begins_then_and_not_before<S: Subject>() {
     assert_eq!(seen.asked(), ["overdue"], "a delay is not asked about again");
     let allowed = |notice: &Notice| matches!(notice, Notice::Allowed { question: Question::Overdue { .. }, .. });
     until("it was told", || seen.count(allowed) == 1);
+    // That the job was asked, and that it heeded that.
+    let rung = |notice: &Notice| matches!(notice, Notice::OverdueRung { rung: Rung::Cancel, .. });
+    let heeded = |notice: &Notice| matches!(notice, Notice::Terminated(report) if (report.targets[0].fate, report.targets[0].rung) == (Fate::Finished, Some(Rung::Cancel)));
+    until("it was told", || {
+        rig.advance(MILLI * 5);
+        (seen.count(rung), seen.count(heeded)) == (1, 1)
+    });
     at_rest(&rig.pool);
 }
 

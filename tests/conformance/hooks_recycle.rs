@@ -109,7 +109,7 @@ fn one_whose_recycling_is_denied_works_on_and_is_asked_about_again<S: Subject>()
     rig.answered(&seen, 1);
     let mut events = std::iter::from_fn(|| rig.events.try_next());
     let reason = RecycleReason::Jobs(2);
-    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto } if *question == Question::Recycle { worker: OLD, reason } && *veto.by == *"keeper");
+    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto, .. } if *question == Question::Recycle { worker: OLD, reason } && *veto.by == *"keeper");
     assert!(events.any(|event| vetoed(&event)), "it says whose recycling was denied");
     rig.run(3);
     rig.advance(MINUTE - MILLI);

@@ -60,9 +60,12 @@ mod retune;
 mod retune_asked;
 mod selectors;
 mod visibility;
+mod who_asked;
 
 #[cfg(feature = "testing")]
 mod autoscale;
+#[cfg(feature = "testing")]
+mod autoscale_hooks;
 #[cfg(feature = "testing")]
 mod blocking_user_code;
 #[cfg(feature = "testing")]

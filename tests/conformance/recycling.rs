@@ -66,7 +66,7 @@ impl<S: Subject> Rig<S> {
                 PoolEvent::WorkerReady { worker, .. } => Seen::Up(worker),
                 PoolEvent::RecycleDue { worker, reason } => Seen::Due(worker, reason),
                 PoolEvent::WorkerGone { worker, exit: Exit::Recycled(reason) } => Seen::Gone(worker, reason),
-                PoolEvent::Gate(_) => continue,
+                PoolEvent::Gate { .. } => continue,
                 other => panic!("{other:?}"),
             });
         }

@@ -50,7 +50,7 @@ fn verdict(events: &mut EventStream) -> PoolEvent {
     use PoolEvent::{PolicyReplaced, RestartDecided, RestartPolicySet};
     loop {
         let event = soon(events.next()).expect("the pool is there");
-        if matches!(event, PolicyReplaced { .. } | RestartDecided { .. } | RestartPolicySet) {
+        if matches!(event, PolicyReplaced { .. } | RestartDecided { .. } | RestartPolicySet { .. }) {
             return event;
         }
     }
@@ -77,7 +77,7 @@ fn a_policy_that_is_set_decides_from_then_on_and_about_slots_that_are_empty<S: F
     after_control(&pool);
     assert!(pool.snapshot().health.is_degraded());
     set(&pool, NewRestartPolicy::new(By(|| after(SECOND))));
-    assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet));
+    assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet { .. }));
     decides(&mut events, &after(SECOND));
     after_control(&pool);
     clock.advance(SECOND);
@@ -117,7 +117,7 @@ fn a_policy_that_is_set_is_asked_what_its_predecessor_does_not_answer<S: Faulty>
     fault::<S>(&pool);
     until("it is asked", || asked.load(Ordering::Acquire));
     set(&pool, NewRestartPolicy::new(By(|| after(Duration::ZERO))));
-    assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet));
+    assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet { .. }));
     decides(&mut events, &after(Duration::ZERO));
     until("both are up", || pool.saturation().idle == 2);
     // What the one that was set aside does by its limit, or says after it, is nobody's concern.
@@ -143,7 +143,7 @@ fn a_policy_that_is_set_and_misbehaves_is_replaced<S: Faulty>() {
         decides(&mut events, &Restart::CoolDown(SECOND * 60));
         after_control(&pool);
         set(&pool, policy);
-        assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet));
+        assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet { .. }));
         match verdict(&mut events) {
             PoolEvent::PolicyReplaced { reason } => assert!(reason.contains(what), "{reason}"),
             other => panic!("instead of its replacement came {other:?}"),
@@ -159,7 +159,7 @@ fn the_default_can_be_set<S: Faulty>() {
     let (pool, _clock) = ruled::<S>("set-default", By(|| Restart::Never));
     let mut events = pool.events();
     set(&pool, NewRestartPolicy::default());
-    assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet));
+    assert!(matches!(verdict(&mut events), PoolEvent::RestartPolicySet { .. }));
     fault::<S>(&pool);
     decides(&mut events, &after(Duration::ZERO));
     until("both are up", || pool.saturation().idle == 2);

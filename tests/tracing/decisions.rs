@@ -42,8 +42,8 @@ fn each_decision_is_an_event_with_its_facts() {
     pool.blocking().resize(Limits::fixed(3), LIMIT).expect("it answers");
     assert_fields(&event(&pool, "new limits are in force"), &[("max_before", "1"), ("max", "3"), ("min", "3")]);
 
-    let change = Retune::new().by("night shift").lane(LaneChange::new("default").capacity(7));
-    pool.blocking().retune(change, LIMIT).expect("it can be done");
+    let change = Retune::new().lane(LaneChange::new("default").capacity(7));
+    pool.by("night shift").blocking().retune(change, LIMIT).expect("it can be done");
     let changes = "lane `default`: capacity 1024 to 7";
     assert_fields(&event(&pool, "the pool was retuned"), &[("by", "night shift"), ("changes", changes)]);
 
@@ -67,7 +67,7 @@ fn each_decision_is_an_event_with_its_facts() {
     assert_fields(&gone, &[("message", "a worker is gone"), ("by", "terminated by an operator")]);
 
     pool.blocking().quiesce(LIMIT).expect("it answers");
-    assert_fields(&event(&pool, "the gate moved"), &[("state", "quiesced")]);
+    assert_fields(&event(&pool, "the gate moved"), &[("state", "quiesced"), ("by", "operator")]);
     pool.blocking().shutdown(LIMIT).expect("it answers");
     assert_fields(&event(&pool, "the pool was shut down"), &[("completed", "0"), ("not_started", "0")]);
 }

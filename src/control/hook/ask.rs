@@ -1,21 +1,20 @@
 //! A question goes to all hooks at once; what is to follow happens when the strictest verdict is in, and nobody waits for it meanwhile.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tracing::Span;
 
-use super::credit::MOST_ASKED;
 use super::message::HookMessage;
 use crate::backend::Backend;
 use crate::control::event::PoolEvent;
 use crate::control::message::Command;
 use crate::control::supervisor::Supervision;
 use crate::control::timer;
-use crate::hook::{Answer, HookContext, LONGEST_DELAY, Notice, Question, Verdict};
+use crate::hook::{Answer, HookContext, HookFault, LONGEST_DELAY, Notice, Question, Verdict};
+use crate::id::By;
 use crate::snapshot::Veto;
 use crate::sync::{Arc, Timestamp};
 
@@ -27,34 +26,6 @@ pub(in crate::control) enum Ruling {
 
 /// What follows a question, on the control thread.
 type Then<B> = Box<dyn FnOnce(&mut Supervision<B>, Ruling) + Send>;
-
-/// Why a hook's default counted instead of an answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum HookFault {
-    /// It did not answer within its limit.
-    Late(Duration),
-    /// It panicked, with this message.
-    Panicked(String),
-    /// It dropped the question, or its actor is gone, or the system gave it no thread.
-    NoAnswer,
-    /// It asked for a delay of over a day.
-    AbsurdDelay(Duration),
-    /// It has not dealt with 1,024 questions that lie in its mailbox. It is asked nothing more until it has dealt with some of them.
-    Choked,
-}
-
-impl fmt::Display for HookFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Late(limit) => write!(f, "it did not answer within {limit:?}"),
-            Self::Panicked(message) => write!(f, "it panicked: {message}"),
-            Self::NoAnswer => f.write_str("it gave no answer"),
-            Self::AbsurdDelay(delay) => write!(f, "it asked for a delay of {delay:?}"),
-            Self::Choked => write!(f, "it has not dealt with {MOST_ASKED} questions in its mailbox"),
-        }
-    }
-}
 
 /// The questions that are out.
 pub(super) struct Questions<B: Backend> {
@@ -80,6 +51,8 @@ impl<B: Backend> Questions<B> {
 /// A question that has no ruling yet, or whose delay is not over.
 struct Pending<B: Backend> {
     question: Question,
+    /// Who wants it.
+    by: By,
     waits: Vec<Wait>,
     /// The longest delay asked for so far.
     delay: Duration,
@@ -108,7 +81,7 @@ impl Drop for Waiter {
 }
 
 impl<B: Backend> Supervision<B> {
-    /// Puts `question` to all hooks. `then` is called with what they say: at once if there is none to be asked, or the pool is being shut down, or else when the last one
+    /// Puts `question` to all hooks, on behalf of `by`. `then` is called with what they say: at once if there is none to be asked, or the pool is being shut down, or else when the last one
     /// has answered, one has denied, or limits have passed; after the longest delay that was asked for. It looks again at what it is
     /// about to do: the world has moved on.
     ///
@@ -116,6 +89,7 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn ask_hooks(
         &mut self,
         question: Question,
+        by: By,
         then: impl FnOnce(&mut Self, Ruling) + Send + 'static,
     ) -> Option<u64> {
         if self.ending.is_some() || !self.hooks.are_asked() {
@@ -125,13 +99,12 @@ impl<B: Backend> Supervision<B> {
         // What follows belongs to whoever asked for it, although a hook's answer sets it going.
         let span = Span::current();
         let then = move |supervision: &mut Self, ruling| span.in_scope(|| then(supervision, ruling));
-        let now = self.now();
         self.hooks.questions.last += 1;
         let number = self.hooks.questions.last;
         let hooks: Vec<u64> = self.hooks.registered.iter().filter(|h| h.options.asked).map(|h| h.id).collect();
         let (mut waits, mut faults) = (Vec::new(), Vec::new());
         for hook in hooks {
-            match self.put(number, hook, &question, now) {
+            match self.put(number, hook, &question, &by) {
                 Ok(wait) => waits.push(wait),
                 Err(fault) => faults.push((hook, fault)),
             }
@@ -140,7 +113,7 @@ impl<B: Backend> Supervision<B> {
             self.hooks.questions.due = self.hooks.questions.due.min(wait.until);
         }
         let (answers, then) = (Vec::new(), Box::new(then));
-        let pending = Pending { question, waits, delay: Duration::ZERO, denied: None, answers, at: None, then };
+        let pending = Pending { question, by, waits, delay: Duration::ZERO, denied: None, answers, at: None, then };
         self.hooks.questions.out.insert(number, pending);
         for (hook, fault) in faults {
             self.take_default(number, hook, fault);
@@ -150,13 +123,14 @@ impl<B: Backend> Supervision<B> {
     }
 
     /// Sends the question to one hook.
-    fn put(&mut self, number: u64, hook: u64, question: &Question, now: Timestamp) -> Result<Wait, HookFault> {
+    fn put(&mut self, number: u64, hook: u64, question: &Question, by: &By) -> Result<Wait, HookFault> {
+        let now = self.now();
         let (pool, myself) = (self.plane().config.name.clone(), self.myself.clone());
         let registered = self.hooks.find(hook).ok_or(HookFault::NoAnswer)?;
         registered.asked += 1;
         let receipt = registered.line.ask().ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();
-        let context = HookContext::new(pool.clone(), registered.name.clone(), now);
+        let context = HookContext::new(pool.clone(), registered.name.clone(), now, by.clone());
         let (question, reply) = (question.clone(), sender.into());
         let message = HookMessage::Asked { context, question, reply, receipt };
         let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
@@ -243,16 +217,16 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn follow_up(&mut self, pending: Pending<B>) {
-        let Pending { question, denied, answers, then, .. } = pending;
+        let Pending { question, by, denied, answers, then, .. } = pending;
         let answers = answers.into();
         match denied {
             Some(veto) => {
-                self.tell(PoolEvent::Vetoed { question: question.clone(), veto: veto.clone() });
-                self.tell_hooks(&Notice::Vetoed { question, veto: veto.clone(), answers });
+                self.tell(PoolEvent::Vetoed { question: question.clone(), veto: veto.clone(), by: by.clone() });
+                self.tell_hooks(&Notice::Vetoed { question, veto: veto.clone(), answers }, &by);
                 then(self, Ruling::Denied(veto));
             }
             None => {
-                self.tell_hooks(&Notice::Allowed { question, answers });
+                self.tell_hooks(&Notice::Allowed { question, answers }, &by);
                 then(self, Ruling::Allowed);
             }
         }
@@ -285,15 +259,36 @@ impl<B: Backend> Supervision<B> {
 
     /// A hook that was removed has no say any more.
     pub(super) fn excuse(&mut self, hook: u64) {
-        let mut moved = Vec::new();
-        for (number, pending) in &mut self.hooks.questions.out {
-            let before = pending.waits.len();
-            pending.waits.retain(|wait| wait.hook != hook);
-            if pending.waits.len() != before {
-                moved.push(*number);
+        self.stop_waiting_for(hook).into_iter().for_each(|number| self.rule(number));
+    }
+
+    /// What a hook that was replaced has not answered is put to the one in its place, with the time that this one has for an answer. One that
+    /// is not asked has no say, as little as nobody.
+    pub(super) fn hand_on(&mut self, before: u64, to: u64) {
+        let is_asked = self.hooks.find(to).is_some_and(|hook| hook.options.asked);
+        for number in self.stop_waiting_for(before) {
+            let pending = self.hooks.questions.out.get(&number).filter(|_| is_asked);
+            if let Some((question, by)) = pending.map(|pending| (pending.question.clone(), pending.by.clone())) {
+                match self.put(number, to, &question, &by) {
+                    Ok(wait) => self.wait_for(number, wait),
+                    Err(fault) => self.take_default(number, to, fault),
+                }
             }
+            self.rule(number);
         }
-        moved.into_iter().for_each(|number| self.rule(number));
+    }
+
+    fn wait_for(&mut self, number: u64, wait: Wait) {
+        let Questions { out, due, .. } = &mut self.hooks.questions;
+        *due = (*due).min(wait.until);
+        out.entry(number).and_modify(|pending| pending.waits.push(wait));
+    }
+
+    /// The questions that this hook has not answered, and for whose answers nobody waits from here on.
+    fn stop_waiting_for(&mut self, hook: u64) -> Vec<u64> {
+        let is_his = |pending: &mut Pending<B>| pending.waits.extract_if(.., |wait| wait.hook == hook).count() > 0;
+        let out = self.hooks.questions.out.iter_mut();
+        out.filter_map(|(number, pending)| is_his(pending).then_some(*number)).collect()
     }
 
     /// Nobody is to follow up on this question any more.
@@ -321,7 +316,7 @@ impl<B: Backend> Supervision<B> {
         if self.hooks.last_veto.is_some() { next.min(self.next_pause_over()) } else { next }
     }
 
-    pub(super) fn context(&self, hook: &Arc<str>) -> HookContext {
-        HookContext::new(self.plane().config.name.clone(), hook.clone(), self.now())
+    pub(super) fn context(&self, hook: &Arc<str>, by: &By) -> HookContext {
+        HookContext::new(self.plane().config.name.clone(), hook.clone(), self.now(), by.clone())
     }
 }

@@ -7,7 +7,7 @@ use super::ask::Ruling;
 use crate::backend::Backend;
 use crate::control::supervisor::Supervision;
 use crate::hook::Question;
-use crate::id::WorkerId;
+use crate::id::{By, WorkerId};
 use crate::plane::Overstays;
 use crate::sync::Timestamp;
 
@@ -60,7 +60,7 @@ impl<B: Backend> Supervision<B> {
         let asked = Spare { claims, until: Timestamp::NEVER };
         self.hooks.spared.insert(worker, asked);
         let question = Question::IdleExit { worker, idle_for: now.since(since) };
-        self.ask_hooks(question, move |supervision, ruling| {
+        self.ask_hooks(question, By::IdleTimeout, move |supervision, ruling| {
             // Otherwise it has worked since, and may be asked about anew.
             let current = supervision.hooks.spared.get(&worker) == Some(&asked);
             match ruling {

@@ -17,9 +17,8 @@ mod requests;
 mod starts;
 mod told;
 
-pub use ask::HookFault;
 pub use credit::Receipt;
 pub(crate) use message::check_hooks;
 pub use message::{HookMessage, HookSpec};
+pub use registry::HookRow;
 pub(super) use registry::Hooks;
-pub use registry::{HookChange, HookRow};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::backend::Backend;
 use crate::control::supervisor::Supervision;
 use crate::hook::Notice;
+use crate::id::By;
 use crate::sync::Timestamp;
 
 /// From one look to the next.
@@ -92,14 +93,14 @@ impl<B: Backend> Supervision<B> {
         let news = (rejected - pressure.rejected, expired - pressure.expired);
         (pressure.rejected, pressure.expired) = (rejected, expired);
         if news.0 > 0 {
-            self.tell_hooks(&Notice::Rejected { jobs: news.0 });
+            self.tell_hooks(&Notice::Rejected { jobs: news.0 }, &By::Pool);
         }
         if news.1 > 0 {
-            self.tell_hooks(&Notice::Expired { jobs: news.1 });
+            self.tell_hooks(&Notice::Expired { jobs: news.1 }, &By::Pool);
         }
         let pressed = self.plane().is_pressed() || news.0 > 0 && self.plane().is_full();
         if let Some(edge) = self.edge(pressed, now) {
-            self.tell_hooks(&edge);
+            self.tell_hooks(&edge, &By::Pool);
         }
         let pressure = &self.hooks.pressure;
         news == (0, 0) && !pressed && pressure.saturated_since.is_none()

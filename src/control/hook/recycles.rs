@@ -8,7 +8,7 @@ use super::ask::Ruling;
 use crate::backend::Backend;
 use crate::control::supervisor::Supervision;
 use crate::hook::Question;
-use crate::id::WorkerId;
+use crate::id::{By, WorkerId};
 use crate::policy::RecycleReason;
 use crate::slot::Cell;
 use crate::sync::{Arc, Timestamp};
@@ -49,7 +49,7 @@ impl<B: Backend> Supervision<B> {
         let (worker, claims) = (cell.id, cell.lock().claims());
         self.hooks.kept.insert(worker, Keep { cell: cell.clone(), until: Timestamp::NEVER });
         let case = Case { cell, reason, claims };
-        self.ask_hooks(Question::Recycle { worker, reason }, move |supervision, ruling| {
+        self.ask_hooks(Question::Recycle { worker, reason }, By::Recycling, move |supervision, ruling| {
             supervision.on_recycle_ruled(case, &ruling)
         });
     }

@@ -1,7 +1,5 @@
 //! Which hooks a pool has: added, replaced and removed by message.
 
-use std::fmt;
-
 use ractor::ActorRef;
 
 use super::ask::Questions;
@@ -18,7 +16,8 @@ use crate::control::event::PoolEvent;
 use crate::control::message::PoolMessage;
 use crate::control::supervisor::Supervision;
 use crate::error::ControlError;
-use crate::hook::HookOptions;
+use crate::hook::{HookChange, HookOptions};
+use crate::id::By;
 use crate::snapshot::Veto;
 use crate::sync::{Arc, OnceLock};
 
@@ -123,28 +122,6 @@ pub struct HookRow {
     pub missed: u64,
 }
 
-/// What became of a pool's hooks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum HookChange {
-    /// There is one more.
-    Added,
-    /// It took the place of one of that name.
-    Replaced,
-    /// It is gone.
-    Removed,
-}
-
-impl fmt::Display for HookChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Added => "added",
-            Self::Replaced => "replaced",
-            Self::Removed => "removed",
-        })
-    }
-}
-
 impl<B: Backend> Hooks<B> {
     /// With those that the pool was built with.
     pub(in crate::control) fn new(specs: Vec<HookSpec>, supervisor: &ActorRef<PoolMessage>) -> Self {
@@ -171,6 +148,15 @@ impl<B: Backend> Hooks<B> {
         });
     }
 
+    /// The number of the one of this name: the first, where another is about to take its place.
+    fn named(&self, name: &str) -> Option<u64> {
+        self.registered.iter().find(|hook| *hook.name == *name).map(|hook| hook.id)
+    }
+
+    fn drop(&mut self, id: u64) {
+        self.registered.retain(|hook| hook.id != id);
+    }
+
     pub(super) fn find(&mut self, id: u64) -> Option<&mut Registered> {
         self.registered.iter_mut().find(|hook| hook.id == id)
     }
@@ -186,16 +172,22 @@ impl<B: Backend> Hooks<B> {
 }
 
 impl<B: Backend> Supervision<B> {
-    pub(in crate::control) fn set_hook(&mut self, spec: HookSpec) -> Result<HookChange, ControlError> {
+    pub(in crate::control) fn set_hook(&mut self, spec: HookSpec, by: By) -> Result<HookChange, ControlError> {
         self.check_hook(&spec).map_err(|conflict| {
             let pool = self.plane().config.name.clone();
             ControlError::Config { pool, operation: "set a hook", conflict }
         })?;
         let name = spec.name.clone();
-        let change = if self.drop_hook(&name) { HookChange::Replaced } else { HookChange::Added };
+        let before = self.hooks.named(&name);
         self.hooks.add(spec, &self.myself);
+        let change = if before.is_some() { HookChange::Replaced } else { HookChange::Added };
+        // One that is to go is told that it goes: an audit trail ends with who has ended it.
+        self.tell(PoolEvent::Hook { name, change, by });
+        if let Some(before) = before {
+            self.hooks.drop(before);
+            self.hand_on(before, self.hooks.last);
+        }
         self.mind_pressure();
-        self.tell(PoolEvent::Hook { name, change });
         Ok(change)
     }
 
@@ -205,21 +197,15 @@ impl<B: Backend> Supervision<B> {
         check_count(others + 1)
     }
 
-    pub(in crate::control) fn remove_hook(&mut self, name: &Arc<str>) -> Result<(), ControlError> {
-        if !self.drop_hook(name) {
+    pub(in crate::control) fn remove_hook(&mut self, name: &Arc<str>, by: By) -> Result<(), ControlError> {
+        let Some(hook) = self.hooks.named(name) else {
             let pool = self.plane().config.name.clone();
             return Err(ControlError::Unknown { pool, what: format!("hook `{name}`") });
-        }
+        };
+        self.tell(PoolEvent::Hook { name: name.clone(), change: HookChange::Removed, by });
+        self.hooks.drop(hook);
+        self.excuse(hook);
         self.mind_pressure();
-        self.tell(PoolEvent::Hook { name: name.clone(), change: HookChange::Removed });
         Ok(())
-    }
-
-    /// True if there was one. Nobody waits for its verdicts any more, and it has no say in what it was asked.
-    fn drop_hook(&mut self, name: &str) -> bool {
-        let Some(index) = self.hooks.registered.iter().position(|hook| *hook.name == *name) else { return false };
-        let hook = self.hooks.registered.remove(index);
-        self.excuse(hook.id);
-        true
     }
 }

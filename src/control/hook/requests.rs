@@ -6,13 +6,13 @@ use ractor::RpcReplyPort;
 
 use super::ask::Ruling;
 use crate::backend::Backend;
-use crate::control::report::{Fate, TargetReport, TerminationReport};
 use crate::control::retune::{Asker, Retune};
 use crate::control::supervisor::Supervision;
-use crate::control::target::{Ladder, Target, Targets};
+use crate::control::target::{Ladder, Targets};
 use crate::error::ControlError;
 use crate::hook::{Doomed, Question};
-use crate::snapshot::Veto;
+use crate::id::By;
+use crate::snapshot::{Fate, Target, TargetReport, TerminationReport, Veto};
 
 /// A change that hooks are asked about.
 pub(super) struct Wanted {
@@ -33,12 +33,10 @@ impl<B: Backend> Supervision<B> {
             return self.retune(change, asker);
         };
         let from = self.plane().limits();
-        let question = match to.max < from.max {
-            true => Question::Shrink { from, to },
-            false => Question::Resize { from, to },
-        };
+        let question = Question::of_limits(from, to);
+        let by = asker.by.clone();
         self.hooks.wanted = Some(Wanted { question: None, asker });
-        let question = self.ask_hooks(question, move |supervision, ruling| {
+        let question = self.ask_hooks(question, by, move |supervision, ruling| {
             let Some(Wanted { asker, .. }) = supervision.hooks.wanted.take() else { return };
             match ruling {
                 Ruling::Allowed => supervision.retune(change, asker),
@@ -67,15 +65,16 @@ impl<B: Backend> Supervision<B> {
         &mut self,
         targets: Targets,
         ladder: Ladder,
+        by: By,
         reply: RpcReplyPort<TerminationReport>,
     ) {
         let began = self.now();
         if ladder.is_forced() || targets.is_empty() || self.ending.is_some() || !self.hooks.are_asked() {
-            return self.terminate(targets, &ladder, reply, began);
+            return self.terminate(targets, &ladder, by, reply, began);
         }
         let question = Question::Terminate { targets: targets.iter().map(doomed).collect() };
-        self.ask_hooks(question, move |supervision, ruling| match ruling {
-            Ruling::Allowed => supervision.terminate(targets, &ladder, reply, began),
+        self.ask_hooks(question, by.clone(), move |supervision, ruling| match ruling {
+            Ruling::Allowed => supervision.terminate(targets, &ladder, by, reply, began),
             Ruling::Denied(veto) => {
                 let took = supervision.now().since(began);
                 drop(reply.send(vetoed(&targets, veto, took)));

@@ -8,7 +8,7 @@ use crate::control::slots::SlotState;
 use crate::control::supervisor::Supervision;
 use crate::error::StartError;
 use crate::hook::Question;
-use crate::id::WorkerId;
+use crate::id::{By, WorkerId};
 use crate::snapshot::{Veto, VetoedStarts};
 use crate::sync::{Arc, Timestamp};
 
@@ -28,7 +28,7 @@ impl<B: Backend> Supervision<B> {
         };
         self.slots.set(index, SlotState::Asked);
         self.hooks.starts += 1;
-        self.ask_hooks(Question::Start { worker }, move |supervision, ruling| {
+        self.ask_hooks(Question::Start { worker }, By::Pool, move |supervision, ruling| {
             supervision.on_start_ruled(index, ruling)
         });
     }

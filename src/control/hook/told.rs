@@ -7,6 +7,7 @@ use crate::backend::Backend;
 use crate::control::event::PoolEvent;
 use crate::control::supervisor::Supervision;
 use crate::hook::Notice;
+use crate::id::By;
 
 /// What a hook is told of an event; `None`: nothing.
 fn notice_of(event: &PoolEvent) -> Option<Notice> {
@@ -23,12 +24,12 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
             Notice::ProbeSucceeded { worker: *worker, cool_downs: *cool_downs, out_for: *out_for }
         }
         PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
-        PoolEvent::Resized { from, to } => Notice::Resized { from: *from, to: *to },
+        PoolEvent::Resized { from, to, .. } => Notice::Resized { from: *from, to: *to },
         PoolEvent::Retuned(retuned) => Notice::Retuned(retuned.clone()),
         PoolEvent::Scaled { from, to } => Notice::Scaled { from: *from, to: *to },
-        PoolEvent::RestartPolicySet => Notice::RestartPolicySet,
+        PoolEvent::RestartPolicySet { .. } => Notice::RestartPolicySet,
         PoolEvent::Overrun { worker, claim } => Notice::Overrun { worker: *worker, claim: *claim },
-        PoolEvent::Gate(word) => Notice::Gate(word),
+        PoolEvent::Gate { state, .. } => Notice::Gate(state),
         PoolEvent::Health(health) => Notice::Health(health.clone()),
         PoolEvent::RecycleDue { worker, reason } => Notice::RecycleDue { worker: *worker, reason: *reason },
         PoolEvent::Overdue { worker, claim, job, silent_for } => {
@@ -37,13 +38,17 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::LetOff { worker, claim, job, silent_for } => {
             Notice::LetOff { worker: *worker, claim: *claim, job: *job, silent_for: *silent_for }
         }
-        // Its first rung follows the warning, and its last is the worker's end.
-        PoolEvent::OverdueRung { .. } => return None,
-        PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
-        // Hooks are told more of a ruling. What a hook itself did, and what a reader of events missed.
-        PoolEvent::Vetoed { .. } | PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => {
-            return None;
+        PoolEvent::OverdueRung { worker, claim, job, rung, silent_for } => {
+            Notice::OverdueRung { worker: *worker, claim: *claim, job: *job, rung: *rung, silent_for: *silent_for }
         }
+        PoolEvent::Terminated { report, .. } => Notice::Terminated(report.clone()),
+        PoolEvent::Hook { name, change, .. } => Notice::Hook { name: name.clone(), change: *change },
+        PoolEvent::HookFault { hook, question, fault, verdict } => {
+            Notice::HookFault { hook: hook.clone(), question, fault: fault.clone(), verdict: verdict.clone() }
+        }
+        PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
+        // Hooks are told more of a ruling; and what a reader of events missed.
+        PoolEvent::Vetoed { .. } | PoolEvent::Missed(_) => return None,
     })
 }
 
@@ -53,17 +58,17 @@ impl<B: Backend> Supervision<B> {
         if !self.hooks.registered.is_empty()
             && let Some(notice) = notice_of(event)
         {
-            self.tell_hooks(&notice);
+            self.tell_hooks(&notice, &event.by());
         }
     }
 
-    pub(super) fn tell_hooks(&self, notice: &Notice) {
+    pub(super) fn tell_hooks(&self, notice: &Notice, by: &By) {
         for hook in &self.hooks.registered {
             let Some(Leave { missed, receipt }) = hook.line.tell() else { continue };
             if let Some((notices, receipt)) = missed {
-                self.send(hook, self.missed(notices), receipt);
+                self.send(hook, self.missed(notices), &By::Pool, receipt);
             }
-            self.send(hook, notice.clone(), receipt);
+            self.send(hook, notice.clone(), by, receipt);
         }
     }
 
@@ -71,7 +76,7 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn on_caught_up(&mut self, id: u64) {
         let Some(hook) = self.hooks.registered.iter().find(|hook| hook.id == id) else { return };
         if let Some((notices, receipt)) = hook.line.caught_up() {
-            self.send(hook, self.missed(notices), receipt);
+            self.send(hook, self.missed(notices), &By::Pool, receipt);
         }
     }
 
@@ -80,8 +85,8 @@ impl<B: Backend> Supervision<B> {
         Notice::Missed { notices, saturation: self.plane().saturation(), saturated_since }
     }
 
-    fn send(&self, hook: &Registered, notice: Notice, receipt: Receipt) {
-        let message = HookMessage::Told { context: self.context(&hook.name), notice, receipt };
+    fn send(&self, hook: &Registered, notice: Notice, by: &By, receipt: Receipt) {
+        let message = HookMessage::Told { context: self.context(&hook.name, by), notice, receipt };
         if let Some(actor) = hook.actor(&self.plane().config.name) {
             // One that is gone is told nothing.
             let _ = actor.cast(message);

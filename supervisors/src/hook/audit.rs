@@ -21,12 +21,17 @@ use super::record;
 /// | `worker`, `job`, `claim` | where there is one | whom it is about |
 /// | `question`, `asked_for`, `answers` | `allowed`, `vetoed` | what hooks were asked, on whose behalf, and what each answered |
 /// | `vetoed_by`, `because` | `vetoed` | whose denial counted |
-/// | `by` | where somebody decided it | an operator, the restart policy, the autoscaler, the watchdog, a limit |
 /// | `rung` | `worker gone`, by the watchdog | which rung of its ladder did it: `kill`, or `stop` |
+/// | `by` | where somebody wanted it | an operator, by name if there is one, the restart policy, the autoscaler, the watchdog, a limit: [`By`](millpond::By) |
+/// | `targets` | `terminated` | what became of each target of a ladder, by which rung, whether or not hooks were asked about it |
+/// | `hook`, `change` | `hook` | a hook was added, replaced or removed; the trail's own, too |
+/// | `hook`, `question`, `fault`, `verdict` | `hook fault` | which gave no answer that makes sense, what it did, and its default, which counted |
+/// | `rung`, `silent_for_ms` | `overdue rung` | a rung of the ladder of an overdue job |
 /// | `notices` | `missed` | so many lines are missing before this one, as the trail was too slow |
 /// | `lines` | `lost` | so many lines could not be written before this one |
 ///
-/// An *operator* is whoever sent a control message. Which one that was is not known: messages of actors do not say who sent them.
+/// An *operator* is whoever sent a control message: by the name that it was [sent with](millpond::PoolExecutor::by), or just `operator`. Nobody
+/// checks names.
 ///
 /// Registered by [`spec`](Self::spec) it is told only, so that nothing waits for it. It writes on its hook's thread and flushes each line.
 /// A line that cannot be written is counted, the first one is an error in `tracing`, and the trail goes on; when writing works again,
@@ -68,7 +73,7 @@ impl<W: Write + Send + 'static> AuditTrail<W> {
     }
 
     fn write(&self, cx: &HookContext, notice: &Notice) {
-        let (what, fields) = record::of_notice(notice);
+        let (what, fields) = record::of_notice(notice, &cx.by);
         let line = line(&cx.pool, cx.at, what, fields);
         let mut trail = self.0.lock();
         let first = trail.lost == 0;

@@ -13,7 +13,8 @@ use tracing::{debug, info, warn};
 /// | a pool is saturated, with its counters | `WARN` |
 /// | it is relieved, after how long | `INFO` |
 /// | jobs turned away, and limits that passed, since this was last said | `INFO`, at most ten times a second |
-/// | what each hook answered to a question | `DEBUG` |
+/// | what each hook answered to a question, and who wanted it | `DEBUG` |
+/// | what became of each target of a termination, and of an overdue job that its ladder ended | `INFO` |
 /// | this hook itself was too slow, and missed something | `WARN` |
 ///
 /// ```
@@ -35,7 +36,7 @@ impl Tracing {
 
 impl Hook for Tracing {
     async fn told(&self, cx: &HookContext, notice: &Notice) {
-        let pool = &*cx.pool;
+        let (pool, by) = (&*cx.pool, &cx.by);
         match notice {
             Notice::Saturated { saturation, .. } => warn!(
                 pool,
@@ -54,7 +55,12 @@ impl Hook for Tracing {
                 let worker = question.worker().map(tracing::field::display);
                 for answer in &**answers {
                     let (hook, verdict, defaulted) = (&*answer.hook, &answer.verdict, answer.defaulted);
-                    debug!(pool, question = question.word(), worker, hook, %verdict, defaulted, "a hook was asked");
+                    debug!(pool, question = question.word(), worker, %by, hook, %verdict, defaulted, "a hook was asked");
+                }
+            }
+            Notice::Terminated(report) => {
+                for row in &report.targets {
+                    info!(pool, %by, "{row}");
                 }
             }
             Notice::Missed { notices, .. } => warn!(pool, notices, hook = &*cx.hook, "this log is not complete"),

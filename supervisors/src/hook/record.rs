@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Timestamp, Verdict,
-    WorkerId,
+    Answer, By, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Target,
+    TargetReport, Timestamp, Verdict, WorkerId,
 };
 use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
 
-/// What happened, in a word or two, and its facts.
-pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
+/// What happened, in a word or two, and its facts: who wanted it, too, unless nobody did.
+pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
     let (what, value) = match notice {
         Notice::WorkerStarted { worker, start_delay } => {
             ("worker started", json!({ "worker": id(worker), "start_delay_ms": millis(*start_delay) }))
@@ -19,27 +19,23 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
         Notice::WorkerGone { worker, exit } => ("worker gone", with(json!({ "worker": id(worker) }), of_exit(exit))),
         Notice::WorkerAbandoned { worker } => ("worker abandoned", json!({ "worker": id(worker) })),
         Notice::RestartDecided { worker, restart } => {
-            ("restart decided", with(json!({ "worker": id(worker), "by": "restart policy" }), of_restart(restart)))
+            ("restart decided", with(json!({ "worker": id(worker) }), of_restart(restart)))
         }
         Notice::ProbeSucceeded { worker, cool_downs, out_for } => {
             let (worker, out_for) = (id(worker), millis(*out_for));
             ("probe succeeded", json!({ "worker": worker, "cool_downs": cool_downs, "out_for_ms": out_for }))
         }
         Notice::PolicyReplaced { reason } => ("policy replaced", json!({ "reason": reason })),
-        Notice::Resized { from, to } => {
-            ("resized", json!({ "from": of_limits(from), "to": of_limits(to), "by": "operator" }))
-        }
+        Notice::Resized { from, to } => ("resized", json!({ "from": of_limits(from), "to": of_limits(to) })),
         Notice::Retuned(retuned) => ("retuned", of_retune(retuned)),
-        Notice::Scaled { from, to } => ("scaled", json!({ "from": from, "to": to, "by": "autoscaler" })),
-        Notice::RestartPolicySet => ("restart policy set", json!({ "by": "operator" })),
+        Notice::Scaled { from, to } => ("scaled", json!({ "from": from, "to": to })),
+        Notice::RestartPolicySet => ("restart policy set", json!({})),
         Notice::RecycleDue { worker, reason } => {
-            ("recycle due", json!({ "worker": id(worker), "reason": reason.to_string(), "by": "recycling rule" }))
+            ("recycle due", json!({ "worker": id(worker), "reason": reason.to_string() }))
         }
         Notice::Overdue { worker, claim, job, silent_for } => ("overdue", silence(worker, *claim, *job, *silent_for)),
         Notice::LetOff { worker, claim, job, silent_for } => ("let off", silence(worker, *claim, *job, *silent_for)),
-        Notice::Overrun { worker, claim } => {
-            ("overrun", json!({ "worker": id(worker), "claim": claim.to_string(), "by": "run limit" }))
-        }
+        Notice::Overrun { worker, claim } => ("overrun", json!({ "worker": id(worker), "claim": claim.to_string() })),
         Notice::Deadlock(deadlock) => ("deadlock", json!({ "waits": deadlock.to_string() })),
         Notice::Saturated { saturation, since } => {
             ("saturated", with(json!({ "since_ns": since.as_nanos() }), of_saturation(saturation)))
@@ -51,10 +47,21 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
         Notice::Expired { jobs } => ("expired", json!({ "jobs": jobs })),
         Notice::Gate(state) => ("gate", json!({ "state": state })),
         Notice::Health(health) => ("health", of_health(health)),
-        Notice::Allowed { question, answers } => ("allowed", with(of_question(question), of_answers(answers))),
+        Notice::Allowed { question, answers } => ("allowed", with(of_question(question, by), of_answers(answers))),
         Notice::Vetoed { question, veto, answers } => {
             let veto = json!({ "vetoed_by": &*veto.by, "because": &*veto.reason });
-            ("vetoed", with(with(of_question(question), veto), of_answers(answers)))
+            ("vetoed", with(with(of_question(question, by), veto), of_answers(answers)))
+        }
+        Notice::OverdueRung { worker, claim, job, rung, silent_for } => {
+            ("overdue rung", with(silence(worker, *claim, *job, *silent_for), json!({ "rung": rung.to_string() })))
+        }
+        Notice::Terminated(report) => {
+            ("terminated", json!({ "targets": report.targets.iter().map(of_target).collect::<Vec<_>>() }))
+        }
+        Notice::Hook { name, change } => ("hook", json!({ "hook": &**name, "change": change.to_string() })),
+        Notice::HookFault { hook, question, fault, verdict } => {
+            let what = json!({ "hook": &**hook, "question": question, "fault": fault.to_string() });
+            ("hook fault", with(what, of_verdict(verdict)))
         }
         Notice::Missed { notices, saturation, saturated_since } => {
             let since = saturated_since.map(Timestamp::as_nanos);
@@ -63,46 +70,63 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
         // A newer millpond's: better in words than not at all.
         other => ("other", json!({ "text": format!("{other:?}") })),
     };
-    (what, fields(value))
+    let mut fields = fields(value);
+    let is_ruling = matches!(notice, Notice::Allowed { .. } | Notice::Vetoed { .. });
+    if *by != By::Pool && !is_ruling {
+        fields.insert("by".to_owned(), Value::from(by.to_string()));
+    }
+    (what, fields)
 }
 
 /// What hooks were asked, about whom, and by whom it is wanted.
-fn of_question(question: &Question) -> Value {
-    let (by, about) = match question {
-        Question::Start { worker } => ("pool", json!({ "worker": id(worker) })),
+fn of_question(question: &Question, by: &By) -> Value {
+    let about = match question {
+        Question::Start { worker } => json!({ "worker": id(worker) }),
         Question::Shrink { from, to } | Question::Resize { from, to } => {
-            ("operator", json!({ "from": of_limits(from), "to": of_limits(to) }))
+            json!({ "from": of_limits(from), "to": of_limits(to) })
         }
         Question::IdleExit { worker, idle_for } => {
-            ("idle timeout", json!({ "worker": id(worker), "idle_for_ms": millis(*idle_for) }))
+            json!({ "worker": id(worker), "idle_for_ms": millis(*idle_for) })
         }
         Question::Terminate { targets } => {
             let target = |worker: Option<WorkerId>, job: Option<JobId>| json!({ "worker": worker.as_ref().map(id), "job": job.map(JobId::get) });
             let targets: Vec<_> = targets.iter().map(|target_of| target(target_of.worker, target_of.job)).collect();
-            ("operator", json!({ "targets": targets }))
+            json!({ "targets": targets })
         }
-        Question::Recycle { worker, reason } => {
-            ("recycling rule", json!({ "worker": id(worker), "reason": reason.to_string() }))
-        }
-        Question::Overdue { worker, claim, job, silent_for } => {
-            ("watchdog", silence(worker, *claim, *job, *silent_for))
-        }
-        other => ("unknown", json!({ "text": format!("{other:?}") })),
+        Question::Recycle { worker, reason } => json!({ "worker": id(worker), "reason": reason.to_string() }),
+        Question::Overdue { worker, claim, job, silent_for } => silence(worker, *claim, *job, *silent_for),
+        other => json!({ "text": format!("{other:?}") }),
     };
-    with(json!({ "question": question.word(), "asked_for": by }), about)
+    with(json!({ "question": question.word(), "asked_for": by.to_string() }), about)
 }
 
 fn of_answers(answers: &[Answer]) -> Value {
     let answer = |answer: &Answer| {
-        let said = match &answer.verdict {
-            Verdict::Allow => json!({ "verdict": "allow" }),
-            Verdict::Deny(reason) => json!({ "verdict": "deny", "reason": &**reason }),
-            Verdict::Delay(span) => json!({ "verdict": "delay", "delay_ms": millis(*span) }),
-            other => json!({ "verdict": other.to_string() }),
-        };
-        with(json!({ "hook": &*answer.hook, "defaulted": answer.defaulted }), said)
+        with(json!({ "hook": &*answer.hook, "defaulted": answer.defaulted }), of_verdict(&answer.verdict))
     };
     json!({ "answers": answers.iter().map(answer).collect::<Vec<_>>() })
+}
+
+fn of_verdict(verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Allow => json!({ "verdict": "allow" }),
+        Verdict::Deny(reason) => json!({ "verdict": "deny", "reason": &**reason }),
+        Verdict::Delay(span) => json!({ "verdict": "delay", "delay_ms": millis(*span) }),
+        other => json!({ "verdict": other.to_string() }),
+    }
+}
+
+/// What became of a target, by which rung, and how its job ended if it has.
+fn of_target(row: &TargetReport) -> Value {
+    let worker = match row.target {
+        Target::Worker(worker) | Target::Claim { worker, .. } => Some(id(&worker)),
+        _ => None,
+    };
+    json!({
+        "worker": worker, "job": row.job.map(JobId::get), "fate": row.fate.to_string(),
+        "rung": row.rung.map(|rung| rung.to_string()), "took_ms": millis(row.took),
+        "outcome": row.outcome.map(|outcome| outcome.to_string()),
+    })
 }
 
 /// Why, and who asked for it if somebody did.
@@ -140,8 +164,7 @@ fn of_health(health: &Health) -> Value {
 
 /// What is different is in words: each of it is named in `to_string`.
 fn of_retune(retuned: &Retuned) -> Value {
-    let by = retuned.by.as_deref().unwrap_or("operator");
-    json!({ "by": by, "changed": retuned.to_string(), "from": of_limits(&retuned.from.limits), "to": of_limits(&retuned.to.limits) })
+    json!({ "changed": retuned.to_string(), "from": of_limits(&retuned.from.limits), "to": of_limits(&retuned.to.limits) })
 }
 
 fn of_limits(limits: &Limits) -> Value {

@@ -1,0 +1,202 @@
+//! What an autoscaler wants is asked about as a resize is: a veto leaves the limit what it is, and what comes after something newer does
+//! nothing. On a clock that the test moves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{
+    Autoscaler, By, EventStream, HookOptions, HookSpec, Lane, LaneChange, Limits, PoolEvent, PoolExecutor, Question,
+    Retune, Snapshot, Verdict,
+};
+
+use crate::answers::Answers;
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, soon, until};
+use crate::subject::Subject;
+use crate::task::Gate;
+
+conform! {
+    what_is_denied_stays_and_is_asked_for_again_next_period,
+    it_is_not_asked_while_hooks_are,
+    a_late_answer_does_nothing_after_a_resize_by_hand,
+    a_late_answer_does_nothing_after_a_swap_of_the_autoscaler,
+    what_was_allowed_for_other_reserves_is_not_done,
+    a_shutdown_resizes_nothing_any_more,
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Wants what it is told to want, and counts how often it is asked.
+#[derive(Clone, Default)]
+struct Told(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Told {
+    fn wants(&self, workers: usize) {
+        self.0.0.store(workers, Ordering::Release);
+    }
+
+    fn asked(&self) -> usize {
+        self.0.1.load(Ordering::Acquire)
+    }
+}
+
+impl Autoscaler for Told {
+    fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
+        let wanted = self.0.0.load(Ordering::Acquire);
+        self.0.1.fetch_add(1, Ordering::AcqRel);
+        wanted
+    }
+}
+
+/// A pool of two workers whose autoscaler wants two and has been asked once, with a hook that is asked from then on.
+struct Rig<S: Subject> {
+    pool: PoolOf<S>,
+    clock: SettableClock,
+    told: Told,
+    events: EventStream,
+}
+
+fn rig<S: Subject>(what: &str, hook: Answers) -> Rig<S> {
+    let (clock, told) = (SettableClock::new(), Told::default());
+    told.wants(2);
+    let pool = build::<S>(what, |builder| {
+        let builder = builder.limits(Limits::new(2, 4)).lane(Lane::new("dns"));
+        builder.autoscaler(told.clone(), PERIOD).clock(clock.clock())
+    });
+    until("it is up, and asked as it begins", || (pool.saturation().idle, told.asked()) == (2, 1));
+    let hook = HookSpec::new("budget", hook).options(HookOptions::new().limit(HOUR * 24));
+    soon(pool.set_hook(hook, LIMIT)).expect("there is room");
+    let events = pool.events();
+    Rig { pool, clock, told, events }
+}
+
+impl<S: Subject> Rig<S> {
+    /// Lets a period pass, and waits until the autoscaler has been asked in it.
+    #[track_caller]
+    fn next_period(&self) {
+        after_control(&self.pool);
+        let asked = self.told.asked();
+        self.clock.advance(PERIOD);
+        until("it is asked", || self.told.asked() > asked);
+    }
+
+    /// The next of the events about what it wants.
+    fn next(&mut self) -> PoolEvent {
+        loop {
+            let event = soon(self.events.next()).expect("the pool is there");
+            if matches!(event, PoolEvent::Vetoed { .. } | PoolEvent::Scaled { .. } | PoolEvent::PolicyReplaced { .. }) {
+                return event;
+            }
+        }
+    }
+
+    /// What it came to, so far as that has happened.
+    fn scaled(&mut self) -> Vec<usize> {
+        let events = std::iter::from_fn(|| self.events.try_next());
+        events.filter_map(|event| if let PoolEvent::Scaled { to, .. } = event { Some(to) } else { None }).collect()
+    }
+}
+
+fn what_is_denied_stays_and_is_asked_for_again_next_period<S: Subject>() {
+    let (hook, seen) = Answers::denying("resize");
+    let mut rig = rig::<S>("scaled-veto", hook);
+    rig.told.wants(3);
+    for _ in 0..2 {
+        rig.next_period();
+        let PoolEvent::Vetoed { question, veto, by } = rig.next() else { panic!("nothing else happens") };
+        assert_eq!(question, Question::Resize { from: Limits::new(2, 2), to: Limits::new(2, 3) });
+        assert_eq!((&*veto.by, &*veto.reason, by), ("budget", "no resize today", By::Autoscaler));
+        after_control(&rig.pool);
+        assert_eq!(rig.pool.saturation().limit, 2);
+    }
+    assert_eq!(seen.asked(), ["resize"; 2]);
+    soon(rig.pool.remove_hook("budget", LIMIT)).expect("it is there");
+    rig.next_period();
+    assert!(matches!(rig.next(), PoolEvent::Scaled { from: 2, to: 3 }), "nobody denies it any more");
+    at_rest(&rig.pool);
+}
+
+fn it_is_not_asked_while_hooks_are<S: Subject>() {
+    let gate = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let mut rig = rig::<S>("scaled-waits", hook.behind(gate.other()));
+    rig.told.wants(3);
+    rig.next_period();
+    until("hooks are asked", || seen.asked() == ["resize"]);
+    let asked = rig.told.asked();
+    for _ in 0..5 {
+        after_control(&rig.pool);
+        rig.clock.advance(PERIOD);
+    }
+    after_control(&rig.pool);
+    assert_eq!((rig.told.asked(), rig.pool.saturation().limit), (asked, 2));
+    gate.open();
+    assert!(matches!(rig.next(), PoolEvent::Scaled { from: 2, to: 3 }));
+    until("its period is long over", || rig.told.asked() > asked);
+    rig.told.wants(2);
+    rig.next_period();
+    assert!(matches!(rig.next(), PoolEvent::Scaled { from: 3, to: 2 }));
+    assert_eq!(seen.asked(), ["resize", "shrink"]);
+    at_rest(&rig.pool);
+}
+
+/// Four workers may be there, and hooks have been asked about two, with an answer that comes in an hour.
+fn delayed<S: Subject>(what: &str) -> Rig<S> {
+    let (hook, seen) = Answers::new(|word| if word == "shrink" { Verdict::Delay(HOUR) } else { Verdict::Allow });
+    let mut rig = rig::<S>(what, hook);
+    rig.told.wants(4);
+    rig.next_period();
+    assert!(matches!(rig.next(), PoolEvent::Scaled { from: 2, to: 4 }));
+    rig.told.wants(2);
+    rig.next_period();
+    until("it is asked about", || seen.asked().ends_with(&["shrink"]));
+    until("it is delayed", || soon(rig.pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
+    rig
+}
+
+fn a_late_answer_does_nothing_after_a_resize_by_hand<S: Subject>() {
+    let mut rig = delayed::<S>("scaled-fenced");
+    rig.told.wants(6);
+    soon(rig.pool.resize(Limits::new(2, 6), LIMIT)).expect("that is growth");
+    rig.next_period();
+    after_control(&rig.pool);
+    rig.clock.advance(HOUR);
+    after_control(&rig.pool);
+    assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![], 6));
+    at_rest(&rig.pool);
+}
+
+fn a_late_answer_does_nothing_after_a_swap_of_the_autoscaler<S: Subject>() {
+    let mut rig = delayed::<S>("scaled-swapped");
+    let other = Told::default();
+    other.wants(4);
+    let change = Retune::new().autoscaler(other.clone(), PERIOD);
+    soon(rig.pool.retune(change, LIMIT)).expect("it can be done");
+    rig.clock.advance(PERIOD);
+    until("the other one is asked", || other.asked() == 1);
+    after_control(&rig.pool);
+    rig.clock.advance(HOUR);
+    after_control(&rig.pool);
+    assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![], 4));
+    at_rest(&rig.pool);
+}
+
+/// What was allowed would not do any more, and what would do was not asked about.
+fn what_was_allowed_for_other_reserves_is_not_done<S: Subject>() {
+    let mut rig = delayed::<S>("scaled-reserves");
+    // The other lane needs one as well.
+    let change = Retune::new().lane(LaneChange::new("dns").reserve(2));
+    soon(rig.pool.retune(change, LIMIT)).expect("four seats have room for it");
+    rig.clock.advance(HOUR);
+    after_control(&rig.pool);
+    assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![], 4));
+    at_rest(&rig.pool);
+}
+
+fn a_shutdown_resizes_nothing_any_more<S: Subject>() {
+    let mut rig = delayed::<S>("scaled-ends");
+    soon(rig.pool.shutdown(LIMIT)).expect("it ends");
+    assert_eq!(rig.scaled(), []);
+}
