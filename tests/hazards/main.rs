@@ -21,6 +21,8 @@ mod busy_parent;
 #[path = "../process/rig.rs"]
 #[allow(dead_code, reason = "its other user is the suite of process pools")]
 mod children;
+#[cfg(all(feature = "process", unix))]
+mod errands;
 mod ground;
 mod kinds;
 mod latch;
