@@ -2,7 +2,7 @@
 //!
 //! Ten hooks that never answer, or block their threads, or panic; one worker of four blocks and is killed. Inventory, resize and submit
 //! have to be answered throughout, a resize after the hooks' limit at the latest, and the killed worker is replaced. And a hook that
-//! takes nothing of what it is told gets 64 messages, however much happens.
+//! takes nothing of what it is told gets 64 messages, however much happens. Questions about a worker: `hazard_01_hooks_at_each_question`.
 
 use std::time::Duration;
 

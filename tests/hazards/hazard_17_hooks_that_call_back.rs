@@ -1,6 +1,6 @@
 //! 17. User code under a lock: a hook that calls the pool from inside, by message and by reading, whether it awaits or blocks.
 //!
-//! A supervisor that held anything while it asks would deadlock with it.
+//! A supervisor that held anything while it asks would deadlock with it. Questions about a worker: `hazard_17_hooks_that_meddle`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
