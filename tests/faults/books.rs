@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use millpond::{Ended, JobError, JobHandle, JobId, JoinError, Ledger, RejectReason, Rejected, Target, WorkerId};
+use millpond::{Ended, JobError, JobHandle, JobId, JoinError, Ledger, Rejected, Target, WorkerId};
 use parking_lot::Mutex;
 
-use crate::errand::{AS_TOLD, Record};
+use crate::errand::Record;
 use crate::site::{FOREVER, Shared};
+use crate::terms::is_deserved;
 
 /// Counts of the submitters, and what must stay true of jobs that have ended.
 #[derive(Default)]
@@ -65,7 +66,7 @@ impl Offer {
             Err(refused) => {
                 books.rejected.fetch_add(1, Ordering::AcqRel);
                 books.idle.lock().push((self.no, self.record.clone()));
-                if !is_expected(refused.reason(), shared.is_ending()) {
+                if !self.record.terms.allow_refusal(refused.reason(), &shared) {
                     shared.violated(format!("job {} was refused: {}", self.no, refused.reason()));
                 }
                 None
@@ -83,28 +84,19 @@ impl Drop for Offer {
     }
 }
 
-fn is_expected(reason: &RejectReason, ending: bool) -> bool {
-    use RejectReason::{AdmissionTimedOut, AlreadyExpired, Closed, Deadlock, Full, SaturatedByAbandoned};
-    match reason {
-        Full { .. } | AdmissionTimedOut { .. } | SaturatedByAbandoned { .. } => true,
-        // At its deadline, which is short; and in a job that waits.
-        AlreadyExpired { .. } | Deadlock(_) => true,
-        Closed { .. } => ending,
-        _ => false,
-    }
-}
-
 impl Kept {
     fn handle(&mut self) -> &mut JobHandle<u64> {
         self.handle.as_mut().expect("until it is dropped")
     }
 
     pub fn cancel(&mut self) {
+        self.record.cancel();
         self.handle().cancel();
     }
 
     /// Drops the handle of a job that is to be cancelled by that.
     pub fn drop_and_cancel(mut self) {
+        self.record.cancel();
         drop(self.handle.take().map(JobHandle::cancel_on_drop));
     }
 
@@ -144,16 +136,13 @@ impl Kept {
         let (begun, over) = (self.record.has_begun(), self.record.is_over());
         let entry = || (self.no, self.record.clone());
         let books = &self.shared.books;
-        let as_expected = match &outcome {
+        // What the job itself knows of it.
+        let as_known = match &outcome {
             Ok(output) => *output == self.no && over,
-            Err(JobError::Panicked(report)) => begun && !over && report.message.contains(AS_TOLD),
-            Err(JobError::Cancelled(_) | JobError::StartFailed(_)) => {
+            Err(JobError::Panicked(_)) => begun && !over,
+            Err(JobError::Cancelled(_) | JobError::StartFailed(_) | JobError::NotStarted(_)) => {
                 books.idle.lock().push(entry());
                 !begun
-            }
-            Err(JobError::NotStarted(_)) => {
-                books.idle.lock().push(entry());
-                !begun && self.shared.is_ending()
             }
             Err(JobError::TimedOut(late)) => {
                 if late.worker.is_none() {
@@ -161,23 +150,45 @@ impl Kept {
                 }
                 late.worker.is_some() || !begun
             }
-            Err(JobError::Killed(killed)) => {
+            Err(JobError::Killed(_)) => {
                 if !over {
                     books.cut_off.lock().push(entry());
                 }
-                books.was_aimed_at(&killed.by, killed.job, killed.worker)
+                true
             }
-            Err(JobError::Abandoned(killed)) => books.was_aimed_at(&killed.by, killed.job, killed.worker),
             // Only a wait ended, inside a job: the job itself goes on, and nobody waits for it any more.
-            Err(JobError::Deadlock(_)) => return,
-            Err(_) => false,
+            Err(JobError::Deadlock(_)) if self.record.terms.nested => {
+                self.shared.tally.note("a wait was ended");
+                return;
+            }
+            Err(_) => true,
         };
-        if !as_expected {
-            self.shared.violated(format!("job {}, begun: {begun}, over: {over}: {outcome:?}", self.no));
+        if !as_known || !is_deserved(&self.record, &outcome, &self.shared) {
+            let terms = self.record.terms;
+            self.shared.violated(format!("job {}, {terms:?}, begun: {begun}, over: {over}: {outcome:?}", self.no));
         }
+        self.note_effect(begun, &outcome);
         let ended = outcome.map_or_else(|error| error.ended().expect("it ended"), |_| Ended::Completed);
         *books.ended.lock().entry(ended).or_default() += 1;
         self.settled = true;
+    }
+
+    fn note_effect(&self, begun: bool, outcome: &Result<u64, JobError>) {
+        let tally = &self.shared.tally;
+        match outcome {
+            Err(JobError::Killed(killed) | JobError::Abandoned(killed)) if killed.silent_for.is_some() => {
+                tally.note("a job ended as stuck");
+            }
+            Err(JobError::TimedOut(late)) => tally.note(format!("a job passed its {}", late.limit)),
+            Err(JobError::Cancelled(cancelled)) => tally.note(format!("a job was cancelled by {}", cancelled.by)),
+            Err(JobError::StartFailed(_)) => tally.note("a job's worker did not come up"),
+            _ => {}
+        }
+        if let Some(fault) = self.record.terms.fault
+            && begun
+        {
+            tally.note(format!("fault: {fault} job ran"));
+        }
     }
 }
 
@@ -201,9 +212,9 @@ impl Books {
         }
     }
 
-    /// An operator's kill hits what was aimed at and nobody else: invariant 4.
-    fn was_aimed_at(&self, by: &str, job: JobId, worker: WorkerId) -> bool {
-        !by.contains("operator") || self.jobs.lock().contains(&job) || self.workers.lock().contains(&worker)
+    /// True if an operator aimed at this job, or at the worker that had it: invariant 4.
+    pub fn was_aimed_at(&self, job: JobId, worker: Option<WorkerId>) -> bool {
+        self.jobs.lock().contains(&job) || worker.is_some_and(|worker| self.workers.lock().contains(&worker))
     }
 
     /// What was said of jobs that ended is still true. `None`: it is.

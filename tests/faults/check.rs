@@ -1,12 +1,12 @@
 //! What must hold at any moment, whatever goes on.
 
-use millpond::{Ended, Ledger, PoolExecutor};
+use millpond::{Ended, Ledger, PoolExecutor, orphans};
 
 use crate::books::ends;
 use crate::kinds::Kind;
 use crate::load::{BRIEF, BRIEFLY};
-use crate::plan::LARGEST;
-use crate::site::{CAP, LIMIT, Site};
+use crate::plan::HOOKS;
+use crate::site::{LIMIT, Site};
 
 /// Messages that may lie with a hook: notices and questions.
 const OUTSTANDING: usize = 64 + 1024;
@@ -43,9 +43,17 @@ impl<K: Kind> Site<K> {
         let inventory = self.pool.blocking().inventory(LIMIT).expect("control waits for nobody");
         let hooks = self.pool.blocking().hooks(LIMIT).expect("control waits for nobody");
         assert!(hooks.iter().all(|hook| hook.outstanding <= OUTSTANDING), "{hooks:?}");
-        // Invariant 2, for the largest of all limits: running, which includes what debt and the cap on abandoned workers allow.
-        let (_, most) = self.shared.inside();
-        assert!(most <= LARGEST + CAP, "{most} ran at once\n{inventory}");
+        if hooks.iter().any(|hook| hook.unanswered > 0) {
+            self.shared.tally.note("a question lies with a hook");
+        }
+        // Invariants 2 and 6 are looked at whenever a job begins (`inside.rs`); seats that are taken, here.
+        let active = self.pool.saturation().active;
+        assert!(active <= self.shared.allowed.max(), "{active} seats are taken\n{inventory}");
+        // Invariant 7: a pool that is there has left nobody behind but hooks that were removed.
+        let left = orphans().into_iter().filter(|orphan| *orphan.pool == *self.pool.name());
+        let left: Vec<_> =
+            left.filter(|orphan| orphan.hook.as_deref().is_none_or(|hook| !HOOKS.contains(&hook))).collect();
+        assert!(left.is_empty(), "{left:?}");
         if let Some(broken) = self.shared.books.broken_word() {
             panic!("{broken}\n{inventory}");
         }

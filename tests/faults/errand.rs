@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use millpond::{JobContext, WorkerId};
+use millpond::JobContext;
 
+use crate::alive::Alive;
 use crate::site::{Latch, Shared};
+use crate::terms::Terms;
 
 /// What a job that panics says.
 pub const AS_TOLD: &str = "as it was told";
@@ -33,14 +35,33 @@ pub enum Act {
     Submits(Nested),
 }
 
-/// What is known of a job from inside.
-#[derive(Default)]
+/// What is known of a job beside the pool: what it was given, and how far it came.
 pub struct Record {
+    pub terms: Terms,
+    cancelled: AtomicBool,
     begun: AtomicU32,
     over: AtomicBool,
 }
 
 impl Record {
+    pub fn new(terms: Terms) -> Arc<Self> {
+        Arc::new(Self {
+            terms,
+            cancelled: AtomicBool::new(false),
+            begun: AtomicU32::new(0),
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Its handle is about to cancel it.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    pub fn was_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire) > 0
     }
@@ -57,14 +78,15 @@ pub struct Errand {
     pub act: Act,
     pub record: Arc<Record>,
     pub shared: Arc<Shared>,
+    _alive: Alive,
 }
 
 /// Counted while the job's code runs.
-struct Inside(Arc<Shared>, Option<WorkerId>);
+struct Inside(Arc<Shared>, u64);
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        self.0.leave(self.1);
+        self.0.inside.leave(self.1);
     }
 }
 
@@ -78,6 +100,10 @@ impl Drop for Cargo {
 }
 
 impl Errand {
+    pub fn new(no: u64, act: Act, record: &Arc<Record>, shared: &Arc<Shared>) -> Self {
+        Self { no, act, record: record.clone(), shared: shared.clone(), _alive: shared.alive.jobs.one() }
+    }
+
     pub fn complain(&self, what: &str) {
         self.shared.violated(format!("job {}: {what}", self.no));
     }
@@ -87,8 +113,8 @@ impl Errand {
             self.complain("begun twice");
         }
         let worker = JobContext::current().map(|me| me.worker_id());
-        self.shared.enter(worker);
-        Inside(self.shared.clone(), worker)
+        self.shared.enter(self.no, worker, self.record.terms.lane);
+        Inside(self.shared.clone(), self.no)
     }
 
     fn leave(record: &Record, no: u64) -> u64 {
@@ -99,7 +125,7 @@ impl Errand {
     /// As a thread runs it.
     pub fn run(self) -> u64 {
         let _inside = self.enter();
-        let Self { no, act, record, shared } = self;
+        let Self { no, act, record, shared, _alive } = self;
         match act {
             Act::Returns => {}
             Act::Works(span) => std::thread::sleep(span),
@@ -125,7 +151,7 @@ impl Errand {
     /// As an async worker runs it.
     pub async fn run_async(self) -> u64 {
         let _inside = self.enter();
-        let Self { no, act, record, shared: _ } = self;
+        let Self { no, act, record, shared: _, _alive } = self;
         match act {
             Act::Returns => {}
             Act::Works(span) => tokio::time::sleep(span).await,

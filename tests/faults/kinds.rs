@@ -1,6 +1,7 @@
 //! The kinds of pool, and how an [`Errand`] becomes a job of each.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use millpond::{Actors, Hosts, JobContext, StartContext, StartError, Tasks, Threads, Worker, WorkerId};
 use tokio::runtime::Handle;
@@ -11,6 +12,12 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     type Backend: Hosts<Self::Job, Output = u64>;
     type Job: Send + 'static;
+    /// True if a kill ends any job, whatever it does.
+    const KILLED_ANYWHERE: bool = false;
+    /// Short, so that workers come and go.
+    const IDLE_TIMEOUT: Duration = Duration::from_millis(2);
+    /// Jobs after which a worker is replaced.
+    const RECYCLED_AFTER: u64 = 8;
 
     fn backend(runtime: Handle) -> Self::Backend;
     fn job(errand: Errand) -> Self::Job;

@@ -9,8 +9,9 @@ pub const RESERVE: usize = 1;
 /// Hooks have one of these names.
 pub const HOOKS: [&str; 3] = ["ada", "bob", "cem"];
 
-/// How long what is broken on purpose stays so, in steps.
-const MENDED_WITHIN: usize = 12;
+/// How long at most what is broken on purpose stays so, in steps: what holds up the pool, and what does not.
+const SHORT: usize = 12;
+const LONG: usize = 30;
 
 /// SplitMix64: the same numbers for the same seed.
 pub struct Noise(u64);
@@ -93,9 +94,48 @@ pub enum Aim {
     All,
 }
 
+/// What an autoscaler wants when it is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scale {
+    /// Something else each time.
+    Wavers,
+    WantsAll,
+    /// Zero workers.
+    WantsNone,
+    Panics,
+    Hangs,
+    /// Asks the pool before it decides.
+    CallsBack,
+}
+
+/// What a retune changes. No reserve is ever less than [`RESERVE`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    Reserve(usize),
+    /// The queue of the lane `direct`, which has none otherwise.
+    Room(usize),
+    /// The run limit of the lane `direct`, in milliseconds; 0: none.
+    RunLimit(u64),
+    /// How long jobs of the lane `default` may make no progress; 0: for ever.
+    Span(u64),
+    NoWatchdog,
+    Scale(Scale),
+    /// Limits and a reserve that goes with them.
+    Together {
+        min: usize,
+        max: usize,
+    },
+    /// Limits, and something about a lane that is not there: nothing of it is to be made.
+    Absurd,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     Panic,
+    /// A job that makes no progress for longer than it may, and ends when it is asked to, or does not.
+    Silent {
+        obeys: bool,
+    },
     /// A job that holds its thread for so many milliseconds, whatever it is told.
     Stubborn(u64),
     Kill(Aim),
@@ -110,6 +150,7 @@ pub enum Fault {
         min: usize,
         max: usize,
     },
+    Retune(Change),
     Quiesce,
 }
 
@@ -125,6 +166,8 @@ pub enum Patience {
 pub enum Mend {
     RemoveHook(usize),
     SoundPolicy,
+    NoAutoscaler,
+    Watchdog,
     Resume,
 }
 
@@ -135,21 +178,181 @@ pub enum Step {
     Mend(Mend),
 }
 
-/// So many faults, and what mends some of them.
+/// Deals all its cards in random order, then all again: each comes up as often as any other.
+struct Deck<T> {
+    cards: Vec<T>,
+    left: Vec<T>,
+}
+
+impl<T: Copy> Deck<T> {
+    fn new(cards: &[T]) -> Self {
+        Self { cards: cards.to_vec(), left: Vec::new() }
+    }
+
+    fn deal(&mut self, noise: &mut Noise) -> T {
+        if self.left.is_empty() {
+            self.left.clone_from(&self.cards);
+        }
+        let at = noise.below(self.left.len() as u64) as usize;
+        self.left.swap_remove(at)
+    }
+}
+
+/// What the faults of a plan are taken from.
+struct Dealer {
+    noise: Noise,
+    habits: Deck<Habit>,
+    rules: Deck<Rule>,
+    scales: Deck<Scale>,
+    failures: Deck<Failure>,
+    changes: Deck<fn(&mut Dealer) -> Change>,
+}
+
+impl Dealer {
+    fn new(seed: u64) -> Self {
+        use Habit::{Allows, Blocks, CallsBack, Delays, Denies, Hangs, Panics};
+        Self {
+            noise: Noise::new(seed),
+            habits: Deck::new(&[Allows, Denies, Denies, Delays, Delays, Panics, Hangs, Hangs, Blocks, CallsBack]),
+            rules: Deck::new(&[
+                Rule::Sound,
+                Rule::AtOnce,
+                Rule::CoolsDown,
+                Rule::GivesUp,
+                Rule::Panics,
+                Rule::Hangs,
+                Rule::Nonsense,
+                Rule::CallsBack,
+            ]),
+            scales: Deck::new(&[
+                Scale::Wavers,
+                Scale::WantsAll,
+                Scale::WantsNone,
+                Scale::Panics,
+                Scale::Hangs,
+                Scale::CallsBack,
+            ]),
+            failures: Deck::new(&[Failure::Refused, Failure::Dead, Failure::Hangs]),
+            changes: Deck::new(&[
+                |dealer| Change::Reserve(RESERVE + dealer.noise.below(2) as usize),
+                |dealer| Change::Room(dealer.noise.of(&[0, 4])),
+                |dealer| Change::RunLimit(dealer.noise.of(&[0, 2, 5])),
+                |dealer| Change::Span(dealer.noise.of(&[0, 2, 5])),
+                |_| Change::NoWatchdog,
+                |_| Change::Absurd,
+                |dealer| dealer.together(),
+                |dealer| dealer.together(),
+                |dealer| Change::Scale(dealer.scales.deal(&mut dealer.noise)),
+                |dealer| Change::Scale(dealer.scales.deal(&mut dealer.noise)),
+                |dealer| Change::Scale(dealer.scales.deal(&mut dealer.noise)),
+                |dealer| Change::Scale(dealer.scales.deal(&mut dealer.noise)),
+            ]),
+        }
+    }
+
+    fn which(&mut self, of: usize) -> usize {
+        self.noise.below(of as u64) as usize
+    }
+
+    /// A `min` and a `max` that go with the reserve.
+    fn sizes(&mut self) -> (usize, usize) {
+        let max = RESERVE + 1 + self.which(LARGEST - RESERVE);
+        (RESERVE + self.which(max - RESERVE + 1), max)
+    }
+
+    fn together(&mut self) -> Change {
+        let (min, max) = self.sizes();
+        Change::Together { min, max }
+    }
+
+    fn fault(&mut self) -> Fault {
+        match self.noise.below(100) {
+            0..8 => Fault::Panic,
+            8..15 => Fault::Silent { obeys: self.noise.one_in(2) },
+            15..22 => Fault::Stubborn(5 + self.noise.below(40)),
+            22..38 => Fault::Kill(self.aim()),
+            38..47 => Fault::Ladder(self.aim()),
+            47..55 => Fault::Crash(self.which(LARGEST)),
+            55..65 => Fault::FailStarts(self.failures.deal(&mut self.noise), 1 + self.which(2)),
+            65..75 => {
+                let habit = self.habits.deal(&mut self.noise);
+                let patience = self.noise.of(&[Patience::Short, Patience::Short, Patience::Endless]);
+                Fault::Hook(self.which(HOOKS.len()), habit, patience)
+            }
+            75..83 => Fault::Policy(self.rules.deal(&mut self.noise)),
+            83..89 => {
+                let (min, max) = self.sizes();
+                Fault::Resize { min, max }
+            }
+            89..98 => Fault::Retune((self.changes.deal(&mut self.noise))(self)),
+            _ => Fault::Quiesce,
+        }
+    }
+
+    /// What a restart policy is asked about.
+    fn end_of_a_worker(&mut self) -> Fault {
+        match self.noise.below(3) {
+            0 => Fault::FailStarts(Failure::Dead, 1),
+            _ => Fault::Crash(self.which(LARGEST)),
+        }
+    }
+
+    /// What hooks are asked about.
+    fn asked_about(&mut self) -> Fault {
+        match self.noise.below(3) {
+            0 => Fault::Silent { obeys: true },
+            1 if self.noise.one_in(2) => {
+                let (min, max) = self.sizes();
+                Fault::Resize { min, max }
+            }
+            _ => Fault::Ladder(Aim::Worker(self.which(LARGEST))),
+        }
+    }
+
+    fn aim(&mut self) -> Aim {
+        let which = self.which(LARGEST);
+        match self.noise.below(20) {
+            0..6 => Aim::Worker(which),
+            6..12 => Aim::Job(which),
+            12..15 => Aim::Old,
+            15..18 => Aim::Label,
+            18 => Aim::Lane,
+            _ => Aim::All,
+        }
+    }
+}
+
+/// What the next fault is to be: one that nobody meets while it is there would be none.
+enum Occasion {
+    ToAskHooks,
+    ToAskThePolicy,
+}
+
+/// So many faults, and what mends some of them. A longer plan of the same seed begins as this one does.
 pub struct Plan(Vec<Step>);
 
 impl Plan {
     pub fn new(seed: u64, faults: u64) -> Self {
-        let mut noise = Noise::new(seed);
+        let mut dealer = Dealer::new(seed);
         let (mut steps, mut due) = (Vec::new(), BTreeMap::<usize, Vec<Mend>>::new());
+        let mut occasion = None;
         for _ in 0..faults {
             while let Some(mends) = due.first_entry().filter(|entry| *entry.key() <= steps.len()) {
                 steps.extend(mends.remove().into_iter().map(Step::Mend));
             }
-            let fault = fault(&mut noise);
+            let fault = match occasion.take() {
+                Some(Occasion::ToAskHooks) => dealer.asked_about(),
+                Some(Occasion::ToAskThePolicy) => dealer.end_of_a_worker(),
+                None => dealer.fault(),
+            };
+            occasion = match fault {
+                Fault::Hook(..) if dealer.noise.below(3) > 0 => Some(Occasion::ToAskHooks),
+                Fault::Policy(_) => Some(Occasion::ToAskThePolicy),
+                _ => None,
+            };
             steps.push(Step::Fault(fault));
-            if let Some(mend) = mend(fault) {
-                let at = steps.len() + noise.below(MENDED_WITHIN as u64) as usize;
+            if let Some((mend, within)) = mend(fault) {
+                let at = steps.len() + dealer.which(within);
                 due.entry(at).or_default().push(mend);
             }
         }
@@ -161,68 +364,16 @@ impl Plan {
     }
 }
 
-fn mend(fault: Fault) -> Option<Mend> {
+/// What takes back a fault, and within how many steps.
+fn mend(fault: Fault) -> Option<(Mend, usize)> {
     match fault {
-        Fault::Hook(name, ..) => Some(Mend::RemoveHook(name)),
-        Fault::Policy(rule) if rule != Rule::Sound => Some(Mend::SoundPolicy),
-        Fault::Quiesce => Some(Mend::Resume),
+        Fault::Hook(name, _, Patience::Short) => Some((Mend::RemoveHook(name), LONG)),
+        Fault::Hook(name, ..) => Some((Mend::RemoveHook(name), SHORT)),
+        Fault::Policy(rule) if rule != Rule::Sound => Some((Mend::SoundPolicy, SHORT)),
+        Fault::Retune(Change::Scale(_)) => Some((Mend::NoAutoscaler, LONG)),
+        Fault::Retune(Change::NoWatchdog) => Some((Mend::Watchdog, SHORT)),
+        Fault::Quiesce => Some((Mend::Resume, SHORT)),
         _ => None,
-    }
-}
-
-fn fault(noise: &mut Noise) -> Fault {
-    match noise.below(100) {
-        0..15 => Fault::Panic,
-        15..23 => Fault::Stubborn(5 + noise.below(40)),
-        23..40 => Fault::Kill(aim(noise)),
-        40..50 => Fault::Ladder(aim(noise)),
-        50..58 => Fault::Crash(noise.below(LARGEST as u64) as usize),
-        58..68 => {
-            let failure = noise.of(&[Failure::Refused, Failure::Refused, Failure::Dead, Failure::Hangs]);
-            Fault::FailStarts(failure, 1 + noise.below(2) as usize)
-        }
-        68..78 => {
-            let habits = [
-                Habit::Allows,
-                Habit::Denies,
-                Habit::Delays,
-                Habit::Panics,
-                Habit::Hangs,
-                Habit::Hangs,
-                Habit::Blocks,
-                Habit::CallsBack,
-            ];
-            let patience = noise.of(&[Patience::Short, Patience::Short, Patience::Endless]);
-            Fault::Hook(noise.below(HOOKS.len() as u64) as usize, noise.of(&habits), patience)
-        }
-        78..85 => Fault::Policy(noise.of(&[
-            Rule::Sound,
-            Rule::AtOnce,
-            Rule::CoolsDown,
-            Rule::GivesUp,
-            Rule::Panics,
-            Rule::Hangs,
-            Rule::Nonsense,
-            Rule::CallsBack,
-        ])),
-        85..98 => {
-            let max = RESERVE as u64 + 1 + noise.below((LARGEST - RESERVE) as u64);
-            let min = RESERVE as u64 + noise.below(max - RESERVE as u64 + 1);
-            Fault::Resize { min: min as usize, max: max as usize }
-        }
-        _ => Fault::Quiesce,
-    }
-}
-
-fn aim(noise: &mut Noise) -> Aim {
-    let which = noise.below(LARGEST as u64) as usize;
-    match noise.below(20) {
-        0..6 => Aim::Worker(which),
-        6..12 => Aim::Job(which),
-        12..15 => Aim::Old,
-        15..18 => Aim::Label,
-        18 => Aim::Lane,
-        _ => Aim::All,
     }
 }
 
@@ -234,7 +385,20 @@ fn a_plan_depends_on_its_seed_alone_and_has_every_fault() {
         let word = |step: &Step| format!("{step:?}").split(['{', ' ']).next().unwrap_or_default().to_owned();
         steps.iter().map(word).collect::<std::collections::BTreeSet<_>>()
     };
-    for fault in ["Panic", "Stubborn", "Kill", "Ladder", "Crash", "FailStarts", "Hook", "Policy", "Resize", "Quiesce"] {
+    for fault in [
+        "Panic",
+        "Silent",
+        "Stubborn",
+        "Kill",
+        "Ladder",
+        "Crash",
+        "FailStarts",
+        "Hook",
+        "Policy",
+        "Resize",
+        "Retune",
+        "Quiesce",
+    ] {
         assert!(words(plan(7)).iter().any(|word| word.starts_with(&format!("Fault({fault}"))), "{fault}");
     }
     assert_eq!(plan(7).iter().filter(|step| matches!(step, Step::Fault(_))).count(), 1_000);

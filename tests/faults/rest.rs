@@ -7,6 +7,7 @@ use millpond::{PoolExecutor, WorkerState};
 
 use crate::books::Kept;
 use crate::errand::Act;
+use crate::inside::RESERVED;
 use crate::kinds::Kind;
 use crate::plan::{HOOKS, Mend, RESERVE};
 use crate::site::{FOREVER, SUBMITTERS, Signal, Site, eventually};
@@ -20,6 +21,8 @@ impl<K: Kind> Site<K> {
         self.nothing_is_owed();
         self.seats_are_right();
         self.nothing_is_owed();
+        self.nothing_is_left();
+        self.shared.allowed.rest(self.pool.snapshot().limits.max);
         self.shared.tell(Signal::Go);
     }
 
@@ -27,6 +30,7 @@ impl<K: Kind> Site<K> {
         (0..HOOKS.len()).for_each(|name| self.mend(Mend::RemoveHook(name)));
         self.starts.mend();
         self.mend(Mend::SoundPolicy);
+        self.as_built();
         self.mend(Mend::Resume);
         self.shared.let_go();
     }
@@ -65,13 +69,19 @@ impl<K: Kind> Site<K> {
             let seats = limits.max - seen.missing.min(limits.max);
             let staffed = (limits.min.min(seats)..=limits.max).contains(&seen.workers);
             let settled =
-                ledger.balances() && ledger.pending == 0 && ledger.waiting == 0 && self.shared.inside().0 == 0;
+                ledger.balances() && ledger.pending == 0 && ledger.waiting == 0 && self.shared.inside.count().0 == 0;
             if moving || owed > 0 || !staffed || !settled {
                 return Err(format!("nothing is owed: {seen:?}, {limits}, {ledger}\n{inventory}"));
             }
             self.shared.books.differ(&ledger).map_or(Ok(()), Err)
         });
         self.shared.assert_kept();
+    }
+
+    /// No job, policy or autoscaler is kept by anybody but the policy in force: invariant 7.
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        eventually(|| self.shared.alive.beyond(1).map_or(Ok(()), Err));
     }
 
     /// All seats but the reserved ones are there for all, no more run than the limit, and the reserved ones stay free: invariants 2 and 6.
@@ -83,21 +93,21 @@ impl<K: Kind> Site<K> {
             (seen.missing == 0).then_some(()).ok_or_else(|| format!("{seen}, {:?}", self.pool.snapshot().health))
         });
         let max = self.pool.snapshot().limits.max;
-        self.shared.forget_most();
+        self.shared.inside.forget_most();
         let held: Vec<_> =
             (0..=max).filter_map(|_| self.put_into("default", Act::Stubborn(FOREVER, self.shared.latch()))).collect();
         assert_eq!(held.len(), max + 1, "there is a queue");
         eventually(|| {
-            let (inside, _) = self.shared.inside();
+            let (inside, _) = self.shared.inside.count();
             (inside == max - RESERVE)
                 .then_some(())
                 .ok_or_else(|| format!("{inside} run\n{}", self.pool.inventory_now()))
         });
         for _ in 0..3 {
-            let reserved = self.put_into("reserved", Act::Works(Duration::from_micros(100))).expect("there is a queue");
+            let reserved = self.put_into(RESERVED, Act::Works(Duration::from_micros(100))).expect("there is a queue");
             reserved.join();
         }
-        let (_, most) = self.shared.inside();
+        let (_, most) = self.shared.inside.count();
         assert!(most <= max, "{most} ran at once, limit {max}");
         assert_eq!(self.pool.snapshot().lanes[0].active, max - RESERVE, "{}", self.pool.inventory_now());
         self.shared.let_go();

@@ -1,20 +1,24 @@
 //! What a run stands on: the pool, the runtimes, and what all parties share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use millpond::{Ladder, Lane, Limits, Pool, PoolBuilder, PoolExecutor, Recycle, Target, TimeLimit, Watchdog, WorkerId};
+use millpond::{Lane, Limits, Pool, PoolBuilder, PoolExecutor, Recycle, Target, TimeLimit, WorkerId};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use crate::alive::Censuses;
+use crate::allowed::Allowed;
 use crate::books::{Books, Kept};
+use crate::inside::{Inside, RESERVED};
 use crate::kinds::Kind;
 use crate::plan::{LARGEST, RESERVE, Rule};
 use crate::policies::Moody;
+use crate::retunes::watchdog;
 use crate::starts::{Faulty, Starts};
+use crate::tally::Tally;
 
 /// Longer than anything here takes, however loaded the machine: who waits for this long waits in vain.
 pub const FOREVER: Duration = Duration::from_secs(60);
@@ -68,18 +72,14 @@ impl Signal {
     }
 }
 
-/// Code of the user that runs.
-#[derive(Default)]
-struct Inside {
-    by_worker: HashMap<WorkerId, usize>,
-    jobs: usize,
-    most: usize,
-}
-
 /// What jobs, hooks, policies and submitters reach, whatever the kind of pool.
 #[derive(Default)]
 pub struct Shared {
     pub books: Books,
+    pub tally: Tally,
+    pub allowed: Allowed,
+    pub inside: Inside,
+    pub alive: Censuses,
     pub parked: AtomicUsize,
     signal: AtomicU8,
     ending: AtomicU8,
@@ -87,7 +87,6 @@ pub struct Shared {
     view: Mutex<Option<Arc<dyn PoolExecutor>>>,
     /// Holds what hangs until the next rest.
     latch: Mutex<Latch>,
-    inside: Mutex<Inside>,
     violations: Mutex<Vec<String>>,
     next_no: AtomicUsize,
 }
@@ -101,6 +100,11 @@ impl Shared {
     pub fn assert_kept(&self) {
         let violations = self.violations.lock();
         assert!(violations.is_empty(), "{:#?}", *violations);
+    }
+
+    /// The pool that user code asks.
+    pub fn show(&self, view: Arc<dyn PoolExecutor>) {
+        *self.view.lock() = Some(view);
     }
 
     /// Asks the pool how it is, as user code may anywhere.
@@ -120,43 +124,13 @@ impl Shared {
         std::mem::take(&mut *self.latch.lock()).open();
     }
 
-    pub fn enter(&self, worker: Option<WorkerId>) {
-        let mut inside = self.inside.lock();
-        inside.jobs += 1;
-        inside.most = inside.most.max(inside.jobs);
-        if let Some(worker) = worker {
-            *inside.by_worker.entry(worker).or_default() += 1;
+    /// A job begins.
+    pub fn enter(&self, no: u64, worker: Option<WorkerId>, lane: &'static str) {
+        let view = self.view.lock().clone();
+        let inventory = || view.as_ref().map(|view| view.inventory_now());
+        if let Some(crowd) = self.inside.enter(no, worker, lane, self.allowed.max(), inventory) {
+            self.violated(crowd);
         }
-    }
-
-    pub fn leave(&self, worker: Option<WorkerId>) {
-        let mut inside = self.inside.lock();
-        inside.jobs -= 1;
-        if let Some(worker) = worker
-            && let Some(jobs) = inside.by_worker.get_mut(&worker)
-        {
-            *jobs -= 1;
-            if *jobs == 0 {
-                inside.by_worker.remove(&worker);
-            }
-        }
-    }
-
-    /// Jobs whose code runs, and the most that ever did at once.
-    pub fn inside(&self) -> (usize, usize) {
-        let inside = self.inside.lock();
-        (inside.jobs, inside.most)
-    }
-
-    /// Whose they are.
-    pub fn workers_inside(&self) -> Vec<WorkerId> {
-        self.inside.lock().by_worker.keys().copied().collect()
-    }
-
-    /// Forgets the most but for those who run now.
-    pub fn forget_most(&self) {
-        let mut inside = self.inside.lock();
-        inside.most = inside.jobs;
     }
 
     pub fn signal(&self) -> Signal {
@@ -215,7 +189,7 @@ pub struct Site<K: Kind> {
     /// Claims that workers held once.
     pub old: Mutex<Vec<Target>>,
     /// Of async workers; and of submitters and operators, whom no job blocks.
-    _workers: Runtime,
+    pub workers: Runtime,
     pub outside: Runtime,
 }
 
@@ -223,32 +197,32 @@ fn runtime(threads: usize) -> Runtime {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("threads for a runtime")
 }
 
-pub fn limits(min: usize, max: usize) -> Limits {
-    Limits::new(min, max).idle_timeout(Duration::from_millis(5))
+pub fn limits<K: Kind>(min: usize, max: usize) -> Limits {
+    Limits::new(min, max).idle_timeout(K::IDLE_TIMEOUT)
 }
 
 impl<K: Kind> Site<K> {
     pub fn build(seed: u64) -> Self {
         let (workers, outside) = (runtime(THREADS), runtime(2));
         let (starts, shared) = (Starts::default(), Arc::<Shared>::default());
+        shared.allowed.rest(4);
         let backend = Faulty { inner: K::backend(workers.handle().clone()), starts: starts.clone() };
         let wait = Duration::from_millis(100);
-        let ladder = Ladder::graceful(Duration::from_millis(5));
         let pool = PoolBuilder::new(&format!("faults-{}", K::NAME), backend)
-            .limits(limits(2, 4))
+            .limits(limits::<K>(2, 4))
             .default_lane(Lane::new("default").capacity(16).admission_limit(wait))
-            .lane(Lane::new("reserved").capacity(8).reserve(RESERVE).admission_limit(wait))
+            .lane(Lane::new(RESERVED).capacity(8).reserve(RESERVE).admission_limit(wait))
             .lane(Lane::new("direct").capacity(0).admission_limit(wait))
             .abandoned_cap(CAP)
             .start_limit(Duration::from_millis(200))
             .kill_grace(Duration::from_millis(10))
             .restart_policy(Moody::new(Rule::Sound, &shared))
-            .recycle(Recycle::new().after_jobs(40))
-            .watchdog(Watchdog::new(Duration::from_millis(2), ladder))
+            .recycle(Recycle::new().after_jobs(K::RECYCLED_AFTER))
+            .watchdog(watchdog())
             .build()
             .expect("the configuration is sound");
         let view = Pool::from_actor_blocking(pool.actor()).expect("it is a pool of this kind");
-        *shared.view.lock() = Some(Arc::new(view.clone()));
+        shared.show(Arc::new(view.clone()));
         Self {
             seed,
             pool,
@@ -258,7 +232,7 @@ impl<K: Kind> Site<K> {
             asked: Mutex::default(),
             kept: Mutex::default(),
             old: Mutex::default(),
-            _workers: workers,
+            workers,
             outside,
         }
     }

@@ -1,18 +1,19 @@
 //! 1. Control starvation, continued: the application has blocked all threads of its own runtime.
 //!
-//! A plain thread is still answered. Threads need no runtime and run jobs meanwhile; the other kinds run theirs once it is back.
+//! A plain thread is still answered. Threads and processes need no runtime and run jobs meanwhile; the other kinds run theirs once it is back.
 
 use std::time::Duration;
 
 use millpond::{Fate, Ladder, Lane, Limits, PoolExecutor, Rung, Select, TimeLimit};
 
-use crate::kinds::{Ground, Kind, OnThreads, Work, on_every_kind, put, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_processes, put, value};
 use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled, within};
 
 const BLOCKED_FOR: Duration = Duration::from_secs(25);
 const THREADS: usize = 2;
 
 on_every_kind!(control_answers_while_the_runtime_is_blocked, a_shutdown_returns_while_the_runtime_is_blocked);
+on_processes!(control_answers_while_the_runtime_is_blocked, a_shutdown_returns_while_the_runtime_is_blocked);
 
 fn control_answers_while_the_runtime_is_blocked<K: Kind>() {
     let ground = Ground::with_threads(THREADS);
@@ -37,8 +38,8 @@ fn control_answers_while_the_runtime_is_blocked<K: Kind>() {
     assert!(matches!(report.targets[0].fate, Fate::Killed | Fate::Abandoned), "{report:?}");
 
     let job = put::<K>(&pool, Work::value(5));
-    if std::any::type_name::<K>() == std::any::type_name::<OnThreads>() {
-        assert_eq!(value(job), 5, "threads do not need the runtime");
+    if !K::ON_RUNTIME {
+        assert_eq!(value(job), 5, "its workers do not need the runtime");
         stuck.open();
     } else {
         assert_ne!(job.status(), millpond::JobStatus::Done);

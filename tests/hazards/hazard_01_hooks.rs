@@ -2,37 +2,38 @@
 //!
 //! Ten hooks that never answer, or block their threads, or panic; one worker of four blocks and is killed. Inventory, resize and submit
 //! have to be answered throughout, a resize after the hooks' limit at the latest, and the killed worker is replaced. And a hook that
-//! takes nothing of what it is told gets 64 messages, however much happens.
+//! takes nothing of what it is told gets 64 messages, however much happens. Questions about a worker: `hazard_01_hooks_at_each_question`.
 
 use std::time::Duration;
 
 use millpond::{
-    Fate, Hook, HookContext, HookOptions, HookSpec, Ladder, Limits, Notice, Pool, PoolExecutor, Rung, Select,
-    TimeLimit, Verdict, WorkerId,
+    Doomed, Fate, Hook, HookContext, HookOptions, HookSpec, JobId, Ladder, Limits, Notice, Pool, PoolExecutor,
+    RecycleReason, Rung, Select, TimeLimit, Verdict, WorkerId,
 };
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_processes, put, put_labelled, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled};
 
 on_every_kind!(hooks_that_never_answer, hooks_that_block_their_threads, hooks_that_panic, hooks_that_take_nothing);
+on_processes!(hooks_that_never_answer, hooks_that_block_their_threads, hooks_that_panic, hooks_that_take_nothing);
 
 const HOOKS: usize = 10;
 const SPAN: Duration = Duration::from_secs(25);
 /// So that an answer that waits for a hook, as a resize does, is still one of the quick ones.
-const HOOK_LIMIT: Duration = Duration::from_millis(20);
+pub const HOOK_LIMIT: Duration = Duration::from_millis(20);
 const _: () = assert!(HOOK_LIMIT.as_millis() * 10 < CONTROL_LIMIT.as_millis());
 const GRACE: Duration = CONTROL_LIMIT.saturating_mul(2);
 
 #[derive(Clone)]
-enum Habit {
+pub enum Habit {
     NeverAnswers,
     Blocks(Latch),
     Panics,
 }
 
 /// Does what it is wont to, whatever it is asked or told.
-struct Bad(Habit);
+pub struct Bad(pub Habit);
 
 impl Bad {
     async fn misbehave(&self) -> Verdict {
@@ -51,6 +52,22 @@ impl Hook for Bad {
     }
 
     async fn resize(&self, _cx: &HookContext, _from: Limits, _to: Limits) -> Verdict {
+        self.misbehave().await
+    }
+
+    async fn idle_exit(&self, _cx: &HookContext, _worker: WorkerId, _idle_for: Duration) -> Verdict {
+        self.misbehave().await
+    }
+
+    async fn terminate(&self, _cx: &HookContext, _targets: &[Doomed]) -> Verdict {
+        self.misbehave().await
+    }
+
+    async fn recycle(&self, _cx: &HookContext, _worker: WorkerId, _reason: RecycleReason) -> Verdict {
+        self.misbehave().await
+    }
+
+    async fn overdue(&self, _cx: &HookContext, _worker: WorkerId, _job: JobId, _silent_for: Duration) -> Verdict {
         self.misbehave().await
     }
 
@@ -82,7 +99,7 @@ fn control_is_not_held_up<K: Kind>(name: &str, ground: &Ground, habit: &Habit) {
         killing.join().expect("no panic").expect("a kill is nobody's to refuse")
     });
     control_answers(&pool, scaled(SPAN), submit);
-    assert_eq!(report.targets[0].fate, Fate::Abandoned);
+    assert_eq!(report.targets[0].fate, if K::KILLED_ANYWHERE { Fate::Killed } else { Fate::Abandoned });
     assert!(victim.join().is_err());
     let rows = pool.blocking().hooks(TimeLimit::default()).expect("it answers");
     assert!(rows.iter().all(|row| row.defaulted > 0 && row.denied == 0), "{rows:?}");

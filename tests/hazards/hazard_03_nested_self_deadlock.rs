@@ -15,6 +15,7 @@ use crate::latch::{Latch, Meter};
 use crate::patience::{FOREVER, at_rest, eventually};
 use crate::work::Then;
 
+// Not on processes: a child has no handle of a pool of its parent's, so no job there can submit to one and wait; and lineage ends at the child.
 on_every_kind!(
     within_one_pool,
     a_pool_of_one,

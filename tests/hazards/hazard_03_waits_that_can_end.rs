@@ -12,6 +12,7 @@ use crate::latch::{Latch, Meter};
 use crate::patience::{FOREVER, Noise, at_rest, eventually, scaled};
 use crate::work::Then;
 
+// Not on processes: a child has no handle of a pool of its parent's, so no job there can submit to one and wait; and lineage ends at the child.
 on_every_kind!(
     what_waits_for_something_else_too_is_left_alone,
     a_wait_that_was_given_up_is_none,

@@ -1,6 +1,6 @@
 //! 17. User code under a lock: a hook that calls the pool from inside, by message and by reading, whether it awaits or blocks.
 //!
-//! A supervisor that held anything while it asks would deadlock with it.
+//! A supervisor that held anything while it asks would deadlock with it. Questions about a worker: `hazard_17_hooks_that_meddle`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,15 @@ use millpond::{
     pools,
 };
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_processes, put, value};
 use crate::patience::{at_rest, eventually, returns};
 
 on_every_kind!(a_hook_that_awaits_its_pool, a_hook_that_blocks_for_its_pool, a_hook_that_resizes_over_a_resize);
+on_processes!(a_hook_that_awaits_its_pool, a_hook_that_blocks_for_its_pool, a_hook_that_resizes_over_a_resize);
 
 const LIMIT: TimeLimit = TimeLimit::secs(20);
 
-fn pool_of(cx: &HookContext) -> Arc<dyn PoolExecutor> {
+pub fn pool_of(cx: &HookContext) -> Arc<dyn PoolExecutor> {
     pools().into_iter().find(|pool| *pool.name() == *cx.pool).expect("it is being asked by it")
 }
 

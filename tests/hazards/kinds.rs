@@ -21,6 +21,10 @@ pub trait Kind: Sized + 'static {
     type Job: Send + 'static;
     /// True if a kill reaches a job that waits as its kind does.
     const KILLABLE: bool;
+    /// True if a kill reaches any job, whatever it does: none is abandoned.
+    const KILLED_ANYWHERE: bool = false;
+    /// True if its jobs run on the application's runtime.
+    const ON_RUNTIME: bool = true;
 
     fn builder(name: &str, ground: &Ground) -> PoolBuilder<Self::Backend>;
     fn job(work: Work) -> Self::Job;
@@ -73,6 +77,7 @@ impl Kind for OnThreads {
     type Backend = Threads;
     type Job = Box<dyn FnOnce() -> Output + Send>;
     const KILLABLE: bool = false;
+    const ON_RUNTIME: bool = false;
 
     fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Threads> {
         ThreadPool::builder(format!("{name}-threads"))
@@ -143,6 +148,27 @@ impl Kind for OnActors {
     }
 }
 
+/// Child processes, whose jobs have their work done here.
+#[cfg(all(feature = "process", unix))]
+pub struct OnProcesses;
+
+#[cfg(all(feature = "process", unix))]
+impl Kind for OnProcesses {
+    type Backend = millpond::process::Processes;
+    type Job = crate::errands::Call;
+    const KILLABLE: bool = true;
+    const KILLED_ANYWHERE: bool = true;
+    const ON_RUNTIME: bool = false;
+
+    fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Self::Backend> {
+        millpond::ProcessPool::builder(format!("{name}-processes")).entry(millpond::process::Entry::test())
+    }
+
+    fn job(work: Work) -> Self::Job {
+        crate::errands::call(work)
+    }
+}
+
 /// A kind whose workers have a start that can hang.
 pub trait Starts: Kind {
     /// The start waits for the latch that `start` gives, if it gives one; with `block` it blocks its thread meanwhile.
@@ -187,3 +213,17 @@ macro_rules! on_every_kind {
     )+ };
 }
 pub(crate) use on_every_kind;
+
+/// Runs each body on child processes, too.
+macro_rules! on_processes {
+    ($($body:ident),+ $(,)?) => {
+        #[cfg(all(feature = "process", unix))]
+        mod on_processes { $(
+            #[test]
+            fn $body() {
+                super::$body::<crate::kinds::OnProcesses>();
+            }
+        )+ }
+    };
+}
+pub(crate) use on_processes;

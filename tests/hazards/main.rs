@@ -21,6 +21,8 @@ mod busy_parent;
 #[path = "../process/rig.rs"]
 #[allow(dead_code, reason = "its other user is the suite of process pools")]
 mod children;
+#[cfg(all(feature = "process", unix))]
+mod errands;
 mod ground;
 mod kinds;
 mod latch;
@@ -35,6 +37,8 @@ mod hazard_01_control_starvation;
 mod hazard_01_drops_of_a_pools_parts;
 mod hazard_01_floods;
 mod hazard_01_hooks;
+mod hazard_01_hooks_at_each_question;
+mod hazard_01_hooks_that_flood;
 mod hazard_01_start_and_drop;
 mod hazard_02_false_stuck_kill;
 mod hazard_03_nested_self_deadlock;
@@ -61,6 +65,7 @@ mod hazard_15_replies_of_a_killed_pool;
 mod hazard_16_resize_loses_count;
 mod hazard_16_resize_storm;
 mod hazard_17_hooks_that_call_back;
+mod hazard_17_hooks_that_meddle;
 mod hazard_17_user_code_under_a_lock;
 mod hazard_17_wakers_that_panic;
 mod hazard_17_wakers_under_a_lock;

@@ -170,6 +170,13 @@ impl Mortal for OnThreads {
     }
 }
 
+#[cfg(all(feature = "process", unix))]
+impl Mortal for crate::kinds::OnProcesses {
+    fn backend(_ground: &Ground) -> millpond::process::Processes {
+        millpond::process::Processes::new().entry(millpond::process::Entry::test()).restart_after_panic()
+    }
+}
+
 impl Mortal for OnTasks {
     const DIES_OF_A_PANIC: bool = false;
 

@@ -14,6 +14,9 @@ pub type Cargo = Box<dyn Any + Send>;
 /// How often a job that beats does.
 const BEAT: Duration = Duration::from_millis(5);
 
+/// How often one that holds its thread looks whether anybody is still there.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// What a job gives.
 pub struct Output {
     pub value: u64,
@@ -31,6 +34,31 @@ enum Hold {
     Beating(Latch),
     /// Until it is asked to stop.
     Cancelled,
+}
+
+/// Whom a job talks to while it holds its thread.
+pub trait Host {
+    fn beat(&self);
+    fn is_cancelled(&self) -> bool;
+    /// True once nobody can want the result any more.
+    fn is_gone(&self) -> bool;
+}
+
+/// A worker of this process, which stays until its job has ended.
+struct Here(JobContext);
+
+impl Host for Here {
+    fn beat(&self) {
+        self.0.beat();
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// What a job does after its wait, as its kind does it; gives its value.
@@ -113,20 +141,23 @@ impl Work {
     }
 
     pub fn run(self) -> Output {
+        let me = JobContext::current().expect("inside a job");
+        self.run_for(&Here(me))
+    }
+
+    pub fn run_for(self, host: &dyn Host) -> Output {
         let Self { begin, hold, mut output, cargo, panics, then } = self;
         let (_inside, _cargo) = (begin(), cargo);
         match hold {
             Hold::No => {}
-            Hold::Until(latch) | Hold::Block(latch) => latch.block(),
+            Hold::Until(latch) | Hold::Block(latch) => while !latch.block_for(LOOK) && !host.is_gone() {},
             Hold::Beating(latch) => {
-                let me = JobContext::current().expect("inside a job");
-                while !latch.block_for(BEAT) {
-                    me.beat();
+                while !latch.block_for(BEAT) && !host.is_gone() {
+                    host.beat();
                 }
             }
             Hold::Cancelled => {
-                let me = JobContext::current().expect("inside a job");
-                while !me.is_cancelled() {
+                while !host.is_cancelled() && !host.is_gone() {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             }
