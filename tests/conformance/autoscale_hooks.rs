@@ -198,5 +198,5 @@ fn what_was_allowed_for_other_reserves_is_not_done<S: Subject>() {
 fn a_shutdown_resizes_nothing_any_more<S: Subject>() {
     let mut rig = delayed::<S>("scaled-ends");
     soon(rig.pool.shutdown(LIMIT)).expect("it ends");
-    assert_eq!(rig.scaled(), []);
+    assert_eq!(rig.scaled(), Vec::<usize>::new());
 }

@@ -23,7 +23,7 @@ mod faulty {
 fn is_told_once(events: &mut EventStream, seen: &Seen) {
     let mut gates = Vec::new();
     while let Some(event) = soon(events.next()) {
-        if let PoolEvent::Gate(gate) = event {
+        if let PoolEvent::Gate { state: gate, .. } = event {
             gates.push(gate);
         }
     }

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millpond::{
-    Autoscaler, By, ConfigError, ControlError, EventStream, Executor, HookSpec, InForce, JobOptions, Lane, LaneChange,
-    Limits, NewRestartPolicy, Notice, PoolEvent, PoolExecutor, PoolMessage, RejectReason, Retune, Snapshot, Watchdog,
-    WhenFull,
+    Autoscaler, By, ConfigError, ControlError, EventStream, Executor, InForce, JobOptions, Lane, LaneChange, Limits,
+    NewRestartPolicy, PoolEvent, PoolExecutor, PoolMessage, RejectReason, Retune, Snapshot, Watchdog, WhenFull,
 };
 use tokio_test::{assert_pending, task::spawn};
 

@@ -106,7 +106,7 @@ impl<K: Kind> Site<K> {
                     Ok(())
                 }
                 // They do not go with the reserve that a retune has set.
-                Err(ControlError::Config(refused)) if min <= RESERVE || max <= RESERVE + 1 => {
+                Err(ControlError::Config { conflict: refused, .. }) if min <= RESERVE || max <= RESERVE + 1 => {
                     shared.tally.note(format!("resize: refused: {refused}"));
                     Ok(())
                 }

@@ -65,7 +65,7 @@ impl<K: Kind> Site<K> {
                     Ok(())
                 }
                 // A larger reserve may not go with the limits, nor smaller limits with the reserve.
-                Err(ControlError::Config(_)) if matches!(change, Change::Absurd | Change::Reserve(_)) => {
+                Err(ControlError::Config { .. }) if matches!(change, Change::Absurd | Change::Reserve(_)) => {
                     shared.tally.note(format!("retune refused: {word}"));
                     Ok(())
                 }

@@ -19,7 +19,7 @@ impl Tally {
         match event {
             PoolEvent::WorkerGone { exit, .. } => self.note(format!("exit: {}", kind_of(exit))),
             PoolEvent::WorkerAbandoned { .. } => self.note("abandoned"),
-            PoolEvent::RestartPolicySet => self.note("policy set"),
+            PoolEvent::RestartPolicySet { .. } => self.note("policy set"),
             PoolEvent::PolicyReplaced { reason } => self.note(format!("replaced: {reason}")),
             PoolEvent::Scaled { .. } => self.note("scaled"),
             PoolEvent::Overrun { .. } => self.note("overrun"),
@@ -28,7 +28,7 @@ impl Tally {
             PoolEvent::LetOff { .. } => self.note("let off"),
             PoolEvent::Vetoed { question, .. } => self.note_hook(question.word(), "vetoed"),
             PoolEvent::HookFault { question, fault, .. } => self.note_hook(question, fault_of(fault)),
-            PoolEvent::Gate(gate) => self.note(format!("gate {gate}")),
+            PoolEvent::Gate { state: gate, .. } => self.note(format!("gate {gate}")),
             _ => {}
         }
     }
@@ -68,7 +68,7 @@ fn kind_of(exit: &Exit) -> String {
         Exit::Killed(by) => by.to_string(),
         Exit::Stopped(_) => "stopped".to_owned(),
         Exit::Recycled(_) => "recycled".to_owned(),
-        Exit::Stuck(_) => "stuck".to_owned(),
+        Exit::Stuck { .. } => "stuck".to_owned(),
         other => other.to_string(),
     }
 }
