@@ -33,7 +33,7 @@ on_processes!(
 
 const LIMIT: TimeLimit = TimeLimit(FOREVER);
 /// What it asks for in the middle of a question has to do without its answer.
-const HOOK_LIMIT: Duration = Duration::from_millis(20);
+const HOOK_LIMIT: Duration = Duration::from_millis(100);
 const MEDDLER: &str = "meddler";
 /// More than the pool has, so that only growth is asked for.
 const GROWN: usize = 3;
@@ -139,6 +139,13 @@ impl<K: Kind> Scene<K> {
         let options = HookOptions::new().limit(HOOK_LIMIT);
         let hook = HookSpec::new(MEDDLER, hook).options(options);
         self.pool.blocking().set_hook(hook, LIMIT).expect("there is room");
+        // Its thread is up when it is asked: a question whose limit has passed by then would not be put to it.
+        self.pool.blocking().quiesce(LIMIT).expect("it is open");
+        self.pool.blocking().resume(LIMIT).expect("it is quiesced");
+        eventually("it has been told", || {
+            let rows = self.pool.blocking().hooks(LIMIT).expect("it answers");
+            rows.iter().all(|row| row.outstanding == 0)
+        });
     }
 
     /// The next worker that leaves does so for this reason.

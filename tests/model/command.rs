@@ -190,7 +190,10 @@ pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
         Command::DieIdle => !model.idle.is_empty() && !model.holds_starts_up(),
         Command::KillIdle => !model.idle.is_empty(),
         // Which slots cool down decides what a shrink cuts off; which worker came up in which slot is a matter of threads.
-        Command::Resize { min, max } => model.takes_limits() && model.setup.reserve <= *min && min <= max,
+        Command::Resize { min, max } => {
+            let reserve = model.setup.reserve;
+            model.takes_limits() && reserve <= *min && min <= max && reserve < *max
+        }
         Command::Retune { min, max, reserve, .. } => {
             model.takes_limits() && reserve <= min && min <= max && reserve < max
         }
