@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::config::{Limits, Retuned};
-use crate::error::Deadlock;
+use crate::error::{DeadLetter, Deadlock, Delivery};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
 use crate::snapshot::{Health, Saturation, Veto};
@@ -165,6 +165,19 @@ pub enum Notice {
         /// Which of its claims.
         claim: ClaimNo,
     },
+    /// A worker was lost under a job that may be [delivered again](crate::JobOptions::redeliver), and will be, once it has rested.
+    Redelivered {
+        /// The job.
+        job: JobId,
+        /// What its submitter called it.
+        label: Option<Arc<str>>,
+        /// The delivery that was lost.
+        lost: Arc<Delivery>,
+        /// How long it rests.
+        rests_for: Duration,
+    },
+    /// A job took its worker with it as often as it is to be delivered: it has ended, with what became of each delivery.
+    DeadLettered(Arc<DeadLetter>),
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
     /// The pool's health changed.

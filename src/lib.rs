@@ -90,12 +90,13 @@ pub use {
 pub use {
     config::{ConfigError, InForce, Lane, LaneChange, Limits, Recycle, Retuned, WhenFull},
     error::{
-        AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, Deadlock, JobError, JoinError,
-        KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError,
-        StartFailed, TimedOut, WaitsFor,
+        AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, DeadLetter, Deadlock, Delivery,
+        JobError, JoinError, KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected,
+        StartError, StartFailed, TimedOut, WaitsFor,
     },
     id::{ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
+    policy::Redelivery,
     sync::{Clock, Timestamp},
 };
 

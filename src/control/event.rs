@@ -10,7 +10,7 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use super::hook::{HookChange, HookFault};
 use super::report::Rung;
 use crate::config::{Limits, Retuned};
-use crate::error::{Deadlock, NotYet};
+use crate::error::{DeadLetter, Deadlock, Delivery, NotYet};
 use crate::hook::{Question, Verdict};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
@@ -129,6 +129,19 @@ pub enum PoolEvent {
         /// How long it had been silent when it beat.
         silent_for: Duration,
     },
+    /// A worker was lost under a job that may be [delivered again](crate::JobOptions::redeliver), and will be, once it has rested.
+    Redelivered {
+        /// The job.
+        job: JobId,
+        /// What its submitter called it.
+        label: Option<Arc<str>>,
+        /// The delivery that was lost.
+        lost: Arc<Delivery>,
+        /// How long it rests.
+        rests_for: Duration,
+    },
+    /// A job took its worker with it as often as it is to be delivered: it has ended, with what became of each delivery.
+    DeadLettered(Arc<DeadLetter>),
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
     /// The pool's health changed: how bad it is, or why.

@@ -30,6 +30,7 @@ fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
         Exit::Lost => ("lost", None),
         #[cfg(feature = "process")]
         Exit::Died(_) => ("died", None),
+        Exit::TakenAlong { .. } => ("taken along by its job", None),
         Exit::RuntimeGone => ("runtime gone", None),
     }
 }
@@ -62,6 +63,17 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         }
         PoolEvent::Overrun { worker, claim } => {
             warn!(pool, %worker, %claim, "a running job passed its limit: its worker goes down the ladder");
+        }
+        PoolEvent::Redelivered { job, label, lost, rests_for } => {
+            let (job, label, worker, delivery) = (job.get(), label.as_deref(), lost.worker, lost.number);
+            warn!(pool, job, label, %worker, delivery, ?rests_for, "a worker was lost under a job, which is to be delivered again");
+        }
+        PoolEvent::DeadLettered(letter) => {
+            let (job, label, deliveries) = (letter.job.get(), letter.label.as_deref(), letter.deliveries.len());
+            error!(
+                pool,
+                job, label, deliveries, "a job is dead-lettered: each worker that it was delivered to was lost"
+            );
         }
         // Its text was logged where it was found.
         PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
@@ -143,8 +155,18 @@ pub(super) fn trace_rung(pool: &str, target: &Target, rung: Rung, by: &str) {
 
 /// A shutdown is over.
 pub(super) fn trace_shutdown(pool: &str, report: &ShutdownReport) {
-    let ShutdownReport { completed, panicked, expired, not_started, cancelled, killed, abandoned, lost, took } =
-        *report;
+    let ShutdownReport {
+        completed,
+        panicked,
+        expired,
+        not_started,
+        cancelled,
+        killed,
+        abandoned,
+        lost,
+        dead_lettered,
+        took,
+    } = *report;
     info!(
         pool,
         completed,
@@ -155,6 +177,7 @@ pub(super) fn trace_shutdown(pool: &str, report: &ShutdownReport) {
         killed,
         abandoned,
         lost,
+        dead_lettered,
         ?took,
         "the pool was shut down"
     );

@@ -8,6 +8,7 @@ use tracing::Span;
 use super::turnover::Spent;
 use super::{Plane, WorkerContext};
 use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, Runs, Suspended, inside, span_of};
+use crate::policy::Exit;
 use crate::slot::{Cell, Taken};
 use crate::sync::Arc;
 
@@ -157,6 +158,13 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     #[cfg(feature = "process")]
     pub(crate) fn put_back(self) {
         self.0.key = None;
+    }
+
+    /// The worker has ended under the job, unasked, for this reason, and none of the job's code runs any more: for a backend that has seen that. A job that
+    /// may be [delivered again](crate::JobOptions::redeliver) rests, and then goes to another worker, or is dead-lettered if that was its last
+    /// delivery; any other is lost. Whoever wrote an outcome before, or took the worker, wins.
+    pub fn lost(self, exit: &Exit) {
+        self.0.lose(exit);
     }
 
     /// All bookkeeping, the next claim included, comes before the outcome is published.

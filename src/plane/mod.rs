@@ -16,6 +16,7 @@ mod nested;
 mod port;
 mod read;
 mod recycle;
+mod redeliver;
 mod retune;
 mod seats;
 mod steer;
@@ -43,7 +44,7 @@ use smallvec::SmallVec;
 use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
-use crate::id::{LaneId, WorkerId};
+use crate::id::{JobId, LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
 use crate::slot::{Cell, Counts};
@@ -67,6 +68,8 @@ pub(crate) struct Ready<J: ?Sized> {
     in_debt: bool,
     /// One worker that is due to be recycled may go.
     lets_one_go: bool,
+    /// Jobs whose worker was lost under them, and that are to be delivered again: they come back when they have rested.
+    resting: BTreeMap<JobId, Arc<J>>,
 }
 
 /// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
@@ -261,6 +264,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     waiters: false,
                     in_debt: false,
                     lets_one_go: false,
+                    resting: BTreeMap::new(),
                 },
             )),
             inbox: Padded(Counted::new(
@@ -344,6 +348,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         // Those that go down are read first, so that a job admitted and taken meanwhile does not make the difference negative.
         let gone = self.gone(lane);
         usize::try_from(self.pushed(lane).saturating_sub(gone)).unwrap_or(usize::MAX)
+    }
+
+    /// The same without those that rest, and so cannot start now. Exact under both locks.
+    pub(crate) fn queued_awake(&self, lane: usize) -> usize {
+        self.queued(lane).saturating_sub(self.lanes[lane].resting())
     }
 
     /// Jobs of all lanes that wait for a worker.

@@ -7,6 +7,9 @@
 mod calls;
 mod deaths;
 mod programs;
+mod redelivery;
+#[cfg(feature = "testing")]
+mod resting;
 mod rig;
 
 millpond::process_test_entry!();

@@ -37,6 +37,10 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         // Its first rung follows the warning, and its last is the worker's end.
         PoolEvent::OverdueRung { .. } => return None,
         PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
+        PoolEvent::Redelivered { job, label, lost, rests_for } => {
+            Notice::Redelivered { job: *job, label: label.clone(), lost: lost.clone(), rests_for: *rests_for }
+        }
+        PoolEvent::DeadLettered(letter) => Notice::DeadLettered(letter.clone()),
         // Hooks are told more of a ruling. What a hook itself did, and what a reader of events missed.
         PoolEvent::Vetoed { .. } | PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => {
             return None;

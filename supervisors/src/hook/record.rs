@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Verdict, WorkerId,
+    Answer, ClaimNo, DeadLetter, Delivery, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation,
+    Verdict, WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -35,6 +36,11 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
         Notice::Overrun { worker, claim } => {
             ("overrun", json!({ "worker": id(worker), "claim": claim.to_string(), "by": "run limit" }))
         }
+        Notice::Redelivered { job, label, lost, rests_for } => {
+            let rest = json!({ "job": job.get(), "label": label.as_deref(), "rests_for_ms": millis(*rests_for) });
+            ("redelivered", with(rest, of_delivery(lost)))
+        }
+        Notice::DeadLettered(letter) => ("dead-lettered", of_letter(letter)),
         Notice::Deadlock(deadlock) => ("deadlock", json!({ "waits": deadlock.to_string() })),
         Notice::Saturated { saturation, since } => {
             ("saturated", with(json!({ "since_ns": since.as_nanos() }), of_saturation(saturation)))
@@ -103,9 +109,26 @@ fn of_exit(exit: &Exit) -> Value {
         Exit::Stopped(by) | Exit::Killed(by) => json!({ "exit": exit.to_string(), "by": &**by }),
         Exit::Stuck(_) => json!({ "exit": exit.to_string(), "by": "watchdog" }),
         Exit::Recycled(_) => json!({ "exit": exit.to_string(), "by": "recycling rule" }),
+        Exit::TakenAlong { job, .. } => json!({ "exit": exit.to_string(), "job": job.get() }),
         Exit::IdleTimeout => json!({ "exit": exit.to_string(), "by": "idle timeout" }),
         _ => json!({ "exit": exit.to_string(), "fault": exit.is_fault() }),
     }
+}
+
+fn of_delivery(delivery: &Delivery) -> Value {
+    let Delivery { number, worker, pid, began_at, ended_at, by, .. } = delivery;
+    json!({
+        "delivery": number, "worker": id(worker), "pid": pid, "exit": &**by,
+        "began_ns": began_at.as_nanos(), "ended_ns": ended_at.as_nanos(),
+    })
+}
+
+fn of_letter(letter: &DeadLetter) -> Value {
+    let deliveries: Vec<_> = letter.deliveries.iter().map(|delivery| of_delivery(delivery)).collect();
+    json!({
+        "job": letter.job.get(), "label": letter.label.as_deref(), "lane": &*letter.lane,
+        "submitted_from": letter.submitted_from.to_string(), "deliveries": deliveries,
+    })
 }
 
 fn of_restart(restart: &Restart) -> Value {
