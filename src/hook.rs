@@ -12,7 +12,7 @@ use crate::config::{Limits, Retuned};
 use crate::error::{DeadLetter, Deadlock, Delivery};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Saturation, Veto};
+use crate::snapshot::{Health, Quarantined, Saturation, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// The longest [`Verdict::Delay`] that makes sense.
@@ -176,8 +176,15 @@ pub enum Notice {
         /// How long it rests.
         rests_for: Duration,
     },
-    /// A job took its worker with it as often as it is to be delivered: it has ended, with what became of each delivery.
+    /// A job took its worker with it as often as it is to be delivered, or its label is in quarantine: it has ended, with what became of each delivery.
     DeadLettered(Arc<DeadLetter>),
+    /// Workers kept being lost under jobs of a label, which are kept out for a while; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
+    Quarantined(Arc<Quarantined>),
+    /// That is over for this label.
+    Released {
+        /// The label.
+        label: Arc<str>,
+    },
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
     /// The pool's health changed.

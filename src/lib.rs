@@ -88,7 +88,7 @@ pub use {
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
-    config::{ConfigError, InForce, Lane, LaneChange, Limits, Recycle, Retuned, WhenFull},
+    config::{ConfigError, InForce, Lane, LaneChange, Limits, Quarantine, Recycle, Retuned, WhenFull},
     error::{
         AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, DeadLetter, Deadlock, Delivery,
         JobError, JoinError, KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected,
@@ -119,7 +119,7 @@ pub use {
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
     Cooling, Ended, Facts, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Lineage, Longest,
-    LongestAbandoned, Saturation, Scene, Shortage, Snapshot, Veto, VetoedStarts, WorkerRow, WorkerState,
+    LongestAbandoned, Quarantined, Saturation, Scene, Shortage, Snapshot, Veto, VetoedStarts, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {

@@ -1,9 +1,11 @@
 //! Contracts of what decides: pure, given `now`. Core has one sane default of each; `millpond-supervisors` has more.
 
 mod history;
+mod quarantine;
 mod redelivery;
 
 pub use history::{PoolHistory, SlotHistory};
+pub(crate) use quarantine::Labels;
 pub use redelivery::Redelivery;
 
 use std::fmt;

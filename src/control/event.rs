@@ -15,7 +15,7 @@ use crate::hook::{Question, Verdict};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Veto};
+use crate::snapshot::{Health, Quarantined, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
@@ -140,8 +140,15 @@ pub enum PoolEvent {
         /// How long it rests.
         rests_for: Duration,
     },
-    /// A job took its worker with it as often as it is to be delivered: it has ended, with what became of each delivery.
+    /// A job took its worker with it as often as it is to be delivered, or its label is in quarantine: it has ended, with what became of each delivery.
     DeadLettered(Arc<DeadLetter>),
+    /// Workers kept being lost under jobs of a label, which are kept out for a while; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
+    Quarantined(Arc<Quarantined>),
+    /// That is over for this label.
+    Released {
+        /// The label.
+        label: Arc<str>,
+    },
     /// The gate moved: open, quiesced, draining or closed.
     Gate(&'static str),
     /// The pool's health changed: how bad it is, or why.

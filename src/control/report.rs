@@ -235,7 +235,7 @@ pub struct ShutdownReport {
     pub abandoned: u64,
     /// Jobs whose worker vanished.
     pub lost: u64,
-    /// Jobs that took a worker with them as often as they were delivered.
+    /// Jobs that took a worker with them as often as they were delivered, or whose label is in quarantine.
     pub dead_lettered: u64,
     /// How long it took.
     pub took: Duration,

@@ -353,6 +353,8 @@ impl<B: Backend> Supervision<B> {
                 self.tell(PoolEvent::Redelivered { job, label, lost, rests_for });
             }
             Command::Signal(Signal::DeadLettered(letter)) => self.tell(PoolEvent::DeadLettered(letter)),
+            Command::Signal(Signal::Quarantined(why)) => self.tell(PoolEvent::Quarantined(why)),
+            Command::Signal(Signal::Released(label)) => self.tell(PoolEvent::Released { label }),
             Command::Signal(Signal::Quiet) => {}
             Command::Signal(Signal::Tick) => self.note_reminder(),
             Command::Asked { question, since } => self.on_asked(question, since),

@@ -70,11 +70,20 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         }
         PoolEvent::DeadLettered(letter) => {
             let (job, label, deliveries) = (letter.job.get(), letter.label.as_deref(), letter.deliveries.len());
+            error!(pool, job, label, deliveries, "a job is dead-lettered: it is not delivered any more");
+        }
+        PoolEvent::Quarantined(why) => {
+            let (label, deaths, within, lasts) = (&*why.label, why.deaths, why.within, why.until.since(why.since));
             error!(
                 pool,
-                job, label, deliveries, "a job is dead-lettered: each worker that it was delivered to was lost"
+                label,
+                deaths,
+                ?within,
+                ?lasts,
+                "a label is in quarantine: workers keep being lost under its jobs"
             );
         }
+        PoolEvent::Released { label } => info!(pool, label = &**label, "a label is in quarantine no more"),
         // Its text was logged where it was found.
         PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
         PoolEvent::Gate(state) => info!(pool, state, "the gate moved"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 
 use crate::id::{JobId, WorkerId};
-use crate::snapshot::{Named, Seconds};
+use crate::snapshot::{Named, Quarantined, Seconds};
 use crate::sync::{Arc, Timestamp};
 
 /// One delivery of a job: to a worker that was lost under it.
@@ -35,7 +35,8 @@ impl fmt::Display for Delivery {
     }
 }
 
-/// A job that took its worker with it as often as it was delivered, with all of its deliveries.
+/// A job that is not delivered any more: it took its worker with it as often as it was, or workers kept being lost under others of its label. With all of
+/// its deliveries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -53,16 +54,19 @@ pub struct DeadLetter {
     pub accepted_at: Timestamp,
     /// What became of each delivery, in their order.
     pub deliveries: Vec<Arc<Delivery>>,
+    /// Why it has not had all of its deliveries, if it has not: its label is kept out.
+    pub quarantine: Option<Arc<Quarantined>>,
 }
 
 impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, lane, job, label, submitted_from, accepted_at: _, deliveries } = self;
+        let Self { pool, lane, job, label, submitted_from, accepted_at: _, deliveries, quarantine } = self;
         let (job, times) = (Named(*job, label, submitted_from), deliveries.len());
-        write!(
-            f,
-            "pool `{pool}`, lane `{lane}`: {job} lost each worker that it was delivered to, and is not delivered again after {times}"
-        )?;
+        write!(f, "pool `{pool}`, lane `{lane}`: {job} ")?;
+        match quarantine {
+            None => write!(f, "lost each worker that it was delivered to, and is not delivered again after {times}")?,
+            Some(why) => write!(f, "is not delivered, after {times} before: {why}")?,
+        }
         for delivery in deliveries {
             write!(f, "; {delivery}")?;
         }

@@ -59,7 +59,8 @@ pub enum JobError {
     /// Its worker vanished without a word.
     #[error("{0}")]
     Lost(Box<KilledJob>),
-    /// It took its worker with it as often as it was delivered, and is not delivered again; see [`JobOptions::redeliver`](crate::JobOptions::redeliver).
+    /// It took its worker with it as often as it was delivered, and is not delivered again; see [`JobOptions::redeliver`](crate::JobOptions::redeliver). Or its
+    /// label is in [quarantine](crate::PoolBuilder::quarantine).
     #[error("{0}")]
     DeadLettered(Arc<DeadLetter>),
     /// Its arguments could not be sent to a child process, or its result could not be had from there.

@@ -57,6 +57,11 @@ impl Redeliveries {
     /// All of them, with the last one.
     pub(crate) fn all_with(&self, last: Arc<Delivery>) -> Vec<Arc<Delivery>> {
         self.note(last);
+        self.all()
+    }
+
+    /// All that were lost so far.
+    pub(crate) fn all(&self) -> Vec<Arc<Delivery>> {
         self.history.lock().clone()
     }
 

@@ -14,6 +14,7 @@ mod idle;
 mod loom;
 mod nested;
 mod port;
+mod quarantine;
 mod read;
 mod recycle;
 mod redeliver;
@@ -47,6 +48,7 @@ use crate::gate::{Gate, Waiter};
 use crate::id::{JobId, LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered};
 use crate::lane::{Counted, LaneState, Line};
+use crate::policy::Labels;
 use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
 use crate::sync::{
@@ -165,6 +167,10 @@ pub(crate) struct Plane<J: ?Sized> {
     /// Slots that are empty because a hook denied a start: some of `cooling`.
     vetoed: Mutex<Option<VetoedStarts>>,
     bell: bell::Bell,
+    /// Labels under whose jobs workers were lost.
+    labels: Mutex<Labels>,
+    /// Some label is kept out. Written under that lock.
+    keeps_out: Flag,
     /// Jobs that never began, if whoever ends the pool wants them back.
     unstarted: Mutex<Option<Unstarted<J>>>,
     /// One worker spins before it parks.
@@ -301,6 +307,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             ailment: Mutex::new(health::Ailment::default()),
             vetoed: Mutex::new(None),
             bell: bell::Bell::default(),
+            labels: Mutex::new(Labels::new(config.name.clone(), config.quarantine)),
+            keeps_out: Flag::new(false),
             unstarted: Mutex::new(None),
             spinner: AtomicBool::new(false),
             lanes,

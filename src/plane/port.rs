@@ -4,6 +4,7 @@ use crate::error::{DeadLetter, Deadlock, Delivery};
 use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::{ClaimKey, Envelope};
 use crate::policy::Exit;
+use crate::snapshot::Quarantined;
 use crate::sync::{Arc, Timestamp};
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub(crate) enum Signal {
     Redelivered { job: JobId, label: Option<Arc<str>>, lost: Arc<Delivery>, rests_for: Duration },
     /// One was lost under a job that is not, any more.
     DeadLettered(Arc<DeadLetter>),
+    /// Workers kept being lost under jobs of a label: it is kept out.
+    Quarantined(Arc<Quarantined>),
+    /// A label is not kept out any more.
+    Released(Arc<str>),
     /// The gate drains and nothing is left to run.
     Quiet,
     /// Something that control counts has happened, for the first time since it looked.

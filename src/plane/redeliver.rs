@@ -7,7 +7,7 @@ use crate::id::{ClaimNo, JobId};
 use crate::job::{Envelope, Redeliveries};
 use crate::policy::Exit;
 use crate::slot::{Cell, CellState, Hand, Taken, transition};
-use crate::snapshot::WorkerState;
+use crate::snapshot::{Quarantined, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
 /// What becomes of a job whose worker was lost under it.
@@ -56,7 +56,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             state.leave.get_or_insert(exit);
             drop(state);
-            return Loss::Spent(self.dead_letter(job, deliveries.all_with(lost)));
+            return Loss::Spent(self.dead_letter(job, deliveries.all_with(lost), None));
         };
         let until = now.after(rests_for);
         if !self.give_back(cell, job, taken.claim, Some(Rest { deliveries, lost: lost.clone(), until, exit })) {
@@ -65,6 +65,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let (job, label) = (header.id(), header.label().cloned());
         self.port.signal(Signal::Redelivered { job, label, lost, rests_for });
         Loss::Rests
+    }
+
+    /// What a job that was claimed ends as if its label is kept out.
+    pub(super) fn withheld(&self, job: &Arc<J>) -> Option<Arc<DeadLetter>> {
+        let header = job.header();
+        let quarantine = self.kept_out(header.label()?)?;
+        let deliveries = header.redeliveries().map(Redeliveries::all).unwrap_or_default();
+        Some(self.dead_letter(job, deliveries, Some(quarantine)))
     }
 
     fn lost_delivery(&self, cell: &Cell, taken: &Taken<J>, number: u16, exit: &Exit, now: Timestamp) -> Delivery {
@@ -80,7 +88,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    fn dead_letter(&self, job: &Arc<J>, deliveries: Vec<Arc<Delivery>>) -> Arc<DeadLetter> {
+    fn dead_letter(
+        &self,
+        job: &Arc<J>,
+        deliveries: Vec<Arc<Delivery>>,
+        quarantine: Option<Arc<Quarantined>>,
+    ) -> Arc<DeadLetter> {
         let header = job.header();
         Arc::new(DeadLetter {
             pool: self.config.name.clone(),
@@ -90,6 +103,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             submitted_from: header.submitted_from(),
             accepted_at: header.accepted_at(),
             deliveries,
+            quarantine,
         })
     }
 

@@ -37,6 +37,8 @@ enum What {
     Running { job: Arc<dyn Envelope>, cell: Arc<Cell>, claim: ClaimNo, kind: LimitKind },
     /// A worker's job may be overdue by now.
     Silent(Arc<Cell>),
+    /// A label has been kept out for long enough.
+    Release,
     /// Somebody waits for a reply.
     Reply(Arc<Alarm>),
     /// A deadline of control's own.
@@ -54,7 +56,7 @@ impl What {
             // Whoever else looks for a worker that is gone does not for long.
             Self::Silent(cell) => Arc::strong_count(cell) > 1,
             Self::Reply(alarm) => Arc::strong_count(alarm) > 1,
-            Self::Control => true,
+            Self::Control | Self::Release => true,
         }
     }
 }
@@ -199,6 +201,10 @@ impl Due {
         drop(self.add(until, What::Rested(job), port));
     }
 
+    pub(super) fn release(&self, at: Timestamp, port: &dyn ControlPort) {
+        drop(self.add(at, What::Release, port));
+    }
+
     pub(super) fn running(
         &self,
         at: Timestamp,
@@ -276,6 +282,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             What::Rested(job) => self.end_rest(&job, now),
             What::Running { job, cell, claim, kind } => self.overrun(&job, &cell, claim, kind, now),
+            What::Release => self.release_labels(now),
             What::Reply(alarm) => alarm.ring(),
             What::Control => self.port.signal(Signal::Tick),
         }

@@ -296,6 +296,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     /// The worker has ended unasked under the job of its claim.
     pub(super) fn lose(&mut self, exit: &Exit) {
         let (Some(taken), Some(key)) = (self.taken.take(), self.key.take()) else { return };
+        // First: who learns of the outcome finds its label kept out, if it is from now on.
+        self.plane.count_loss(taken.job().header());
         match self.plane.lose(&self.cell, &taken, exit) {
             // The payload stays where it is, for whoever claims the job next.
             Loss::Rests => taken.let_go(),

@@ -52,6 +52,9 @@ impl<B: Backend> Pool<B> {
         if let Some(bytes) = label.as_ref().map(|label| label.len()).filter(|&bytes| bytes > MAX_NAME) {
             return Err(RejectReason::LabelTooLong { pool: pool(), bytes });
         }
+        if let Some(why) = label.as_ref().and_then(|label| plane.kept_out(label)) {
+            return Err(RejectReason::Quarantined(why));
+        }
         for (limit, what) in [(queue_limit, "queue limit"), (run_limit, "run limit"), (overdue_after, "overdue limit")]
         {
             if limit.is_some_and(|limit| limit.is_zero()) {

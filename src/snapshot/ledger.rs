@@ -22,7 +22,7 @@ pub enum Ended {
     Abandoned,
     /// Its worker vanished without a word.
     Lost,
-    /// It took its worker with it as often as it was delivered.
+    /// It took its worker with it as often as it was delivered, or its label is in quarantine.
     DeadLettered,
 }
 
@@ -88,7 +88,7 @@ pub struct Ledger {
     pub abandoned: u64,
     /// Jobs whose worker vanished.
     pub lost: u64,
-    /// Jobs that took a worker with them as often as they were delivered.
+    /// Jobs that took a worker with them as often as they were delivered, or whose label is in quarantine.
     pub dead_lettered: u64,
     /// Jobs admitted without an outcome yet; at rest this is queued + running = 0.
     pub pending: u64,

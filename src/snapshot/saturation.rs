@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Health, Histogram, Ledger, VetoedStarts};
+use super::{Health, Histogram, Ledger, Quarantined, VetoedStarts};
 use crate::config::Limits;
 use crate::sync::{Arc, Timestamp};
 
@@ -113,6 +113,8 @@ pub struct Snapshot {
     pub health: Health,
     /// Slots without a worker because a hook denied its start, which count as missing meanwhile.
     pub vetoed_starts: Option<VetoedStarts>,
+    /// Labels whose jobs are kept out; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
+    pub quarantined: Vec<Arc<Quarantined>>,
     /// The state of the gate, as a word: open, quiesced, draining or closed.
     pub gate: &'static str,
     /// Each lane, the unnamed one first.
@@ -135,6 +137,7 @@ impl Snapshot {
             limits: Limits::fixed(1),
             health: Health::Healthy,
             vetoed_starts: None,
+            quarantined: Vec::new(),
             gate: "open",
             lanes: Vec::new(),
             ledger: Ledger::default(),

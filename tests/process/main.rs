@@ -7,6 +7,8 @@
 mod calls;
 mod deaths;
 mod programs;
+#[cfg(feature = "testing")]
+mod quarantine;
 mod redelivery;
 #[cfg(feature = "testing")]
 mod resting;

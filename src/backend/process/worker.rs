@@ -88,6 +88,7 @@ impl Hand {
                 }
             }
             let Some(claim) = cx.next_blocking() else { return self.dismiss(link) };
+            let Some(claim) = claim.unless_kept_out() else { continue };
             let panicked = match self.carry(claim, &mut link, &waker) {
                 Ok(panicked) => panicked,
                 Err((claim, begun, breach)) => return self.lose(claim, begun, link, breach.as_ref()),

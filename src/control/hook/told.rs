@@ -41,6 +41,8 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
             Notice::Redelivered { job: *job, label: label.clone(), lost: lost.clone(), rests_for: *rests_for }
         }
         PoolEvent::DeadLettered(letter) => Notice::DeadLettered(letter.clone()),
+        PoolEvent::Quarantined(why) => Notice::Quarantined(why.clone()),
+        PoolEvent::Released { label } => Notice::Released { label: label.clone() },
         // Hooks are told more of a ruling. What a hook itself did, and what a reader of events missed.
         PoolEvent::Vetoed { .. } | PoolEvent::HookFault { .. } | PoolEvent::Hook { .. } | PoolEvent::Missed(_) => {
             return None;

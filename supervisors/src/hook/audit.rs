@@ -22,6 +22,8 @@ use super::record;
 /// | `question`, `asked_for`, `answers` | `allowed`, `vetoed` | what hooks were asked, on whose behalf, and what each answered |
 /// | `vetoed_by`, `because` | `vetoed` | whose denial counted |
 /// | `by` | where somebody decided it | an operator, the restart policy, the autoscaler, the watchdog, a limit |
+/// | `label` | `redelivered`, `dead-lettered`, `quarantined`, `released` | whose jobs it is about, if they have one |
+/// | `deliveries` | `dead-lettered` | the workers that were lost under the job, when, and what ended each |
 /// | `notices` | `missed` | so many lines are missing before this one, as the trail was too slow |
 /// | `lines` | `lost` | so many lines could not be written before this one |
 ///

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, ClaimNo, DeadLetter, Delivery, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation,
-    Verdict, WorkerId,
+    Answer, ClaimNo, DeadLetter, Delivery, Exit, Health, JobId, Limits, Notice, Quarantined, Question, Restart,
+    Retuned, Saturation, Verdict, WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -41,6 +41,8 @@ pub(super) fn of_notice(notice: &Notice) -> (&'static str, Fields) {
             ("redelivered", with(rest, of_delivery(lost)))
         }
         Notice::DeadLettered(letter) => ("dead-lettered", of_letter(letter)),
+        Notice::Quarantined(why) => ("quarantined", of_quarantine(why)),
+        Notice::Released { label } => ("released", json!({ "label": &**label })),
         Notice::Deadlock(deadlock) => ("deadlock", json!({ "waits": deadlock.to_string() })),
         Notice::Saturated { saturation, since } => {
             ("saturated", with(json!({ "since_ns": since.as_nanos() }), of_saturation(saturation)))
@@ -128,6 +130,15 @@ fn of_letter(letter: &DeadLetter) -> Value {
     json!({
         "job": letter.job.get(), "label": letter.label.as_deref(), "lane": &*letter.lane,
         "submitted_from": letter.submitted_from.to_string(), "deliveries": deliveries,
+        "quarantine": letter.quarantine.as_ref().map(|why| why.to_string()),
+    })
+}
+
+fn of_quarantine(why: &Quarantined) -> Value {
+    let Quarantined { label, deaths, within, since, until, .. } = why;
+    json!({
+        "label": &**label, "deaths": deaths, "within_ms": millis(*within),
+        "since_ns": since.as_nanos(), "until_ns": until.as_nanos(),
     })
 }
 
