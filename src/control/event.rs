@@ -140,7 +140,8 @@ pub enum PoolEvent {
         /// How long it rests.
         rests_for: Duration,
     },
-    /// A job took its worker with it as often as it is to be delivered, or its label is in quarantine: it has ended, with what became of each delivery.
+    /// A job took its worker with it as often as it is to be delivered, or once and more, and its label is in quarantine: it has ended, with what became of
+    /// each delivery. Of jobs that a quarantine ends before their first delivery nothing is told but [`Quarantined`](Self::Quarantined).
     DeadLettered(Arc<DeadLetter>),
     /// Workers kept being lost under jobs of a label, which are kept out for a while; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
     Quarantined(Arc<Quarantined>),

@@ -173,7 +173,8 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         let inner = taken.job().sealed().0;
         inner.discard(key);
         let settled = inner.settle_error(JobError::DeadLettered(letter.clone()), Some(Owner::Worker));
-        if settled.is_some() {
+        // Of those that were never delivered there may be very many, and whoever listens was told why.
+        if settled.is_some() && !letter.deliveries.is_empty() {
             plane.port.signal(Signal::DeadLettered(letter));
         }
         self.finish(Ran { panicked: false, settled });

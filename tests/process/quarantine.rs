@@ -73,6 +73,7 @@ fn a_label_that_keeps_killing_workers_is_kept_out_until_its_time_is_over() {
 #[test]
 fn what_is_queued_or_rests_when_its_label_is_kept_out_is_dead_lettered() {
     let (pool, clock) = pool("queued");
+    let mut events = pool.events();
     let marks = Marks::new("queued");
     let rests = pool.with(bad(3)).submit_call_blocking(abort, ()).unwrap();
     until("it rests", || pool.snapshot().lanes[0].resting == 1);
@@ -100,6 +101,15 @@ fn what_is_queued_or_rests_when_its_label_is_kept_out_is_dead_lettered() {
     let JobError::DeadLettered(letter) = failure(rests) else { panic!("its label is kept out") };
     assert!(letter.deliveries.len() == 1 && letter.quarantine.is_some(), "{letter}");
     assert!(marks.pids().is_empty());
+    let mut told = 0;
+    while told < 2 {
+        if let PoolEvent::DeadLettered(letter) =
+            events.next_timeout(LIMIT.0).expect("it is told").expect("the pool goes on")
+        {
+            assert_eq!(letter.deliveries.len(), 1, "of those that were never delivered, the quarantine tells");
+            told += 1;
+        }
+    }
     let ledger = pool.snapshot().ledger;
     assert!(ledger.balances() && (ledger.dead_lettered, ledger.completed, ledger.pending) == (7, 1, 0), "{ledger}");
 }
