@@ -64,26 +64,10 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Overrun { worker, claim } => {
             warn!(pool, %worker, %claim, "a running job passed its limit: its worker goes down the ladder");
         }
-        PoolEvent::Redelivered { job, label, lost, rests_for } => {
-            let (job, label, worker, delivery) = (job.get(), label.as_deref(), lost.worker, lost.number);
-            warn!(pool, job, label, %worker, delivery, ?rests_for, "a worker was lost under a job, which is to be delivered again");
-        }
-        PoolEvent::DeadLettered(letter) => {
-            let (job, label, deliveries) = (letter.job.get(), letter.label.as_deref(), letter.deliveries.len());
-            error!(pool, job, label, deliveries, "a job is dead-lettered: it is not delivered any more");
-        }
-        PoolEvent::Quarantined(why) => {
-            let (label, deaths, within, lasts) = (&*why.label, why.deaths, why.within, why.until.since(why.since));
-            error!(
-                pool,
-                label,
-                deaths,
-                ?within,
-                ?lasts,
-                "a label is in quarantine: workers keep being lost under its jobs"
-            );
-        }
-        PoolEvent::Released { label } => info!(pool, label = &**label, "a label is in quarantine no more"),
+        PoolEvent::Redelivered { .. }
+        | PoolEvent::DeadLettered(_)
+        | PoolEvent::Quarantined(_)
+        | PoolEvent::Released { .. } => trace_delivery(pool, event),
         // Its text was logged where it was found.
         PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
         PoolEvent::Gate(state) => info!(pool, state, "the gate moved"),
@@ -113,6 +97,33 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Hook { name, change } => info!(pool, hook = &**name, ?change, "the hooks changed"),
         // Of one reader alone, who is told.
         PoolEvent::Missed(_) => {}
+    }
+}
+
+/// What became of jobs under which workers were lost.
+fn trace_delivery(pool: &str, event: &PoolEvent) {
+    match event {
+        PoolEvent::Redelivered { job, label, lost, rests_for } => {
+            let (job, label, worker, delivery) = (job.get(), label.as_deref(), lost.worker, lost.number);
+            warn!(pool, job, label, %worker, delivery, ?rests_for, "a worker was lost under a job, which is to be delivered again");
+        }
+        PoolEvent::DeadLettered(letter) => {
+            let (job, label, deliveries) = (letter.job.get(), letter.label.as_deref(), letter.deliveries.len());
+            error!(pool, job, label, deliveries, "a job is dead-lettered: it is not delivered any more");
+        }
+        PoolEvent::Quarantined(why) => {
+            let (label, deaths, within, lasts) = (&*why.label, why.deaths, why.within, why.until.since(why.since));
+            error!(
+                pool,
+                label,
+                deaths,
+                ?within,
+                ?lasts,
+                "a label is in quarantine: workers keep being lost under its jobs"
+            );
+        }
+        PoolEvent::Released { label } => info!(pool, label = &**label, "a label is in quarantine no more"),
+        _ => {}
     }
 }
 

@@ -120,7 +120,7 @@ mod tests {
         assert_eq!((labels.kept_out("good", at(4_999)), labels.all_kept_out(at(4_999)).len()), (None, 1));
         assert!(labels.release(at(7_998)).is_empty());
         assert_eq!(labels.kept_out("bad", at(7_999)), None, "also before anybody has released it");
-        assert_eq!(labels.release(at(7_999)), [bad.clone()]);
+        assert_eq!(labels.release(at(7_999)), std::slice::from_ref(&bad));
         assert_eq!(labels.lost(&bad, at(8_000)), None, "its count begins anew");
     }
 

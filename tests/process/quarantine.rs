@@ -16,7 +16,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A pool with one worker, in which two lost workers put a label into quarantine, for ten minutes.
 fn pool(name: &str) -> (ProcessPool, SettableClock) {
     let clock = SettableClock::new();
-    let builder = builder(name).limits(Limits::fixed(1)).clock(clock.clock());
+    // The clock may be moved while a child comes up: that is not to be late for it.
+    let builder = builder(name).limits(Limits::fixed(1)).clock(clock.clock()).start_limit(MINUTE * 1_000);
     (builder.quarantine(Quarantine::new(2).within(MINUTE).lasts(MINUTE * 10)).build().unwrap(), clock)
 }
 

@@ -18,7 +18,8 @@ const RESTED: Duration = Duration::from_secs(60);
 /// A pool with one worker, whose clock stands still.
 fn pool(name: &str, shape: impl FnOnce(Lane) -> Lane) -> (ProcessPool, SettableClock) {
     let clock = SettableClock::new();
-    let builder = builder(name).limits(Limits::fixed(1)).clock(clock.clock());
+    // The clock may be moved while a child comes up: that is not to be late for it.
+    let builder = builder(name).limits(Limits::fixed(1)).clock(clock.clock()).start_limit(RESTED * 1_000);
     (builder.default_lane(shape(Lane::new("default"))).build().unwrap(), clock)
 }
 
