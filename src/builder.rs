@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::autoscale::Autoscaler;
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
-use crate::config::{ConfigError, Lane, Limits, PoolConfig, Recycle};
+use crate::config::{ConfigError, Lane, Limits, PoolConfig, Quarantine, Recycle};
 use crate::control::{HookSpec, PoolSupervisor, Scaler, Watchdog, check_hooks, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::hook::Hook;
@@ -117,6 +117,14 @@ impl<B: Backend> PoolBuilder<B> {
     /// When a worker is replaced although nothing is wrong with it; default: never.
     pub fn recycle(mut self, recycle: Recycle) -> Self {
         self.config.recycle = recycle;
+        self
+    }
+
+    /// When jobs of a label are kept out, since workers keep being lost under them; `None`: never. Default: [`Quarantine::default`]. Counted are workers that
+    /// ended unasked under a job, be it one that may be delivered again or not: in pools of processes, children that died. In pools of
+    /// other kinds there are none.
+    pub fn quarantine(mut self, quarantine: impl Into<Option<Quarantine>>) -> Self {
+        self.config.quarantine = quarantine.into();
         self
     }
 

@@ -2,11 +2,13 @@
 
 mod change;
 mod error;
+mod quarantine;
 mod recycle;
 
 pub(crate) use change::change_lanes;
 pub use change::{InForce, LaneChange, Retuned};
 pub use error::ConfigError;
+pub use quarantine::Quarantine;
 pub use recycle::Recycle;
 
 use std::fmt;
@@ -186,6 +188,7 @@ pub(crate) struct PoolConfig {
     pub(crate) kill_grace: Duration,
     pub(crate) shutdown_limit: Duration,
     pub(crate) recycle: Recycle,
+    pub(crate) quarantine: Option<Quarantine>,
     pub(crate) clock: Clock,
 }
 
@@ -201,6 +204,7 @@ impl PoolConfig {
             kill_grace: Duration::from_secs(1),
             shutdown_limit: Duration::from_secs(30),
             recycle: Recycle::default(),
+            quarantine: Some(Quarantine::default()),
             clock: Clock::real(),
         }
     }
@@ -223,6 +227,7 @@ impl PoolConfig {
         }
         check_limit("start limit", Some(self.start_limit))?;
         self.recycle.validate()?;
+        self.quarantine.as_ref().map_or(Ok(()), Quarantine::validate)?;
         check_limits(&self.limits, &self.lanes)
     }
 }

@@ -11,10 +11,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::config::{Limits, Retuned};
-use crate::error::Deadlock;
+use crate::error::{DeadLetter, Deadlock, Delivery};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Rung, Saturation, TerminationReport, Veto};
+use crate::snapshot::{Health, Quarantined, Rung, Saturation, TerminationReport, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// The longest [`Verdict::Delay`] that makes sense.
@@ -188,6 +188,27 @@ pub enum Notice {
         worker: WorkerId,
         /// Which of its claims.
         claim: ClaimNo,
+    },
+    /// A worker was lost under a job that may be [delivered again](crate::JobOptions::redeliver), and will be, once it has rested.
+    Redelivered {
+        /// The job.
+        job: JobId,
+        /// What its submitter called it.
+        label: Option<Arc<str>>,
+        /// The delivery that was lost.
+        lost: Arc<Delivery>,
+        /// How long it rests.
+        rests_for: Duration,
+    },
+    /// A job took its worker with it as often as it is to be delivered, or once and more, and its label is in quarantine: it has ended, with what became of
+    /// each delivery. Of jobs that a quarantine ends before their first delivery nothing is told but [`Quarantined`](Self::Quarantined).
+    DeadLettered(Arc<DeadLetter>),
+    /// Workers kept being lost under jobs of a label, which are kept out for a while; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
+    Quarantined(Arc<Quarantined>),
+    /// That is over for this label.
+    Released {
+        /// The label.
+        label: Arc<str>,
     },
     /// The gate moved: open, quiesced, draining or closed. Closed is told once, whatever ended the pool, and then the hook is let go of. One
     /// that has 64 notices to deal with by then is let go of without it.

@@ -85,14 +85,15 @@ pub use {
     pool::{ActorPool, ByName, Pool, Submitter, TaskPool, ThreadPool},
 };
 pub use {
-    config::{ConfigError, InForce, Lane, LaneChange, Limits, Recycle, Retuned, WhenFull},
+    config::{ConfigError, InForce, Lane, LaneChange, Limits, Quarantine, Recycle, Retuned, WhenFull},
     error::{
-        AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, Deadlock, JobError, JoinError,
-        KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected, StartError,
-        StartFailed, TimedOut, WaitsFor,
+        AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, DeadLetter, Deadlock, Delivery,
+        JobError, JoinError, KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected,
+        StartError, StartFailed, TimedOut, WaitsFor,
     },
     id::{By, ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},
+    policy::Redelivery,
     sync::{Clock, Timestamp},
 };
 
@@ -115,8 +116,8 @@ pub use {
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
     Cooling, Ended, Facts, Fate, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Lineage, Longest,
-    LongestAbandoned, Rung, Saturation, Scene, Shortage, Snapshot, Target, TargetReport, TerminationReport, Veto,
-    VetoedStarts, WorkerRow, WorkerState,
+    LongestAbandoned, Quarantined, Rung, Saturation, Scene, Shortage, Snapshot, Target, TargetReport,
+    TerminationReport, Veto, VetoedStarts, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]
 pub use {

@@ -1,8 +1,12 @@
 //! Contracts of what decides: pure, given `now`. Core has one sane default of each; `millpond-supervisors` has more.
 
 mod history;
+mod quarantine;
+mod redelivery;
 
 pub use history::{PoolHistory, SlotHistory};
+pub(crate) use quarantine::Labels;
+pub use redelivery::Redelivery;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +14,7 @@ use std::time::Duration;
 #[cfg(feature = "process")]
 use crate::error::Death;
 use crate::error::{Chain, StartError};
-use crate::id::WorkerId;
+use crate::id::{JobId, WorkerId};
 use crate::snapshot::{Rung, Seconds};
 use crate::sync::{Arc, Timestamp};
 
@@ -46,6 +50,14 @@ pub enum Exit {
     /// Its process died unasked.
     #[cfg(feature = "process")]
     Died(Arc<Death>),
+    /// It was lost under a job that may be delivered more than once. The job answers for that, by its deliveries, and the slot does not: no
+    /// policy is asked. See [`JobOptions::redeliver`](crate::JobOptions::redeliver).
+    TakenAlong {
+        /// The job.
+        job: JobId,
+        /// What it would have been otherwise.
+        exit: Arc<Exit>,
+    },
     /// The runtime that hosted it is gone.
     RuntimeGone,
 }
@@ -73,7 +85,20 @@ impl Exit {
     /// How its process ended, if that is why.
     #[cfg(feature = "process")]
     pub(crate) fn death(&self) -> Option<Arc<Death>> {
-        if let Self::Died(death) = self { Some(death.clone()) } else { None }
+        match self {
+            Self::Died(death) => Some(death.clone()),
+            Self::TakenAlong { exit, .. } => exit.death(),
+            _ => None,
+        }
+    }
+
+    /// True if nobody wanted it: the worker vanished, or its process died.
+    pub(crate) fn is_loss(&self) -> bool {
+        #[cfg(feature = "process")]
+        if let Self::Died(_) = self {
+            return true;
+        }
+        matches!(self, Self::Lost)
     }
 
     /// How long its job had made no progress, if that is why.
@@ -100,6 +125,7 @@ impl fmt::Display for Exit {
             Self::Lost => f.write_str("lost"),
             #[cfg(feature = "process")]
             Self::Died(death) => death.fmt(f),
+            Self::TakenAlong { job, exit } => write!(f, "{exit}; job {job}, which it had, answers for that"),
             Self::RuntimeGone => f.write_str("its runtime is gone"),
         }
     }
@@ -207,7 +233,12 @@ impl RestartPolicy for SlotBackoff {
 ///
 /// Source of the mixing: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (SplitMix64).
 pub fn jitter(worker: WorkerId, streak: u32) -> f64 {
-    let mut z = (u64::from(worker.slot) << 32 | u64::from(streak)).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    spread(u64::from(worker.slot) << 32 | u64::from(streak))
+}
+
+/// The same of any number.
+fn spread(number: u64) -> f64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^= z >> 31;

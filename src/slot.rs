@@ -371,6 +371,11 @@ impl Cell {
         }
     }
 
+    /// The number of its process, if it has one.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.facts.get()?.pid
+    }
+
     pub(crate) fn facts(&self) -> Facts {
         let mut facts = self.facts.get().cloned().unwrap_or_default();
         if let Some(process) = self.process.get() {

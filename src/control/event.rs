@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use crate::config::{Limits, Retuned};
-use crate::error::{Deadlock, NotYet};
+use crate::error::{DeadLetter, Deadlock, Delivery, NotYet};
 use crate::hook::{HookChange, HookFault, Question, Verdict};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Rung, TerminationReport, Veto};
+use crate::snapshot::{Health, Quarantined, Rung, TerminationReport, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
@@ -141,6 +141,27 @@ pub enum PoolEvent {
         /// How long it had been silent when it beat.
         silent_for: Duration,
     },
+    /// A worker was lost under a job that may be [delivered again](crate::JobOptions::redeliver), and will be, once it has rested.
+    Redelivered {
+        /// The job.
+        job: JobId,
+        /// What its submitter called it.
+        label: Option<Arc<str>>,
+        /// The delivery that was lost.
+        lost: Arc<Delivery>,
+        /// How long it rests.
+        rests_for: Duration,
+    },
+    /// A job took its worker with it as often as it is to be delivered, or once and more, and its label is in quarantine: it has ended, with what became of
+    /// each delivery. Of jobs that a quarantine ends before their first delivery nothing is told but [`Quarantined`](Self::Quarantined).
+    DeadLettered(Arc<DeadLetter>),
+    /// Workers kept being lost under jobs of a label, which are kept out for a while; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
+    Quarantined(Arc<Quarantined>),
+    /// That is over for this label.
+    Released {
+        /// The label.
+        label: Arc<str>,
+    },
     /// A ladder is over, whether or not hooks were asked about it: an operator's, with all its targets, or that of an overdue job, which
     /// that has ended.
     Terminated {
@@ -215,6 +236,10 @@ impl PoolEvent {
             | Self::WorkerAbandoned { .. }
             | Self::PolicyReplaced { .. }
             | Self::ProbeSucceeded { .. }
+            | Self::Redelivered { .. }
+            | Self::DeadLettered(_)
+            | Self::Quarantined(_)
+            | Self::Released { .. }
             | Self::Deadlock(_)
             | Self::Health(_)
             | Self::HookFault { .. }

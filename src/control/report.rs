@@ -109,7 +109,7 @@ pub struct ShutdownReport {
     pub panicked: u64,
     /// Jobs that a time limit ended, in the queue or while they ran.
     pub expired: u64,
-    /// Jobs that never began. Where many are queued when the limit passes, the last of them have their outcome a moment after the report.
+    /// Jobs that never began, or were to begin again. Where many are queued when the limit passes, the last of them have their outcome a moment after the report.
     pub not_started: u64,
     /// Jobs that were cancelled in the queue, or returned after the shutdown asked them to stop.
     pub cancelled: u64,
@@ -120,6 +120,8 @@ pub struct ShutdownReport {
     pub abandoned: u64,
     /// Jobs whose worker vanished.
     pub lost: u64,
+    /// Jobs that took a worker with them as often as they were delivered, or whose label is in quarantine.
+    pub dead_lettered: u64,
     /// How long it took.
     pub took: Duration,
 }
@@ -140,14 +142,15 @@ impl ShutdownReport {
             killed: after.killed - before.killed,
             abandoned: after.abandoned - before.abandoned + after.pending - queued,
             lost: after.lost - before.lost,
+            dead_lettered: after.dead_lettered - before.dead_lettered,
             took,
         }
     }
 
     /// All of them.
     pub fn jobs(&self) -> u64 {
-        let Self { completed, panicked, expired, not_started, cancelled, killed, abandoned, lost, took: _ } = self;
-        completed + panicked + expired + not_started + cancelled + killed + abandoned + lost
+        let Self { completed, panicked, expired, not_started, cancelled, killed, abandoned, lost, .. } = self;
+        completed + panicked + expired + not_started + cancelled + killed + abandoned + lost + self.dead_lettered
     }
 }
 
@@ -162,6 +165,7 @@ impl fmt::Display for ShutdownReport {
             (self.killed, "killed"),
             (self.abandoned, "abandoned"),
             (self.lost, "lost"),
+            (self.dead_lettered, "dead-lettered"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {word}")?;

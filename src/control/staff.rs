@@ -176,7 +176,9 @@ impl<B: Backend> Supervision<B> {
             return self.on_host_gone();
         }
         if !exit.is_fault() {
-            self.slots[index].unasked = matches!(exit, Exit::Recycled(_)) && is_short;
+            // What follows a crash is nobody's choice, be it the slot's fault or its job's.
+            let crashed = matches!(exit, Exit::TakenAlong { .. });
+            self.slots[index].unasked = crashed || matches!(exit, Exit::Recycled(_)) && is_short;
             return;
         }
         let slot = &mut self.slots[index];

@@ -363,6 +363,12 @@ impl<B: Backend> Supervision<B> {
             Command::Signal(Signal::Overrun(overrun)) => self.on_overrun(overrun),
             Command::Signal(Signal::Leaves) => look_again(),
             Command::Signal(Signal::Deadlock(deadlock)) => self.tell(PoolEvent::Deadlock(deadlock)),
+            Command::Signal(Signal::Redelivered { job, label, lost, rests_for }) => {
+                self.tell(PoolEvent::Redelivered { job, label, lost, rests_for });
+            }
+            Command::Signal(Signal::DeadLettered(letter)) => self.tell(PoolEvent::DeadLettered(letter)),
+            Command::Signal(Signal::Quarantined(why)) => self.tell(PoolEvent::Quarantined(why)),
+            Command::Signal(Signal::Released(label)) => self.tell(PoolEvent::Released { label }),
             Command::Signal(Signal::Quiet) => {}
             Command::Signal(Signal::Tick) => self.note_reminder(),
             Command::Asked { question, since } => self.on_asked(question, since),

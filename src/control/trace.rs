@@ -29,6 +29,7 @@ fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
         Exit::Lost => ("lost", None),
         #[cfg(feature = "process")]
         Exit::Died(_) => ("died", None),
+        Exit::TakenAlong { .. } => ("taken along by its job", None),
         Exit::RuntimeGone => ("runtime gone", None),
     }
 }
@@ -65,6 +66,10 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Overrun { worker, claim } => {
             warn!(pool, %worker, %claim, "a running job passed its limit: its worker goes down the ladder");
         }
+        PoolEvent::Redelivered { .. }
+        | PoolEvent::DeadLettered(_)
+        | PoolEvent::Quarantined(_)
+        | PoolEvent::Released { .. } => trace_delivery(pool, event),
         // Its text was logged where it was found.
         PoolEvent::Deadlock(deadlock) => debug!(pool, waits = deadlock.waits.len() + deadlock.more, "a wait was ended"),
         PoolEvent::Terminated { report, by } => {
@@ -97,6 +102,33 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Hook { name, change, by } => info!(pool, hook = &**name, ?change, %by, "the hooks changed"),
         // Of one reader alone, who is told.
         PoolEvent::Missed(_) => {}
+    }
+}
+
+/// What became of jobs under which workers were lost.
+fn trace_delivery(pool: &str, event: &PoolEvent) {
+    match event {
+        PoolEvent::Redelivered { job, label, lost, rests_for } => {
+            let (job, label, worker, delivery) = (job.get(), label.as_deref(), lost.worker, lost.number);
+            warn!(pool, job, label, %worker, delivery, ?rests_for, "a worker was lost under a job, which is to be delivered again");
+        }
+        PoolEvent::DeadLettered(letter) => {
+            let (job, label, deliveries) = (letter.job.get(), letter.label.as_deref(), letter.deliveries.len());
+            error!(pool, job, label, deliveries, "a job is dead-lettered: it is not delivered any more");
+        }
+        PoolEvent::Quarantined(why) => {
+            let (label, deaths, within, lasts) = (&*why.label, why.deaths, why.within, why.until.since(why.since));
+            error!(
+                pool,
+                label,
+                deaths,
+                ?within,
+                ?lasts,
+                "a label is in quarantine: workers keep being lost under its jobs"
+            );
+        }
+        PoolEvent::Released { label } => info!(pool, label = &**label, "a label is in quarantine no more"),
+        _ => {}
     }
 }
 
@@ -148,8 +180,18 @@ pub(super) fn trace_rung(pool: &str, target: &Target, rung: Rung, by: &str) {
 
 /// A shutdown is over.
 pub(super) fn trace_shutdown(pool: &str, report: &ShutdownReport) {
-    let ShutdownReport { completed, panicked, expired, not_started, cancelled, killed, abandoned, lost, took } =
-        *report;
+    let ShutdownReport {
+        completed,
+        panicked,
+        expired,
+        not_started,
+        cancelled,
+        killed,
+        abandoned,
+        lost,
+        dead_lettered,
+        took,
+    } = *report;
     info!(
         pool,
         completed,
@@ -160,6 +202,7 @@ pub(super) fn trace_shutdown(pool: &str, report: &ShutdownReport) {
         killed,
         abandoned,
         lost,
+        dead_lettered,
         ?took,
         "the pool was shut down"
     );

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::{CloseReason, Deadlock, StartError};
+use super::{CloseReason, DeadLetter, Deadlock, StartError};
 use crate::id::{JobId, WorkerId};
 use crate::snapshot::{Ended, Named, Scene, Seconds};
 use crate::sync::Arc;
@@ -38,13 +38,13 @@ pub enum JobError {
     /// It panicked.
     #[error("{0}")]
     Panicked(Box<PanicReport>),
-    /// It was cancelled before a worker took it.
+    /// It was cancelled before a worker took it, or took it again.
     #[error("{0}")]
     Cancelled(Box<CancelledJob>),
     /// One of its time limits passed. In the queue: it never ran. While running: its worker goes down the ladder.
     #[error("{0}")]
     TimedOut(Box<TimedOut>),
-    /// The pool ended before the job began.
+    /// The pool ended before the job began, or began again.
     #[error("{0}")]
     NotStarted(Box<NotStarted>),
     /// The job was handed over to a worker that was being started, and the start failed.
@@ -59,6 +59,10 @@ pub enum JobError {
     /// Its worker vanished without a word.
     #[error("{0}")]
     Lost(Box<KilledJob>),
+    /// It took its worker with it as often as it was delivered, and is not delivered again; see [`JobOptions::redeliver`](crate::JobOptions::redeliver). Or its
+    /// label is in [quarantine](crate::PoolBuilder::quarantine).
+    #[error("{0}")]
+    DeadLettered(Arc<DeadLetter>),
     /// Its arguments could not be sent to a child process, or its result could not be had from there.
     #[cfg(feature = "process")]
     #[error("{0}")]
@@ -81,13 +85,14 @@ impl JobError {
             Self::Killed(_) => Ended::Killed,
             Self::Abandoned(_) => Ended::Abandoned,
             Self::Lost(_) => Ended::Lost,
+            Self::DeadLettered(_) => Ended::DeadLettered,
             #[cfg(feature = "process")]
             Self::Transfer(failed) => failed.ended(),
         })
     }
 }
 
-/// A job that was cancelled before a worker began it.
+/// A job that was cancelled before a worker began it, or began it again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct CancelledJob {
@@ -103,17 +108,20 @@ pub struct CancelledJob {
     pub by: &'static str,
     /// How long after its admission.
     pub after: Duration,
+    /// How many of its deliveries were lost before that; it was to be delivered again.
+    pub lost_deliveries: u16,
 }
 
 impl fmt::Display for CancelledJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, job, label, submitted_from, by, after } = self;
+        let Self { pool, job, label, submitted_from, by, after, lost_deliveries } = self;
         let (job, after) = (Named(*job, label, submitted_from), Seconds(*after));
-        write!(f, "pool `{pool}`: {job} was cancelled by {by} before it began, {after} after its admission")
+        let began = Again(*lost_deliveries);
+        write!(f, "pool `{pool}`: {job} was cancelled by {by} before it began{began}, {after} after its admission")
     }
 }
 
-/// A job that never began.
+/// A job that never began, or that was to begin again and did not.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct NotStarted {
@@ -127,13 +135,29 @@ pub struct NotStarted {
     pub submitted_from: &'static Location<'static>,
     /// Why the pool ended.
     pub reason: CloseReason,
+    /// How many of its deliveries were lost before that; it was to be delivered again.
+    pub lost_deliveries: u16,
 }
 
 impl fmt::Display for NotStarted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, job, label, submitted_from, reason } = self;
-        let job = Named(*job, label, submitted_from);
-        write!(f, "pool `{pool}`: {job} never began: the pool takes no more jobs: {reason}")
+        let Self { pool, job, label, submitted_from, reason, lost_deliveries } = self;
+        let (job, again) = (Named(*job, label, submitted_from), Again(*lost_deliveries));
+        let began = if *lost_deliveries == 0 { "never began" } else { "did not begin" };
+        write!(f, "pool `{pool}`: {job} {began}{again}: the pool takes no more jobs: {reason}")
+    }
+}
+
+/// Said of a job that was to begin again.
+struct Again(u16);
+
+impl fmt::Display for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => f.write_str(" again (a worker was lost under it)"),
+            lost => write!(f, " again ({lost} workers were lost under it)"),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod control;
 mod deadlock;
 #[cfg(feature = "process")]
 mod death;
+mod delivery;
 mod job;
 mod reject;
 #[cfg(feature = "process")]
@@ -15,6 +16,7 @@ pub use control::{AttachError, BuildError, ControlError, StartError};
 pub use deadlock::{Deadlock, NestedWait, WaitsFor};
 #[cfg(feature = "process")]
 pub use death::{Death, DeathCause};
+pub use delivery::{DeadLetter, Delivery};
 pub use job::{
     CancelledJob, JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{CloseReason, Deadlock};
 use crate::config::MAX_NAME;
-use crate::snapshot::{Scene, Seconds};
+use crate::snapshot::{Quarantined, Scene, Seconds};
 use crate::sync::{Arc, Mutex};
 
 /// Why a job was not admitted. Nothing of it ran, and nothing of it is kept.
@@ -66,6 +66,9 @@ pub enum RejectReason {
         /// Its length.
         bytes: usize,
     },
+    /// Workers kept being lost under jobs of this label; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
+    #[error("{0}")]
+    Quarantined(Arc<Quarantined>),
     /// The deadline, or a limit of zero, had passed before the job came.
     #[error("pool `{pool}`: the job's {what} had passed before it came")]
     AlreadyExpired {

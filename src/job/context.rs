@@ -55,6 +55,11 @@ impl JobContext {
         self.worker.worker()
     }
 
+    /// Which of the job's deliveries this is: 1, unless it may be [delivered again](crate::JobOptions::redeliver) and workers were lost under it.
+    pub fn delivery(&self) -> u16 {
+        self.job.header().lost_deliveries().saturating_add(1)
+    }
+
     /// The job that submitted this one, if it was submitted from inside a job: its pool, its number, its label, and how deep they are nested.
     pub fn lineage(&self) -> Option<&Lineage> {
         self.job.header().lineage()

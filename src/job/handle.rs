@@ -21,7 +21,7 @@ use crate::sync::{block_on, block_on_within};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum JobStatus {
-    /// Waits for a worker.
+    /// Waits for a worker, or rests before it is [delivered again](crate::JobOptions::redeliver).
     Queued,
     /// In a worker's hands.
     Running,
@@ -74,6 +74,11 @@ impl<T: 'static> JobHandle<T> {
         } else {
             JobStatus::Running
         }
+    }
+
+    /// How many workers were lost under the job so far. See [`JobOptions::redeliver`](crate::JobOptions::redeliver).
+    pub fn lost_deliveries(&self) -> u16 {
+        self.job.header().lost_deliveries()
     }
 
     /// Cancels: a job that no worker has yet ends as [`JobError::Cancelled`]; one that runs is asked to stop, by its

@@ -61,8 +61,15 @@ impl Ends {
     fn end(&self, owner: Owner) {
         let label = None;
         let (job, submitted_from) = (self.cell.header().id(), Location::caller());
-        let cancelled =
-            CancelledJob { pool: "loom".into(), job, label, submitted_from, by: "loom", after: Duration::ZERO };
+        let cancelled = CancelledJob {
+            pool: "loom".into(),
+            job,
+            label,
+            submitted_from,
+            by: "loom",
+            after: Duration::ZERO,
+            lost_deliveries: 0,
+        };
         let error = JobError::Cancelled(Box::new(cancelled));
         let Some(mut settlement) = self.cell.settle_error(error, Some(owner)) else { return };
         self.win();

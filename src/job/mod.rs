@@ -11,6 +11,7 @@ mod origin;
 mod outcome;
 mod panics;
 mod recall;
+mod redeliveries;
 mod share;
 mod span;
 mod waits;
@@ -32,6 +33,7 @@ pub(crate) use outcome::{Asked, Owner};
 pub(crate) use panics::{Caught, want_backtraces};
 pub(crate) use panics::{catch, guarded_waker, wake, wake_guarded};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
+pub(crate) use redeliveries::Redeliveries;
 pub(crate) use span::{outside_spans, span_of, tell_end};
 #[cfg(not(millpond_loom))]
 pub(crate) use waits::watched;

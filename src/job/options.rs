@@ -10,8 +10,10 @@ use super::cell::StagePlace;
 use super::origin::Origin;
 use super::outcome::{Unread, WakerPlace, Word};
 use super::panics::catch;
+use super::redeliveries::Redeliveries;
 use super::share::Shares;
 use crate::id::{JobId, LaneId};
+use crate::policy::Redelivery;
 use crate::snapshot::{Ended, Lineage};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
 
@@ -24,6 +26,7 @@ pub struct JobOptions {
     pub(crate) run_limit: Option<Duration>,
     pub(crate) overdue_after: Option<Duration>,
     pub(crate) deadline: Option<Deadline>,
+    pub(crate) redelivery: Option<Redelivery>,
     pub(crate) site: Option<&'static Location<'static>>,
 }
 
@@ -35,6 +38,7 @@ pub(crate) static PLAIN: JobOptions = JobOptions {
     run_limit: None,
     overdue_after: None,
     deadline: None,
+    redelivery: None,
     site: None,
 };
 
@@ -57,9 +61,9 @@ impl JobOptions {
 
     /// True if nothing is named, the lane and the line that submits apart.
     pub(crate) fn has_no_terms(&self) -> bool {
-        let Self { label, lane: _, queue_limit, run_limit, overdue_after, deadline, site: _ } = self;
+        let Self { label, lane: _, queue_limit, run_limit, overdue_after, deadline, redelivery, site: _ } = self;
         let unlimited = queue_limit.is_none() && run_limit.is_none() && overdue_after.is_none() && deadline.is_none();
-        label.is_none() && unlimited
+        label.is_none() && unlimited && redelivery.is_none()
     }
 
     /// What the job is called in inventories, errors and selectors: at most 256 bytes, not unique.
@@ -76,14 +80,14 @@ impl JobOptions {
         self
     }
 
-    /// How long the job may wait for a worker once admitted; instead of the lane's limit.
+    /// How long the job may wait for a worker once admitted; instead of the lane's limit. One that is delivered again may wait as long each time.
     #[must_use]
     pub fn queue_limit(mut self, limit: Duration) -> Self {
         self.queue_limit = Some(limit);
         self
     }
 
-    /// How long the job may run; instead of the lane's limit.
+    /// How long the job may run; instead of the lane's limit. One that is delivered again may run as long each time.
     #[must_use]
     pub fn run_limit(mut self, limit: Duration) -> Self {
         self.run_limit = Some(limit);
@@ -101,6 +105,22 @@ impl JobOptions {
     #[must_use]
     pub fn deadline_in(mut self, span: Duration) -> Self {
         self.deadline = Some(Deadline::In(span));
+        self
+    }
+
+    /// The job may be run more than once: when its worker is lost under it, it is delivered to another one, under the same number and behind the
+    /// same handle, as often as `redelivery` says and after a rest each time. Without this it is delivered once, and lost with its worker.
+    ///
+    /// Lost is a worker that ends unasked, and is certain to run no more: a child process that died of a signal, by its own exit, out of memory, or
+    /// broke the protocol. In pools of other kinds nothing is. A job is not delivered again if it was asked to stop, if it was taken from its worker (by an
+    /// operator, the watchdog, a time limit, the end of its pool), if it may still be running, or if it failed in its own terms, panics included. What
+    /// it has started that has left its process group is not known of.
+    ///
+    /// Queue limit and run limit count anew for each delivery; while it rests neither does. A deadline is for all of it. When the last
+    /// delivery is lost, its outcome is [`JobError::DeadLettered`](crate::JobError::DeadLettered), with what became of each.
+    #[must_use]
+    pub fn redeliver(mut self, redelivery: Redelivery) -> Self {
+        self.redelivery = Some(redelivery);
         self
     }
 
@@ -135,6 +155,7 @@ pub(crate) struct Terms {
     pub(crate) run_limit: Option<Duration>,
     pub(crate) overdue_after: Option<Duration>,
     pub(crate) deadline: Timestamp,
+    pub(crate) redeliveries: Option<Box<Redeliveries>>,
     pub(crate) origin: Option<Origin>,
 }
 
@@ -147,6 +168,7 @@ impl Terms {
             run_limit: None,
             overdue_after: None,
             deadline: Timestamp::NEVER,
+            redeliveries: None,
             origin,
         }
     }
@@ -238,10 +260,26 @@ impl Header {
         Timestamp::from_nanos(self.accepted_at.load(Ordering::Relaxed))
     }
 
+    /// What became of its deliveries, if it may be delivered more than once.
+    pub(crate) fn redeliveries(&self) -> Option<&Redeliveries> {
+        self.terms.as_ref()?.redeliveries.as_deref()
+    }
+
+    /// How many of its deliveries were lost, with the workers that it was delivered to.
+    pub fn lost_deliveries(&self) -> u16 {
+        self.redeliveries().map_or(0, Redeliveries::lost)
+    }
+
+    /// Since when it has waited for a worker: its admission, or the end of its last rest. Never, while it rests.
+    pub(crate) fn waits_since(&self) -> Timestamp {
+        let admission = self.accepted_at();
+        self.redeliveries().map_or(admission, |deliveries| deliveries.waits_since(admission))
+    }
+
     /// From when on it must not begin, in a lane with this queue limit.
     pub(crate) fn expires_at(&self, lane_limit: Option<Duration>) -> Timestamp {
         let limit = self.terms.as_ref().and_then(|terms| terms.queue_limit).or(lane_limit);
-        limit.map_or(Timestamp::NEVER, |limit| self.accepted_at().after(limit)).min(self.deadline())
+        limit.map_or(Timestamp::NEVER, |limit| self.waits_since().after(limit)).min(self.deadline())
     }
 
     pub(crate) fn deadline(&self) -> Timestamp {

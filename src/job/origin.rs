@@ -32,8 +32,10 @@ impl Origin {
         known.then(|| Self(Box::new(Parts { lineage, submitter: Mutex::new(submitter) })))
     }
 
-    pub(super) fn take_submitter(&self) -> Option<Span> {
-        self.0.submitter.lock().take()
+    /// The submitter's span, which is let go of unless it is to be `kept` for another delivery.
+    pub(super) fn submitter(&self, kept: bool) -> Option<Span> {
+        let mut submitter = self.0.submitter.lock();
+        if kept { submitter.clone() } else { submitter.take() }
     }
 
     pub(super) fn lineage(&self) -> Option<&Lineage> {

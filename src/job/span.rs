@@ -19,7 +19,7 @@ pub(super) fn of_submitter() -> Option<Span> {
     if is_wanted() { Some(Span::current()).filter(|span| !span.is_none()) } else { None }
 }
 
-/// The span for a job to run in, if somebody wants it. Its submitter's span is let go of.
+/// The span for a job to run in, if somebody wants it. Its submitter's span is let go of, unless the job may be delivered again.
 #[inline]
 pub(crate) fn span_of<'a>(
     header: &Header,
@@ -31,7 +31,7 @@ pub(crate) fn span_of<'a>(
 
 #[cold]
 fn new_span(header: &Header, worker: WorkerId, (pool, lane): (&str, &str)) -> Span {
-    let submitter = header.origin().and_then(|origin| origin.take_submitter());
+    let submitter = header.origin().and_then(|origin| origin.submitter(header.redeliveries().is_some()));
     let parent = submitter.as_ref().and_then(Span::id);
     let (job, label) = (header.id().get(), header.label().map(|label| &**label));
     // `None` for a parent is no parent at all, and not whatever span the worker is in.

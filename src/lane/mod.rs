@@ -19,17 +19,39 @@ pub(crate) struct LaneState {
     pub(crate) spec: Spec,
     /// Jobs that left the queue without a worker. Written by whoever wins them.
     withdrawn: AtomicU64,
+    /// Jobs that rest. Written under the plane's ready lock.
+    resting: AtomicUsize,
     /// Submitters that wait at the gate.
     pub(crate) waiting: AtomicUsize,
 }
 
 impl LaneState {
     pub(crate) fn new(spec: Lane) -> Self {
-        Self { spec: Spec::new(spec), withdrawn: AtomicU64::new(0), waiting: AtomicUsize::new(0) }
+        Self {
+            spec: Spec::new(spec),
+            withdrawn: AtomicU64::new(0),
+            resting: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn withdraw(&self) {
         self.withdrawn.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// So many jobs rest, of those that are queued.
+    pub(crate) fn resting(&self) -> usize {
+        self.resting.load(Ordering::Acquire)
+    }
+
+    /// A job rests from now on.
+    pub(crate) fn begin_rest(&self) {
+        self.resting.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One does not any more.
+    pub(crate) fn end_rest(&self) {
+        self.resting.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(crate) fn withdrawn(&self) -> u64 {

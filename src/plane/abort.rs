@@ -26,6 +26,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut inbox = self.inbox.lock();
         let mut jobs = Vec::new();
         self.move_in(&mut ready, &mut inbox);
+        while jobs.len() < PASS
+            && let Some(job) = self.wake_first(&mut ready)
+        {
+            jobs.push(job);
+        }
         for line in &mut ready.lanes {
             while jobs.len() < PASS
                 && let Some(job) = line.pop()
@@ -87,10 +92,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     failed.extend(line.pop());
                 }
                 // Behind one that was let into a queue, which has been taken away since, all wait as in one.
-                if !line.front().is_some_and(|job| lane.spec.was_handed_over(job.header().id())) {
+                // So they do behind one that was handed over to a worker before, which was lost under it.
+                let was_handed_over = |job: &Share<J>| {
+                    lane.spec.was_handed_over(job.header().id()) && job.header().lost_deliveries() == 0
+                };
+                if !line.front().is_some_and(was_handed_over) {
                     continue;
                 }
-                let mut excess = self.queued(index).saturating_sub(self.startable(id, None));
+                let mut excess = self.queued_awake(index).saturating_sub(self.startable(id, None));
                 while excess > 0
                     && let Some(job) = ready.lanes[index].pop()
                 {
@@ -156,7 +165,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn not_started(&self, job: &Share<dyn Envelope>, reason: &CloseReason) -> JobError {
         let (pool, header) = (self.config.name.clone(), job.header());
         let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
-        JobError::NotStarted(Box::new(NotStarted { pool, job, label, submitted_from, reason: reason.clone() }))
+        let (reason, lost_deliveries) = (reason.clone(), header.lost_deliveries());
+        JobError::NotStarted(Box::new(NotStarted { pool, job, label, submitted_from, reason, lost_deliveries }))
     }
 
     fn start_failed(&self, job: &Share<dyn Envelope>, error: &Arc<StartError>) -> JobError {

@@ -54,7 +54,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Every seat is taken, and work waits.
     pub(crate) fn is_pressed(&self) -> bool {
-        let waits = |lane: usize| self.queued(lane) > 0 || self.lanes[lane].waiting.load(Ordering::Acquire) > 0;
+        let waits = |lane: usize| self.queued_awake(lane) > 0 || self.lanes[lane].waiting.load(Ordering::Acquire) > 0;
         self.is_full() && (0..self.lanes.len()).any(waits)
     }
 

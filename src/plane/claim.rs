@@ -6,8 +6,12 @@ use std::task::{Context, Poll};
 use tracing::Span;
 
 use super::turnover::Spent;
-use super::{Plane, WorkerContext};
-use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Owed, Ran, Runs, Suspended, inside, span_of, tell_end};
+use super::{Plane, Signal, WorkerContext};
+use crate::error::JobError;
+use crate::job::{
+    ClaimKey, Envelope, JobCell, JobContext, Owed, Owner, Ran, Runs, Suspended, inside, span_of, tell_end,
+};
+use crate::policy::Exit;
 use crate::slot::{Cell, Taken};
 use crate::sync::Arc;
 
@@ -166,6 +170,33 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     #[cfg(feature = "process")]
     pub(crate) fn put_back(self) {
         self.0.key = None;
+    }
+
+    /// The claim, to be begun, unless workers [kept being lost](crate::PoolBuilder::quarantine) under jobs of its label: then it has ended. For a backend
+    /// that tells of [lost](Self::lost) workers, before it begins a job.
+    pub fn unless_kept_out(self) -> Option<Self> {
+        let WorkerContext { taken, key, plane, .. } = &mut *self.0;
+        let (Some(taken), Some(key)) = (taken, key.take()) else { return None };
+        let Some(letter) = plane.withheld(taken.job()) else {
+            self.0.key = Some(key);
+            return Some(self);
+        };
+        let inner = taken.job().sealed().0;
+        inner.discard(key);
+        let settled = inner.settle_error(JobError::DeadLettered(letter.clone()), Some(Owner::Worker));
+        // Of those that were never delivered there may be very many, and whoever listens was told why.
+        if settled.is_some() && !letter.deliveries.is_empty() {
+            plane.port.signal(Signal::DeadLettered(letter));
+        }
+        self.finish(Ran { panicked: false, settled });
+        None
+    }
+
+    /// The worker has ended under the job, unasked, for this reason, and none of the job's code runs any more: for a backend that has seen that. A job that
+    /// may be [delivered again](crate::JobOptions::redeliver) rests, and then goes to another worker, or is dead-lettered if that was its last
+    /// delivery; any other is lost. Whoever wrote an outcome before, or took the worker, wins.
+    pub fn lost(self, exit: &Exit) {
+        self.0.lose(exit);
     }
 
     /// All bookkeeping, the next claim included, comes before the outcome is published.

@@ -4,6 +4,7 @@
 mod gate;
 mod queue;
 mod recycle;
+mod redeliver;
 mod retune;
 mod seats;
 mod watch;

@@ -15,8 +15,10 @@ mod idle;
 mod loom;
 mod nested;
 mod port;
+mod quarantine;
 mod read;
 mod recycle;
+mod redeliver;
 mod retune;
 mod seats;
 mod steer;
@@ -46,9 +48,10 @@ use smallvec::SmallVec;
 use crate::config::{Limits, PoolConfig};
 use crate::error::RejectReason;
 use crate::gate::{Gate, Waiter};
-use crate::id::{LaneId, WorkerId};
+use crate::id::{JobId, LaneId, WorkerId};
 use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered, Share};
 use crate::lane::{Counted, LaneState, Line};
+use crate::policy::Labels;
 use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
 use crate::sync::{
@@ -70,6 +73,8 @@ pub(crate) struct Ready<J: ?Sized + Envelope> {
     in_debt: bool,
     /// One worker that is due to be recycled may go.
     lets_one_go: bool,
+    /// Jobs whose worker was lost under them, and that are to be delivered again: they come back when they have rested.
+    resting: BTreeMap<JobId, Share<J>>,
 }
 
 /// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
@@ -162,6 +167,10 @@ pub(crate) struct Plane<J: ?Sized + Envelope> {
     /// Slots that are empty because a hook denied a start: some of `cooling`.
     vetoed: Mutex<Option<VetoedStarts>>,
     bell: bell::Bell,
+    /// Labels under whose jobs workers were lost.
+    labels: Mutex<Labels>,
+    /// Some label is kept out. Written under that lock.
+    keeps_out: Flag,
     /// Jobs that never began, if whoever ends the pool wants them back.
     unstarted: Mutex<Option<Unstarted<J>>>,
     /// One worker spins before it parks.
@@ -193,6 +202,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     waiters: false,
                     in_debt: false,
                     lets_one_go: false,
+                    resting: BTreeMap::new(),
                 },
             )),
             inbox: Padded(Counted::new(
@@ -229,6 +239,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             ailment: Mutex::new(health::Ailment::default()),
             vetoed: Mutex::new(None),
             bell: bell::Bell::default(),
+            labels: Mutex::new(Labels::new(config.name.clone(), config.quarantine)),
+            keeps_out: Flag::new(false),
             unstarted: Mutex::new(None),
             spinner: AtomicBool::new(false),
             lanes,
@@ -276,6 +288,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         // Those that go down are read first, so that a job admitted and taken meanwhile does not make the difference negative.
         let gone = self.gone(lane);
         usize::try_from(self.pushed(lane).saturating_sub(gone)).unwrap_or(usize::MAX)
+    }
+
+    /// The same without those that rest, and so cannot start now. Exact under both locks.
+    pub(crate) fn queued_awake(&self, lane: usize) -> usize {
+        self.queued(lane).saturating_sub(self.lanes[lane].resting())
     }
 
     /// Jobs of all lanes that wait for a worker.

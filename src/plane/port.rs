@@ -1,10 +1,12 @@
 //! What the plane tells control, without knowing who that is.
 
-use crate::error::Deadlock;
-use crate::id::{ClaimNo, WorkerId};
+use crate::error::{DeadLetter, Deadlock, Delivery};
+use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::{ClaimKey, Envelope, Share};
 use crate::policy::Exit;
+use crate::snapshot::Quarantined;
 use crate::sync::{Arc, Timestamp};
+use std::time::Duration;
 
 /// Control, seen from the plane. None of these may block or run user code: they are called by workers and submitters.
 pub(crate) trait ControlPort: Send + Sync {
@@ -39,6 +41,14 @@ pub(crate) enum Signal {
     Worn(WorkerId),
     /// A running job has made no progress for too long.
     Overdue(Overdue),
+    /// A worker was lost under a job that is to be delivered again.
+    Redelivered { job: JobId, label: Option<Arc<str>>, lost: Arc<Delivery>, rests_for: Duration },
+    /// One was lost under a job that is not, any more.
+    DeadLettered(Arc<DeadLetter>),
+    /// Workers kept being lost under jobs of a label: it is kept out.
+    Quarantined(Arc<Quarantined>),
+    /// A label is not kept out any more.
+    Released(Arc<str>),
     /// The gate drains and nothing is left to run.
     Quiet,
     /// Something that control counts has happened, for the first time since it looked.

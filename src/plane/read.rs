@@ -61,11 +61,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
             JobRow {
                 id: header.id(),
                 claim: held.claim,
+                delivery: header.lost_deliveries().saturating_add(1),
                 label: header.label().cloned(),
                 submitted_from: header.submitted_from(),
                 lineage: header.lineage().cloned(),
                 lane: self.lane(held.lane).spec.name.clone(),
-                queue_wait: held.since.since(header.accepted_at()),
+                queue_wait: held.since.since(header.waits_since()),
                 running_for: now.since(held.since),
                 last_beat: cell.last_beat(held.claim),
                 silent_for,
@@ -119,6 +120,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             limits,
             health: inventory.health.clone(),
             vetoed_starts: self.vetoed(),
+            quarantined: self.all_kept_out(now),
             gate,
             lanes: lanes.iter().enumerate().map(|(index, lane)| self.lane_snapshot(index, lane)).collect(),
             ledger: self.ledger(),
@@ -137,6 +139,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         LaneSnapshot {
             name: spec.name.clone(),
             queued: self.queued(index),
+            resting: lane.resting(),
             capacity: spec.capacity,
             active: self.counts.busy_in(index),
             reserve: spec.reserve,
@@ -152,7 +155,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     fn head_since(&self, index: usize) -> Option<Timestamp> {
         let head = |line: &mut Line<Share<J>>| {
             let passed = line.pass_dead(LOOKS, |job| job.header().is_queued());
-            (line.front().map(|job| (job.header().accepted_at(), job.header().is_queued())), passed)
+            (line.front().map(|job| (job.header().waits_since(), job.header().is_queued())), passed)
         };
         for _ in 0..HOLDS {
             let (ready, passed) = head(&mut self.ready.lock().lanes[index]);
@@ -169,8 +172,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 Some((_, false)) => {}
             }
         }
-        let first = self.ready.lock().lanes[index].front().map(|job| job.header().accepted_at());
-        first.or_else(|| self.inbox.lock().lanes[index].jobs.front().map(|job| job.header().accepted_at()))
+        let first = self.ready.lock().lanes[index].front().map(|job| job.header().waits_since());
+        first.or_else(|| self.inbox.lock().lanes[index].jobs.front().map(|job| job.header().waits_since()))
     }
 
     pub(crate) fn limits(&self) -> Limits {

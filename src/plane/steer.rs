@@ -66,7 +66,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         let startable: usize = (0..self.lanes.len())
             .filter_map(|index| u16::try_from(index).ok().map(crate::id::LaneId))
-            .map(|lane| self.queued(lane.index()).min(self.startable(lane, None)))
+            .map(|lane| self.queued_awake(lane.index()).min(self.startable(lane, None)))
             .sum();
         let spare = self.counts.idle() + self.counts.starting();
         let for_jobs = if inbox.gate.dispatches() { startable.saturating_sub(spare) } else { 0 };
@@ -346,7 +346,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // Numbers are given in the order in which jobs enter their lines.
             let number = |queued: &Share<J>| queued.header().id().get();
             let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
-            in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number))).cloned()
+            let in_line = in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number)));
+            in_line.or_else(|| ready.resting.get(&job)).cloned()
         };
         found.is_some_and(|found| self.cancel(&found.erase(), "an operator"))
     }

@@ -31,10 +31,14 @@ enum What {
     Granted(Arc<Waiter>),
     /// A queued job's queue limit or deadline.
     Queued(Share<dyn Envelope>),
+    /// A job has rested, and is to be delivered again.
+    Rested(Share<dyn Envelope>),
     /// A running job's run limit or deadline.
     Running { job: Share<dyn Envelope>, cell: Arc<Cell>, claim: ClaimNo, kind: LimitKind },
     /// A worker's job may be overdue by now.
     Silent(Arc<Cell>),
+    /// A label has been kept out for long enough.
+    Release,
     /// Somebody waits for a reply.
     Reply(Arc<Alarm>),
     /// A deadline of control's own.
@@ -47,12 +51,12 @@ impl What {
         match self {
             Self::Waiting(waiter) => waiter.is_waiting(),
             Self::Granted(waiter) => waiter.is_granted(),
-            Self::Queued(job) => job.header().is_queued(),
+            Self::Queued(job) | Self::Rested(job) => job.header().is_queued(),
             Self::Running { job, .. } => !job.header().is_done(),
             // Whoever else looks for a worker that is gone does not for long.
             Self::Silent(cell) => Arc::strong_count(cell) > 1,
             Self::Reply(alarm) => Arc::strong_count(alarm) > 1,
-            Self::Control => true,
+            Self::Control | Self::Release => true,
         }
     }
 }
@@ -193,6 +197,14 @@ impl Due {
         self.add(at, What::Queued(job), port)
     }
 
+    pub(super) fn rests(&self, until: Timestamp, job: Share<dyn Envelope>, port: &dyn ControlPort) {
+        drop(self.add(until, What::Rested(job), port));
+    }
+
+    pub(super) fn release(&self, at: Timestamp, port: &dyn ControlPort) {
+        drop(self.add(at, What::Release, port));
+    }
+
     pub(super) fn running(
         &self,
         at: Timestamp,
@@ -262,12 +274,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 }
             }
             What::Queued(job) => {
-                if job.header().is_queued() {
+                // It may have been delivered since, and wait anew.
+                if job.header().is_queued() && self.expires_at(job.header()) <= now {
                     let error = self.timed_out_in_queue(&job, now);
                     self.withdraw(&job, error);
                 }
             }
+            What::Rested(job) => self.end_rest(&job, now),
             What::Running { job, cell, claim, kind } => self.overrun(&job, &cell, claim, kind, now),
+            What::Release => self.release_labels(now),
             What::Reply(alarm) => alarm.ring(),
             What::Control => self.port.signal(Signal::Tick),
         }
@@ -304,11 +319,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// Work waits, workers idle, one was woken and nothing was taken since the last tick: the caller's runtime may hold the
     /// woken one where nobody can take it from. Another is woken, from outside.
     fn see_that_work_moves(&self, now: Timestamp) {
-        let queued: usize = (0..self.lanes.len()).map(|lane| self.queued(lane)).sum();
+        let queued: usize = (0..self.lanes.len()).map(|lane| self.queued_awake(lane)).sum();
         if queued == 0 {
             // Under the lock under which submitters look at it: whoever comes later sees that nobody watches.
             let _inbox = self.inbox.lock();
-            if (0..self.lanes.len()).all(|lane| self.queued(lane) == 0) {
+            if (0..self.lanes.len()).all(|lane| self.queued_awake(lane) == 0) {
                 self.due.watch_at.store(u64::MAX, Ordering::Release);
                 return;
             }

@@ -159,7 +159,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     #[inline]
     pub(super) fn seat(&self, shard: &Shard, state: &mut CellState, job: Share<J>, now: Timestamp) -> Turn<J> {
         let header = job.header();
-        let (lane, waited) = (header.lane(), now.nanos_since(header.accepted_at()));
+        let (lane, waited) = (header.lane(), now.nanos_since(header.waits_since()));
         shard.queue_wait[lane.index()].record_alone(waited);
         let (taken, shown) = Taken::new(job, lane, state.next_claim(), now);
         transition(&self.counts, state, WorkerState::Busy, Hand::Takes(shown), now);

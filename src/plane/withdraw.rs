@@ -2,7 +2,7 @@
 
 use super::{After, Plane, Signal, Unstarted};
 use crate::error::{CancelledJob, JobError, LimitKind, StartError, TimedOut};
-use crate::id::{ClaimNo, LaneId, WorkerId};
+use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Header, Owed, Owner, Share};
 use crate::policy::Exit;
 use crate::slot::{Cell, Hand, Taken, transition};
@@ -40,56 +40,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.aside.run_time[taken.lane.index()].record(self.clock.now().nanos_since(taken.since));
     }
 
-    /// A worker that ends had taken a job and not begun it: back to the front of its lane. False: it has its outcome by now, or
-    /// is to go with its worker.
-    pub(super) fn put_back(&self, cell: &Cell, job: &Share<J>, claim: ClaimNo) -> bool {
-        let mut after = After::default();
-        let mut ready = self.ready.lock();
-        let mut inbox = self.inbox.lock();
-        let mut state = cell.lock();
-        let held = state.held.as_ref().is_some_and(|held| held.claim == claim);
-        // Condemned, it was hit by a kill together with its worker, unless it was taken back before that.
-        let hit = state.state == WorkerState::Condemned && !cell.is_taken_back();
-        if !held || hit || !job.header().put_back() {
-            return false;
-        }
-        let lane = job.header().lane();
-        transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
-        after.leaves = true;
-        drop(state);
-        self.ready.came_back(lane.index());
-        ready.lanes[lane.index()].push_front(job.clone());
-        self.disturb();
-        // What submitters saw leave is back.
-        inbox.lanes[lane.index()].gone_seen = 0;
-        self.rouse(&mut ready, &mut inbox, &mut after);
-        drop((inbox, ready));
-        // Asked while the worker had it, it would have been told when it ran: now it need not run, and ends before anybody is called to look
-        // for it.
-        let erased = job.clone().erase();
-        let cancelled = job.header().is_cancelled();
-        let ended = cancelled.then(|| self.end_queued(&erased, self.cancelled(&erased, "request"))).flatten();
-        self.after(after);
-        match ended {
-            Some(owed) => self.tell_ended(&erased, owed),
-            None => self.limit_again(job),
-        }
-        true
-    }
-
     /// From when on an admitted job must not begin.
-    fn expires_at(&self, header: &Header) -> Timestamp {
+    pub(super) fn expires_at(&self, header: &Header) -> Timestamp {
         header.expires_at(self.lane(header.lane()).spec.queue_limit_of(header.id()))
-    }
-
-    /// The entry of a job's queue limit may be gone by now: it did not matter while a worker had the job.
-    fn limit_again(&self, job: &Share<J>) {
-        let expires = self.expires_at(job.header());
-        if expires <= self.clock.now() {
-            self.expire_found(vec![job.clone()]);
-        } else if expires != Timestamp::NEVER {
-            drop(self.due.queued(expires, job.clone().erase(), &*self.port));
-        }
     }
 
     /// A worker's seat comes free without its having asked for work.
@@ -156,11 +109,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.withdraw(job, self.cancelled(job, by))
     }
 
-    fn cancelled(&self, job: &Share<dyn Envelope>, by: &'static str) -> JobError {
+    pub(super) fn cancelled(&self, job: &Share<dyn Envelope>, by: &'static str) -> JobError {
         let (pool, header) = (self.config.name.clone(), job.header());
         let after = self.clock.now().since(header.accepted_at());
         let (job_id, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
-        JobError::Cancelled(Box::new(CancelledJob { pool, job: job_id, label, submitted_from, by, after }))
+        let lost_deliveries = header.lost_deliveries();
+        let cancelled = CancelledJob { pool, job: job_id, label, submitted_from, by, after, lost_deliveries };
+        JobError::Cancelled(Box::new(cancelled))
     }
 
     /// Ends a queued job with `error`, if no worker has it. True if it did.
@@ -170,33 +125,37 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// The same, but that nobody is told yet.
-    fn end_queued<'a>(&self, job: &'a Share<dyn Envelope>, error: JobError) -> Option<Owed<'a>> {
+    pub(super) fn end_queued<'a>(&self, job: &'a Share<dyn Envelope>, error: JobError) -> Option<Owed<'a>> {
         let settlement = job.settle_error(error, Some(Owner::Queue))?;
         let lane = job.header().lane();
         self.lane(lane).withdraw();
         self.count(settlement.ended);
         let owed = Owed::new(job.sealed().0, settlement);
-        self.places_freed(Some(lane));
+        self.places_freed(Some(job.header()));
         Some(owed)
     }
 
-    fn tell_ended(&self, job: &Share<dyn Envelope>, owed: Owed<'_>) {
+    pub(super) fn tell_ended(&self, job: &Share<dyn Envelope>, owed: Owed<'_>) {
         self.discard(job.clone(), owed.publish());
     }
 
-    /// Jobs left the queue; or one died in it where it stood, in that lane.
-    fn places_freed(&self, died_in: Option<LaneId>) {
+    /// Jobs left the queue; or that one died in it, where it stood or rested.
+    fn places_freed(&self, died: Option<&Header>) {
         let mut after = After::default();
         {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
-            if let Some(lane) = died_in.map(LaneId::index) {
+            if let Some(rested) = died.and_then(|header| self.wake_early(&mut ready, header.id())) {
+                // One fewer rests, so that more may start than was thought.
+                self.rouse(&mut ready, &mut inbox, &mut after);
+                after.rare().swept.push(rested);
+            } else if let Some(lane) = died.map(|header| header.lane().index()) {
                 let alive = |job: &Share<J>| job.header().is_queued();
                 // Which of the two lines it stood in is not known; each is swept when half of it may be dead.
                 let mut swept = ready.lanes[lane].died(alive);
                 swept.extend(inbox.lanes[lane].jobs.died(alive));
                 if !swept.is_empty() {
-                    after.rare().swept = swept;
+                    after.rare().swept.extend(swept);
                 }
             }
             if ready.waiters {
@@ -245,8 +204,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn timed_out_in_queue(&self, job: &Share<dyn Envelope>, now: Timestamp) -> JobError {
         let header = job.header();
         let expires = self.expires_at(header);
-        let limit = if expires == header.deadline() { LimitKind::Deadline } else { LimitKind::Queue };
-        let after = expires.since(header.accepted_at());
+        let (limit, since) = if expires == header.deadline() {
+            (LimitKind::Deadline, header.accepted_at())
+        } else {
+            (LimitKind::Queue, header.waits_since())
+        };
+        let after = expires.since(since);
         self.timed_out(job, limit, after, None, now)
     }
 

@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 
 use super::claim::Claim;
 use super::company::Company;
+use super::redeliver::Loss;
 use super::turnover::{Spent, Turn, Turned};
-use super::{Plane, Seldom};
+use super::{Plane, Seldom, Signal};
 use crate::error::{JobError, KilledJob, StartError};
 use crate::id::WorkerId;
 use crate::job::{ClaimKey, Envelope, Owed, Owner, Settlement};
@@ -296,31 +297,54 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         taken.job().sealed().0.settle_error(error, Some(Owner::Worker))
     }
 
-    fn settle_killed(&self, taken: &Taken<J>) -> Option<Settlement> {
+    fn killed(&self, taken: &Taken<J>) -> JobError {
         let loss = Box::new(self.loss(taken, "its actor was killed, or its runtime shut down"));
-        #[cfg(feature = "process")]
-        let died = loss.death.is_some();
-        #[cfg(not(feature = "process"))]
-        let died = false;
-        let error = if died { JobError::Lost(loss) } else { JobError::Killed(loss) };
-        taken.job().sealed().0.settle_error(error, Some(Owner::Worker))
+        let lost = self.cell.lock().leave.as_ref().is_some_and(Exit::is_loss);
+        if lost { JobError::Lost(loss) } else { JobError::Killed(loss) }
+    }
+
+    /// The worker has ended unasked under the job of its claim.
+    pub(super) fn lose(&mut self, exit: &Exit) {
+        let (Some(taken), Some(key)) = (self.taken.take(), self.key.take()) else { return };
+        // First: who learns of the outcome finds its label kept out, if it is from now on.
+        self.plane.count_loss(taken.job().header());
+        match self.plane.lose(&self.cell, &taken, exit) {
+            // The payload stays where it is, for whoever claims the job next.
+            Loss::Rests => taken.let_go(),
+            Loss::Spent(letter) => {
+                let error = JobError::DeadLettered(letter.clone());
+                if self.end_with(taken, key, |_| error) {
+                    self.plane.port.signal(Signal::DeadLettered(letter));
+                }
+            }
+            Loss::Ends => {
+                self.cell.lock().leave.get_or_insert_with(|| exit.clone());
+                self.end_killed(taken, key);
+            }
+        }
     }
 
     /// Ends a claim that was not run to its end, and gives the seat back.
     pub(super) fn end_killed(&self, taken: Taken<J>, key: ClaimKey) {
+        self.end_with(taken, key, |taken| self.killed(taken));
+    }
+
+    /// The same, for this reason. True if the outcome was still open.
+    fn end_with(&self, taken: Taken<J>, key: ClaimKey, why: impl FnOnce(&Taken<J>) -> JobError) -> bool {
         let inner = taken.job().sealed().0;
         // The future goes first, as with a task that is aborted; its outcome follows.
         inner.discard(key);
-        let settled = self.settle_killed(&taken);
+        let settled = inner.settle_error(why(&taken), Some(Owner::Worker));
         let ended = settled.as_ref().map(|settled| settled.ended);
         let owed = settled.map(|settled| Owed::new(inner, settled));
         let Self { plane, cell, .. } = self;
         plane.note_ended(cell, &taken, ended);
         plane.release(cell);
-        drop(owed);
+        let settled = owed.map(drop).is_some();
         // One that was abandoned has shown it until now.
         cell.lock().held = None;
         taken.let_go();
+        settled
     }
 
     fn loss(&self, taken: &Taken<J>, unasked: &str) -> KilledJob {

@@ -12,7 +12,9 @@ use crate::config::MAX_NAME;
 use crate::error::{RejectReason, Rejected};
 use crate::executor::{DynExecutor, Executor};
 use crate::id::LaneId;
-use crate::job::{Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Share, Submission, Terms, watched};
+use crate::job::{
+    Deadline, JobCell, JobHandle, JobOptions, Origin, PLAIN, Redeliveries, Share, Submission, Terms, watched,
+};
 use crate::plane::Entry;
 use crate::sync::{Timestamp, block_on};
 
@@ -47,9 +49,12 @@ impl<B: Backend> Pool<B> {
                 RejectReason::UnknownLane { pool: pool(), lane: name.clone(), known: known.join(", ") }
             })?,
         };
-        let JobOptions { label, queue_limit, run_limit, overdue_after, deadline, .. } = options;
+        let JobOptions { label, queue_limit, run_limit, overdue_after, deadline, redelivery, .. } = options;
         if let Some(bytes) = label.as_ref().map(|label| label.len()).filter(|&bytes| bytes > MAX_NAME) {
             return Err(RejectReason::LabelTooLong { pool: pool(), bytes });
+        }
+        if let Some(why) = label.as_ref().and_then(|label| plane.kept_out(label)) {
+            return Err(RejectReason::Quarantined(why));
         }
         for (limit, what) in [(queue_limit, "queue limit"), (run_limit, "run limit"), (overdue_after, "overdue limit")]
         {
@@ -64,7 +69,9 @@ impl<B: Backend> Pool<B> {
                 Some(Deadline::In(span)) => plane.clock.now().after(*span),
             };
             let (queue_limit, run_limit, overdue_after) = (*queue_limit, *run_limit, *overdue_after);
-            Box::new(Terms { label: label.clone(), queue_limit, run_limit, overdue_after, deadline, origin })
+            let redeliveries = redelivery.map(|terms| Box::new(Redeliveries::new(terms)));
+            let label = label.clone();
+            Box::new(Terms { label, queue_limit, run_limit, overdue_after, deadline, redeliveries, origin })
         });
         Ok((lane, terms))
     }

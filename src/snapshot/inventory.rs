@@ -68,6 +68,8 @@ pub struct JobRow {
     pub id: JobId,
     /// Which claim of its worker.
     pub claim: ClaimNo,
+    /// Which of the job's deliveries: 1, unless workers were lost under it before; see [`JobOptions::redeliver`](crate::JobOptions::redeliver).
+    pub delivery: u16,
     /// What the submitter called it.
     pub label: Option<Arc<str>>,
     /// The line that submitted it.

@@ -10,11 +10,11 @@ pub enum Ended {
     Completed,
     /// It panicked.
     Panicked,
-    /// It was cancelled before a worker took it. (One that is asked while it runs ends itself, and has completed.)
+    /// It was cancelled before a worker took it, or took it again. (One that is asked while it runs ends itself, and has completed.)
     Cancelled,
     /// One of its time limits passed.
     Expired,
-    /// The pool ended, or its start failed, before it began.
+    /// The pool ended, or its start failed, before it began, or began again.
     NotStarted,
     /// Its worker was killed.
     Killed,
@@ -22,18 +22,20 @@ pub enum Ended {
     Abandoned,
     /// Its worker vanished without a word.
     Lost,
+    /// It took its worker with it as often as it was delivered, or its label is in quarantine.
+    DeadLettered,
 }
 
 impl Ended {
-    pub(crate) const COUNT: usize = 8;
+    pub(crate) const COUNT: usize = 9;
 
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
     pub(crate) fn from_index(index: u32) -> Option<Self> {
-        use Ended::{Abandoned, Cancelled, Completed, Expired, Killed, Lost, NotStarted, Panicked};
-        let all = [Completed, Panicked, Cancelled, Expired, NotStarted, Killed, Abandoned, Lost];
+        use Ended::{Abandoned, Cancelled, Completed, DeadLettered, Expired, Killed, Lost, NotStarted, Panicked};
+        let all = [Completed, Panicked, Cancelled, Expired, NotStarted, Killed, Abandoned, Lost, DeadLettered];
         all.get(index as usize).copied()
     }
 }
@@ -49,6 +51,7 @@ impl fmt::Display for Ended {
             Self::Killed => "killed",
             Self::Abandoned => "abandoned",
             Self::Lost => "lost",
+            Self::DeadLettered => "dead-lettered",
         })
     }
 }
@@ -85,6 +88,8 @@ pub struct Ledger {
     pub abandoned: u64,
     /// Jobs whose worker vanished.
     pub lost: u64,
+    /// Jobs that took a worker with them as often as they were delivered, or whose label is in quarantine.
+    pub dead_lettered: u64,
     /// Jobs admitted without an outcome yet; at rest this is queued + running = 0.
     pub pending: u64,
 }
@@ -100,6 +105,7 @@ impl Ledger {
             + self.killed
             + self.abandoned
             + self.lost
+            + self.dead_lettered
     }
 
     /// True if every term adds up.
@@ -110,7 +116,7 @@ impl Ledger {
 
     /// Sums ends that were read *before* `accepted` was, so that none is ahead of it.
     pub(crate) fn close(ends: [u64; Ended::COUNT], accepted: u64, rejected: u64, withdrawn: u64, waiting: u64) -> Self {
-        let [completed, panicked, cancelled, expired, not_started, killed, abandoned, lost] = ends;
+        let [completed, panicked, cancelled, expired, not_started, killed, abandoned, lost, dead_lettered] = ends;
         let ended: u64 = ends.iter().sum();
         Self {
             offered: accepted + rejected + withdrawn + waiting,
@@ -126,6 +132,7 @@ impl Ledger {
             killed,
             abandoned,
             lost,
+            dead_lettered,
             pending: accepted.saturating_sub(ended),
         }
     }
@@ -146,6 +153,7 @@ impl fmt::Display for Ledger {
             (self.killed, "killed"),
             (self.abandoned, "abandoned"),
             (self.lost, "lost"),
+            (self.dead_lettered, "dead-lettered"),
             (self.pending, "pending"),
         ] {
             if count > 0 {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Health, Histogram, Ledger, VetoedStarts};
+use super::{Health, Histogram, Ledger, Quarantined, VetoedStarts};
 use crate::config::Limits;
 use crate::sync::{Arc, Timestamp};
 
@@ -59,8 +59,10 @@ impl fmt::Display for Saturation {
 pub struct LaneSnapshot {
     /// Its name.
     pub name: Arc<str>,
-    /// Jobs that wait for a worker.
+    /// Jobs that wait for a worker, those that rest among them.
     pub queued: usize,
+    /// Jobs that rest before they are [delivered again](crate::JobOptions::redeliver). Each keeps its place.
+    pub resting: usize,
     /// The bound of the queue.
     pub capacity: usize,
     /// Jobs that run.
@@ -69,9 +71,9 @@ pub struct LaneSnapshot {
     pub reserve: usize,
     /// Submitters at the gate.
     pub waiting: usize,
-    /// When the job that waits longest was admitted.
+    /// Since when the job that waits longest has: its admission, or the end of its last rest.
     pub head_since: Option<Timestamp>,
-    /// From admission to claim.
+    /// From admission to claim, or from the end of a rest.
     pub queue_wait: Histogram,
     /// From claim to end.
     pub run_time: Histogram,
@@ -83,6 +85,7 @@ impl LaneSnapshot {
         Self {
             name: Arc::from(name),
             queued: 0,
+            resting: 0,
             capacity: 0,
             active: 0,
             reserve: 0,
@@ -110,6 +113,8 @@ pub struct Snapshot {
     pub health: Health,
     /// Slots without a worker because a hook denied its start, which count as missing meanwhile.
     pub vetoed_starts: Option<VetoedStarts>,
+    /// Labels whose jobs are kept out; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
+    pub quarantined: Vec<Arc<Quarantined>>,
     /// The state of the gate, as a word: open, quiesced, draining or closed.
     pub gate: &'static str,
     /// Each lane, the unnamed one first.
@@ -132,6 +137,7 @@ impl Snapshot {
             limits: Limits::fixed(1),
             health: Health::Healthy,
             vetoed_starts: None,
+            quarantined: Vec::new(),
             gate: "open",
             lanes: Vec::new(),
             ledger: Ledger::default(),

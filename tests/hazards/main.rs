@@ -57,6 +57,8 @@ mod hazard_11_a_failed_start_takes_the_pool;
 #[cfg(feature = "testing")]
 mod hazard_12_thundering_restart;
 #[cfg(all(feature = "process", unix))]
+mod hazard_13_poison_job;
+#[cfg(all(feature = "process", unix))]
 mod hazard_14_zombies_and_orphans;
 mod hazard_15_abort_while_the_runtime_is_blocked;
 mod hazard_15_drain_hang_or_silent_loss;

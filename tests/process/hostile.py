@@ -15,14 +15,17 @@ def send(kind, job=0, body=b""):
 
 
 def receive():
+    global lost
     head = s.recv(16, socket.MSG_WAITALL)
     if len(head) < 16:
         sys.exit(0)
+    (lost,) = struct.unpack_from("<H", head, 6)
     length, kind, job = HEADER.unpack(head)
     return kind, job, s.recv(length, socket.MSG_WAITALL) if length else b""
 
 
 how = sys.argv[1]
+lost = 0
 send(129, 0, struct.pack("<4sHH", b"MPNX" if how == "stranger" else b"MPND", 9 if how == "version" else 1, 0))
 receive()
 if how == "eager":
@@ -42,6 +45,13 @@ while True:
         s.sendall(HEADER.pack(0xFFFFFFFF, 133, job))
     elif how == "half":
         s.sendall(HEADER.pack(1000, 133, job) + b"x" * 500)
+    elif how == "fragile":
+        if lost == 2:
+            send(133, job, b"at last")
+        elif lost == 1:
+            s.sendall(os.urandom(5000))
+        else:
+            os._exit(5)
     elif how == "other":
         send(133, job + 1, b"not yours")
     elif how == "parents":

@@ -7,6 +7,11 @@
 mod calls;
 mod deaths;
 mod programs;
+#[cfg(feature = "testing")]
+mod quarantine;
+mod redelivery;
+#[cfg(feature = "testing")]
+mod resting;
 mod rig;
 
 millpond::process_test_entry!();

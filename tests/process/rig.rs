@@ -38,6 +38,43 @@ pub(crate) fn failure<T: std::fmt::Debug>(handle: JobHandle<T>) -> JobError {
     }
 }
 
+/// A file that jobs in children add a line to, each time that one begins: their processes.
+#[derive(Debug)]
+pub(crate) struct Marks(std::path::PathBuf);
+
+impl Marks {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("millpond-{}-{name}", std::process::id()));
+        // One of an earlier process of this number, if there is one.
+        let _ = std::fs::remove_file(&path);
+        Self(path)
+    }
+
+    /// For a job, which makes its [`mark`] there.
+    pub(crate) fn path(&self) -> String {
+        self.0.to_str().expect("it is text").to_owned()
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        text.lines().map(|line| line.parse().expect("a number")).collect()
+    }
+}
+
+impl Drop for Marks {
+    fn drop(&mut self) {
+        // It is not there if nothing began.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// In a child: a job begins.
+pub(crate) fn mark(path: &str) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be written");
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).expect("it can be written");
+}
+
 /// The processes of the pool's workers, once all of so many are up.
 #[track_caller]
 pub(crate) fn pids(pool: &dyn PoolExecutor, workers: usize) -> Vec<u32> {

@@ -65,6 +65,8 @@ pub(super) enum Garbage {
 pub(super) struct Frame {
     pub(super) kind: Kind,
     pub(super) job: u64,
+    /// In a JOB: how many of its deliveries were lost before.
+    pub(super) lost: u16,
     body: Range<usize>,
 }
 
@@ -155,7 +157,8 @@ impl Decoder {
         if length > self.limit {
             return Err(Garbage::TooLong { length, limit: self.limit });
         }
-        if [r0, r1, r2] != [0; 3] {
+        let lost = u16::from_le_bytes([r1, r2]);
+        if r0 != 0 || lost != 0 && kind != Kind::Job {
             return Err(Garbage::Reserved);
         }
         let begin = self.start + HEADER;
@@ -164,7 +167,7 @@ impl Decoder {
             return Ok(None);
         }
         self.start = body.end;
-        Ok(Some(Frame { kind, job: u64::from_le_bytes(*job), body }))
+        Ok(Some(Frame { kind, job: u64::from_le_bytes(*job), lost, body }))
     }
 
     /// The body of a frame, until more is read.

@@ -33,6 +33,10 @@ struct State {
     child: Option<Child>,
     pid: Option<Pid>,
     asked: Asked,
+    /// Control has had it killed, or the end of the pool.
+    ordered: bool,
+    /// Processes of its group were still there when its slot was given back.
+    lingers: bool,
     /// When SIGKILL follows.
     kill_at: Timestamp,
 }
@@ -48,7 +52,14 @@ pub(super) struct Grip {
 
 impl Grip {
     pub(super) fn new(bell: Arc<Bell>, clock: Clock, term_grace: Duration) -> Arc<Self> {
-        let state = State { child: None, pid: None, asked: Asked::Nothing, kill_at: Timestamp::NEVER };
+        let state = State {
+            child: None,
+            pid: None,
+            asked: Asked::Nothing,
+            ordered: false,
+            lingers: false,
+            kill_at: Timestamp::NEVER,
+        };
         Arc::new(Self { state: Mutex::new(state), bell, clock, term_grace })
     }
 
@@ -82,6 +93,7 @@ impl Grip {
     /// The next step of a kill that is under way: SIGTERM to begin with, SIGKILL when it is repeated.
     fn press(&self) {
         let mut state = self.state.lock();
+        state.ordered = true;
         match state.asked {
             Asked::Nothing => self.send(&mut state, Asked::Term),
             Asked::Term | Asked::Kill => self.send(&mut state, Asked::Kill),
@@ -103,6 +115,16 @@ impl Grip {
     /// True if somebody wants the child dead.
     pub(super) fn is_doomed(&self) -> bool {
         self.state.lock().asked != Asked::Nothing
+    }
+
+    /// True if control has had the child killed, or the end of its pool: not for anything that it did itself.
+    pub(super) fn was_killed(&self) -> bool {
+        self.state.lock().ordered
+    }
+
+    /// True if something of its group may not have ended, though it was killed.
+    pub(super) fn lingers(&self) -> bool {
+        self.state.lock().lingers
     }
 
     /// When the child's thread has to see to [`escalate`](Self::escalate).
@@ -156,6 +178,7 @@ impl Grip {
         let until = self.clock.now().after(VANISHING);
         while test_kill_process_group(pid).is_ok() {
             if self.clock.now() > until {
+                self.state.lock().lingers = true;
                 tracing::warn!(%pid, "processes of a killed group are still there: zombies that nobody reaps, or stuck in the system");
                 return;
             }
@@ -166,6 +189,7 @@ impl Grip {
 
 impl InProcess for Grip {
     fn end_now(&self) {
+        self.state.lock().ordered = true;
         self.kill_now();
     }
 

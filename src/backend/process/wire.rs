@@ -118,9 +118,10 @@ impl Welcome {
     }
 }
 
-/// Begins a JOB; what is appended until [`frame::end`] is its payload. Gives where it begins.
-pub(super) fn begin_job(out: &mut Vec<u8>, job: u64, label: &str) -> usize {
+/// Begins a JOB of which so many deliveries were lost; what is appended until [`frame::end`] is its payload. Gives where it begins.
+pub(super) fn begin_job(out: &mut Vec<u8>, job: u64, label: &str, lost: u16) -> usize {
     let at = frame::begin(out, Kind::Job, job);
+    out[at + 6..at + 8].copy_from_slice(&lost.to_le_bytes());
     put_short(out, label);
     at
 }
@@ -243,7 +244,7 @@ mod tests {
             let hello = body(|out| put_hello(out, &payload));
             prop_assert_eq!(read_hello(&hello), Ok((VERSION, &payload[..])));
             let job = body(|out| {
-                let at = begin_job(out, 1, &a);
+                let at = begin_job(out, 1, &a, slot as u16);
                 out.extend_from_slice(&payload);
                 frame::end(out, at, u32::MAX).expect("short");
             });
@@ -261,7 +262,7 @@ mod tests {
     fn what_is_too_long_for_its_place_is_cut_between_characters() {
         let long = "é".repeat(40_000);
         let job = body(|out| {
-            let at = begin_job(out, 1, &long);
+            let at = begin_job(out, 1, &long, 0);
             frame::end(out, at, u32::MAX).expect("short");
         });
         let (label, payload) = read_job(&job).expect("a job");

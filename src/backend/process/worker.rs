@@ -14,7 +14,7 @@ use super::link::{Breach, Event, Link};
 use super::parcel::{Load, ProcessJob, Reply};
 use super::sys::AtParentsDeath;
 use super::wire::{self, Panicked, VERSION, Welcome};
-use crate::error::{StartError, TransferFault};
+use crate::error::{DeathCause, StartError, TransferFault};
 use crate::job::{JobContext, Ran};
 use crate::plane::{Claim, WorkerContext};
 use crate::policy::Exit;
@@ -88,6 +88,7 @@ impl Hand {
                 }
             }
             let Some(claim) = cx.next_blocking() else { return self.dismiss(link) };
+            let Some(claim) = claim.unless_kept_out() else { continue };
             let panicked = match self.carry(claim, &mut link, &waker) {
                 Ok(panicked) => panicked,
                 Err((claim, begun, breach)) => return self.lose(claim, begun, link, breach.as_ref()),
@@ -99,11 +100,17 @@ impl Hand {
         }
     }
 
-    /// The child died under a job. Reaped first, so that whoever learns of the outcome finds nothing left of it.
+    /// The child died under a job. Reaped first, so that whoever learns of the outcome finds nothing left of it, and that the job is nowhere running when it is
+    /// delivered again. One that was killed by order, or whose death nobody has seen, is not put down to its job.
     fn lose(&self, claim: Claim<'_, Job>, begun: bool, link: Link, breach: Option<&Breach>) {
         let cell = claim.worker_cell();
         let (death, _) = link.bury(breach);
-        cell.lock().leave.get_or_insert(Exit::Died(death));
+        let confirmed = death.cause != DeathCause::Unknown && !self.grip.lingers();
+        let exit = Exit::Died(death);
+        if begun && confirmed && !self.grip.was_killed() {
+            return claim.lost(&exit);
+        }
+        cell.lock().leave.get_or_insert(exit);
         if begun {
             drop(claim);
         } else {
@@ -228,7 +235,7 @@ impl Hand {
             }
             let id = job.header().id().get();
             let label = job.header().label().map_or("", |label| &**label);
-            let at = wire::begin_job(&mut link.out, id, label);
+            let at = wire::begin_job(&mut link.out, id, label, job.header().lost_deliveries());
             match parcel.load(key, &mut link.out) {
                 Load::Loaded => {}
                 Load::Over => {

@@ -38,6 +38,12 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::LetOff { worker, claim, job, silent_for } => {
             Notice::LetOff { worker: *worker, claim: *claim, job: *job, silent_for: *silent_for }
         }
+        PoolEvent::Redelivered { job, label, lost, rests_for } => {
+            Notice::Redelivered { job: *job, label: label.clone(), lost: lost.clone(), rests_for: *rests_for }
+        }
+        PoolEvent::DeadLettered(letter) => Notice::DeadLettered(letter.clone()),
+        PoolEvent::Quarantined(why) => Notice::Quarantined(why.clone()),
+        PoolEvent::Released { label } => Notice::Released { label: label.clone() },
         PoolEvent::OverdueRung { worker, claim, job, rung, silent_for } => {
             Notice::OverdueRung { worker: *worker, claim: *claim, job: *job, rung: *rung, silent_for: *silent_for }
         }

@@ -27,6 +27,8 @@ use super::record;
 /// | `hook`, `change` | `hook` | a hook was added, replaced or removed; the trail's own, too |
 /// | `hook`, `question`, `fault`, `verdict` | `hook fault` | which gave no answer that makes sense, what it did, and its default, which counted |
 /// | `rung`, `silent_for_ms` | `overdue rung` | a rung of the ladder of an overdue job |
+/// | `label` | `redelivered`, `dead-lettered`, `quarantined`, `released` | whose jobs it is about, if they have one |
+/// | `deliveries` | `dead-lettered` | the workers that were lost under the job, when, and what ended each |
 /// | `notices` | `missed` | so many lines are missing before this one, as the trail was too slow |
 /// | `lines` | `lost` | so many lines could not be written before this one |
 ///

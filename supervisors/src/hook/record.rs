@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    Answer, By, ClaimNo, Exit, Health, JobId, Limits, Notice, Question, Restart, Retuned, Saturation, Target,
-    TargetReport, Timestamp, Verdict, WorkerId,
+    Answer, By, ClaimNo, DeadLetter, Delivery, Exit, Health, JobId, Limits, Notice, Quarantined, Question, Restart,
+    Retuned, Saturation, Target, TargetReport, Timestamp, Verdict, WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,13 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
         Notice::Overdue { worker, claim, job, silent_for } => ("overdue", silence(worker, *claim, *job, *silent_for)),
         Notice::LetOff { worker, claim, job, silent_for } => ("let off", silence(worker, *claim, *job, *silent_for)),
         Notice::Overrun { worker, claim } => ("overrun", json!({ "worker": id(worker), "claim": claim.to_string() })),
+        Notice::Redelivered { job, label, lost, rests_for } => {
+            let rest = json!({ "job": job.get(), "label": label.as_deref(), "rests_for_ms": millis(*rests_for) });
+            ("redelivered", with(rest, of_delivery(lost)))
+        }
+        Notice::DeadLettered(letter) => ("dead-lettered", of_letter(letter)),
+        Notice::Quarantined(why) => ("quarantined", of_quarantine(why)),
+        Notice::Released { label } => ("released", json!({ "label": &**label })),
         Notice::Deadlock(deadlock) => ("deadlock", json!({ "waits": deadlock.to_string() })),
         Notice::Saturated { saturation, since } => {
             ("saturated", with(json!({ "since_ns": since.as_nanos() }), of_saturation(saturation)))
@@ -137,9 +144,35 @@ fn of_exit(exit: &Exit) -> Value {
             json!({ "exit": exit.to_string(), "by": "watchdog", "rung": rung.to_string() })
         }
         Exit::Recycled(_) => json!({ "exit": exit.to_string(), "by": "recycling rule" }),
+        Exit::TakenAlong { job, .. } => json!({ "exit": exit.to_string(), "job": job.get() }),
         Exit::IdleTimeout => json!({ "exit": exit.to_string(), "by": "idle timeout" }),
         _ => json!({ "exit": exit.to_string(), "fault": exit.is_fault() }),
     }
+}
+
+fn of_delivery(delivery: &Delivery) -> Value {
+    let Delivery { number, worker, pid, began_at, ended_at, by, .. } = delivery;
+    json!({
+        "delivery": number, "worker": id(worker), "pid": pid, "exit": &**by,
+        "began_ns": began_at.as_nanos(), "ended_ns": ended_at.as_nanos(),
+    })
+}
+
+fn of_letter(letter: &DeadLetter) -> Value {
+    let deliveries: Vec<_> = letter.deliveries.iter().map(|delivery| of_delivery(delivery)).collect();
+    json!({
+        "job": letter.job.get(), "label": letter.label.as_deref(), "lane": &*letter.lane,
+        "submitted_from": letter.submitted_from.to_string(), "deliveries": deliveries,
+        "quarantine": letter.quarantine.as_ref().map(|why| why.to_string()),
+    })
+}
+
+fn of_quarantine(why: &Quarantined) -> Value {
+    let Quarantined { label, deaths, within, since, until, .. } = why;
+    json!({
+        "label": &**label, "deaths": deaths, "within_ms": millis(*within),
+        "since_ns": since.as_nanos(), "until_ns": until.as_nanos(),
+    })
 }
 
 fn of_restart(restart: &Restart) -> Value {

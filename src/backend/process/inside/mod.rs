@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use self::ear::Ear;
-use self::post::{Inbound, Post};
+use self::post::{Inbound, Post, Running};
 use super::frame::{self, Kind};
 use super::identity::Executable;
 use super::wire::{self, Why};
@@ -146,8 +146,9 @@ fn live(socket: UnixStream) -> Result<(), End> {
     post.say(|out| frame::put(out, Kind::Ready, 0, &[]))?;
     loop {
         match post.next()? {
-            Inbound::Job { number, label, payload } => {
-                run(executable, &post, &ear, number, &label, &payload)?;
+            Inbound::Job { number, lost, label, payload } => {
+                let running = post.begin(number, lost, &label);
+                run(executable, &post, &ear, number, &running, &payload)?;
                 if post.is_stopped() {
                     break;
                 }
@@ -166,15 +167,14 @@ fn run(
     post: &Arc<Post>,
     ear: &Ear,
     number: u64,
-    label: &str,
+    running: &Running,
     payload: &[u8],
 ) -> Result<(), End> {
-    let running = post.begin(number, label);
     ear.attend();
     // The acknowledgement goes with the answer, or when the ear finds that the job takes longer.
     let mut answer = Vec::new();
     let at = frame::begin(&mut answer, Kind::Result, number);
-    let called = inside(&running, || call::call(executable, payload, &mut answer));
+    let called = inside(running, || call::call(executable, payload, &mut answer));
     post.end();
     ear.let_go();
     let limit = post.limit();

@@ -13,7 +13,9 @@ use crate::backend::process::bell::Bell;
 use crate::backend::process::frame::{self, Decoder, Kind};
 use crate::backend::process::wire::{self, VERSION, Welcome};
 use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
-use crate::job::{Envelope, InHand, JobCell, JobContext, PoolNo, Registered, Runs, Share, Submission, Terms};
+use crate::job::{
+    Envelope, InHand, JobCell, JobContext, PoolNo, Redeliveries, Registered, Runs, Share, Submission, Terms,
+};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Weak};
 
 /// No two beats are sent within this: the parent gains nothing by more.
@@ -22,7 +24,7 @@ const BEAT: Duration = Duration::from_millis(5);
 /// What the parent says.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    Job { number: u64, label: String, payload: Vec<u8> },
+    Job { number: u64, lost: u16, label: String, payload: Vec<u8> },
     Cancel(u64),
     Stop,
 }
@@ -132,11 +134,12 @@ impl Post {
     }
 
     /// A job begins.
-    pub(super) fn begin(self: &Arc<Self>, number: u64, label: &str) -> Running {
+    pub(super) fn begin(self: &Arc<Self>, number: u64, lost: u16, label: &str) -> Running {
         let claim = self.claims.fetch_add(1, Ordering::Relaxed) + 1;
-        let terms = (!label.is_empty()).then(|| {
+        let terms = (lost > 0 || !label.is_empty()).then(|| {
             let mut terms = Terms::of_origin(None);
-            terms.label = Some(Arc::from(label));
+            terms.label = Some(Arc::from(label)).filter(|label: &Arc<str>| !label.is_empty());
+            terms.redeliveries = (lost > 0).then(|| Box::new(Redeliveries::after(lost)));
             Box::new(terms)
         });
         let job = Share::alone((), Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms });
@@ -265,7 +268,7 @@ fn take(decoder: &mut Decoder) -> Result<Option<Inbound>, End> {
     Ok(Some(match frame.kind {
         Kind::Job => {
             let (label, payload) = wire::read_job(body).map_err(broken)?;
-            Inbound::Job { number: frame.job, label, payload: payload.to_vec() }
+            Inbound::Job { number: frame.job, lost: frame.lost, label, payload: payload.to_vec() }
         }
         Kind::Cancel => Inbound::Cancel(frame.job),
         Kind::Stop => Inbound::Stop,
