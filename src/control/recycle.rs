@@ -98,13 +98,13 @@ impl<B: Backend> Supervision<B> {
         self.recycling.look_at = next.min(now.after(shortest / 4)).max(now.after(LOOK));
     }
 
-    /// True while a worker comes, goes, or is missed: then no other goes. A slot that is to stay empty for good is not waited for, nor one
-    /// whose start hooks are asked about, or have denied: if the pool needs it, it has fewer than `min`.
+    /// True while a worker comes, goes, or is missed: then no other goes. A slot that stays empty for a while or for good is not waited for: if the pool
+    /// needs it, it has fewer than `min`.
     fn is_short(&self) -> bool {
         let counts = &self.plane().counts;
         // Not by the count: one that says that it is ready is counted among those that start for a moment yet.
         let comes = self.employed.has_newcomers();
-        let awaited = self.slots.are_awaited();
-        comes || counts.leaving() > 0 || counts.live() < self.plane().limits().min || awaited
+        let ruled_on = self.slots.are_ruled_on();
+        comes || counts.leaving() > 0 || counts.live() < self.plane().limits().min || ruled_on
     }
 }

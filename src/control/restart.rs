@@ -243,7 +243,10 @@ impl<B: Backend> Supervision<B> {
             Restart::After(delay) | Restart::CoolDown(delay) => SlotState::Waiting(now.after(delay)),
             Restart::Never => SlotState::Waiting(Timestamp::NEVER),
             Restart::Escalate(reason) => {
-                self.escalated = Some(Arc::from(reason));
+                // A pool that is being shut down ends in any case, with a report, and its parent is not to build another.
+                if self.ending.is_none() {
+                    self.escalated = Some(Arc::from(reason));
+                }
                 SlotState::Waiting(Timestamp::NEVER)
             }
         };

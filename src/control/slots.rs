@@ -275,10 +275,10 @@ impl Slots {
         self.vetoed.iter().rev().map(|(_, slot)| *slot).find(|slot| *slot < self.max)
     }
 
-    /// True while a slot is to have a worker again after a fault. One whose start is asked about, or was denied, never had to have one, or `min` says
-    /// that it has to.
-    pub(super) fn are_awaited(&self) -> bool {
-        !self.ruling.is_empty() || self.deciding > 0 || !self.waiting.is_empty()
+    /// True while a policy is asked whether a slot is to have a worker again after a fault. One that backs off or cools down, or whose start is asked
+    /// about or was denied, may be empty for long: whether the pool can do without it `min` says.
+    pub(super) fn are_ruled_on(&self) -> bool {
+        !self.ruling.is_empty() || self.deciding > 0
     }
 
     /// A slot that has backed off, or cooled down, for long enough.
@@ -356,13 +356,9 @@ mod tests {
             next_try: within.iter().filter_map(until).filter(|until| *until != Timestamp::NEVER).min(),
             ..Shortage::default()
         };
-        let awaited = |slot: &Slot| match slot.state {
-            SlotState::Deciding | SlotState::Ruling(_) => true,
-            SlotState::Waiting(until) => until != Timestamp::NEVER,
-            _ => false,
-        };
+        let ruled_on = |slot: &Slot| matches!(slot.state, SlotState::Deciding | SlotState::Ruling(_));
         let vacant = within.iter().position(|slot| slot.state == SlotState::Vacant);
-        (count(Want::Ruling), why, slots.all.iter().any(awaited), vacant.unwrap_or(slots.all.len()))
+        (count(Want::Ruling), why, slots.all.iter().any(ruled_on), vacant.unwrap_or(slots.all.len()))
     }
 
     #[test]
@@ -407,12 +403,12 @@ mod tests {
                     }
                 }
             }
-            let (ruling, why, awaited, first) = counted(&slots);
+            let (ruling, why, ruled_on, first) = counted(&slots);
             assert_eq!(slots.shortage(), (ruling, why));
             let empty = |slot: &usize| slots.all[*slot].is_empty();
             let others = (1..slots.max.min(slots.all.len())).filter(empty).count();
             assert_eq!(slots.empty_beside(0), others);
-            assert_eq!(slots.are_awaited(), awaited);
+            assert_eq!(slots.are_ruled_on(), ruled_on);
             let last = slots.last_vetoed().map(|slot| slots.all[slot].state);
             let vetoed = |slot: &Slot| matches!(slot.state, SlotState::Vetoed(_));
             assert_eq!(last.is_some(), slots.all.iter().take(slots.max).any(vetoed));

@@ -320,13 +320,20 @@ impl<B: Backend> Supervision<B> {
         &self.shared.plane
     }
 
-    fn on(&mut self, by: By, message: PoolMessage) {
+    fn on(&mut self, mut by: By, mut message: PoolMessage) {
+        // Whoever passes on what another has asked for does not take its name away. Not by recursion: who sends it says how deep it is.
+        while let PoolMessage::By(name, inner) = message {
+            message = *inner;
+            if !name.is_empty() {
+                by = By::operator(&name);
+            }
+        }
         // One's own word to go on is no news.
         if !matches!(message, PoolMessage::Internal(Internal(Command::GoOn))) {
             self.look_at_all();
         }
         match message {
-            PoolMessage::By(name, message) => return self.on(By::operator(&name), *message),
+            PoolMessage::By(..) => {}
             // Whoever asked may have gone: that is their affair, here and below.
             PoolMessage::Inventory(reply) => drop(reply.send(self.plane().inventory(self.now()))),
             PoolMessage::Snapshot(reply) => drop(reply.send(self.plane().snapshot())),

@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use millpond::{
-    CloseReason, ControlError, Executor, JobError, Lane, Limits, PoolExecutor, RejectReason, Restart, orphans,
+    CloseReason, ControlError, Executor, JobError, Lane, Limits, PoolEvent, PoolExecutor, RejectReason, Restart,
+    orphans,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio_test::{assert_pending, task::spawn};
@@ -17,6 +18,7 @@ use crate::task::{Gate, Task};
 with_faults! {
     an_escalation_reaches_the_parent_with_its_reason,
     an_escalation_without_a_parent_ends_the_pool,
+    a_pool_that_is_shut_down_does_not_escalate,
 }
 
 const WHY: &str = "the disk is gone";
@@ -110,4 +112,31 @@ fn an_escalation_without_a_parent_ends_the_pool<S: Faulty>() {
     while soon(events.next()).is_some() {}
     assert_eq!(pool.snapshot().gate, "closed");
     until("its workers are gone", || pool.inventory_now().workers.is_empty());
+}
+
+/// Who ended it on purpose has its report, and no parent builds another.
+fn a_pool_that_is_shut_down_does_not_escalate<S: Faulty>() {
+    let ((parent, told), name) = (parent(), named::<S>("shut-down"));
+    let builder = S::shape(S::builder(&name)).limits(Limits::fixed(2));
+    let builder = builder.restart_policy(By(|| Restart::Escalate(WHY.to_owned())));
+    let pool = soon(builder.spawn_linked(parent.get_cell())).expect("it comes up");
+    let mut events = pool.events();
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1).pop().expect("one");
+    let fuse = S::lay(&pool);
+    let mut shutdown = spawn(pool.shutdown(LIMIT));
+    assert_pending!(shutdown.poll());
+    until("it drains", || pool.snapshot().gate == "draining");
+    assert!(soon(fuse.light()).is_err());
+    until("the policy gives the pool up", || {
+        std::iter::from_fn(|| events.try_next())
+            .any(|event| matches!(event, PoolEvent::RestartDecided { restart: Restart::Escalate(_), .. }))
+    });
+    gate.open();
+    assert!(soon(held).is_ok(), "what runs has its time");
+    let report = soon(shutdown).expect("it reports");
+    assert_eq!((report.completed, report.killed), (1, 0), "{report:?}");
+    until("its name is free", || ractor::registry::where_is(&name).is_none());
+    assert!(told.try_recv().is_err(), "it has not failed");
+    parent.stop(None);
 }

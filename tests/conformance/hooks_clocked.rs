@@ -18,6 +18,7 @@ use crate::task::{Gate, Task};
 conform! {
     no_answer_in_time_takes_the_default,
     a_hook_that_takes_the_place_of_another_has_its_own_limit_and_default,
+    hooks_that_replace_each_other_again_and_again_put_nothing_off,
     the_strictest_verdict_counts,
     a_delay_is_waited_for_and_not_asked_again,
     an_absurd_delay_counts_as_the_default,
@@ -108,6 +109,36 @@ fn a_hook_that_takes_the_place_of_another_has_its_own_limit_and_default<S: Subje
     let error = soon(resize).expect_err("its default denies it");
     assert!(matches!(&error, ControlError::Vetoed { reason, .. } if **reason == *"the second one sleeps"), "{error}");
     assert_eq!(fault_in(&mut events).map(|(fault, _)| fault), Some(HookFault::Late(SECOND * 5)));
+    gate.open();
+    at_rest(&pool);
+}
+
+/// Each would have all its time, and so put off for ever what it is asked about.
+fn hooks_that_replace_each_other_again_and_again_put_nothing_off<S: Subject>() {
+    let gate = Gate::new();
+    let hangs = |why: &str| {
+        let (hook, seen) = Answers::new(|_| Verdict::Allow);
+        let options = HookOptions::new().limit(SECOND * 3).default_verdict(Verdict::deny(why));
+        (HookSpec::new("one", hook.behind(gate.other())).options(options), seen)
+    };
+    let (pool, _clock) = clocked::<S>("hook-replaces", Limits::new(0, 1), |builder| builder);
+    let (first, seen) = hangs("the first one sleeps");
+    soon(pool.set_hook(first, LIMIT)).expect("there is room");
+    let mut events = pool.events();
+    let mut resize = spawn(pool.resize(Limits::new(0, 2), LIMIT));
+    assert_pending!(resize.poll());
+    until("it is asked", || seen.asked() == ["resize"]);
+    let (second, seen) = hangs("the second one sleeps");
+    soon(pool.set_hook(second, LIMIT)).expect("it takes its place");
+    until("the other one is asked", || seen.asked() == ["resize"]);
+    assert_pending!(resize.poll());
+    let (third, seen) = hangs("the third one is not asked");
+    soon(pool.set_hook(third, LIMIT)).expect("it takes its place");
+    let error = soon(resize).expect_err("its default denies it");
+    let why = "the third one is not asked";
+    assert!(matches!(&error, ControlError::Vetoed { reason, .. } if **reason == *why), "{error}");
+    assert_eq!(fault_in(&mut events).map(|(fault, _)| fault), Some(HookFault::NoAnswer));
+    assert!(seen.asked().is_empty());
     gate.open();
     at_rest(&pool);
 }

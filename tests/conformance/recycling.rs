@@ -9,7 +9,7 @@ use millpond::{
 };
 use tokio_test::{assert_pending, task::spawn};
 
-use crate::faults::By;
+use crate::faults::{By, Faulty, with_faults};
 use crate::rig::{PoolOf, after_control, at_rest, build, hold, put, soon, until, worker_of};
 use crate::subject::Subject;
 use crate::task::{Gate, Task};
@@ -22,6 +22,12 @@ conform! {
     an_idle_worker_is_replaced_where_the_idle_timeout_does_not_reach,
     a_job_makes_an_idle_worker_fresh,
     a_shutdown_does_not_wait_for_those_who_are_due,
+}
+
+mod faulty {
+    use super::*;
+
+    with_faults! { a_slot_that_cools_down_beyond_min_holds_up_nobody }
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -232,4 +238,34 @@ fn a_shutdown_does_not_wait_for_those_who_are_due<S: Subject>() {
     let report = soon(end).expect("it answers");
     assert_eq!((report.completed, report.jobs()), (2, 2), "{report}");
     held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
+}
+
+fn a_slot_that_cools_down_beyond_min_holds_up_nobody<S: Faulty>() {
+    let clock = SettableClock::new();
+    let pool = build::<S>("cools-beside", |builder| {
+        let builder = S::shape(builder).restart_policy(By(|| Restart::CoolDown(HOUR))).clock(clock.clock());
+        builder.limits(Limits::new(1, 3).idle_timeout(None)).recycle(Recycle::new().after_jobs(3))
+    });
+    let mut events = pool.events();
+    let fuse = S::lay(&pool);
+    assert!(soon(fuse.light()).is_err());
+    until("its slot cools down", || {
+        std::iter::from_fn(|| events.try_next())
+            .any(|event| matches!(event, PoolEvent::RestartDecided { restart: Restart::CoolDown(_), .. }))
+    });
+    for n in 0..3 {
+        assert_eq!(soon(put::<S>(&pool, Task::value(n))).unwrap(), n);
+        until("its worker idles", || pool.saturation().active == 0 && pool.saturation().idle > 0);
+    }
+    let mut gone = None;
+    until("the worker is recycled", || {
+        while let Some(event) = events.try_next() {
+            if let PoolEvent::WorkerGone { exit: Exit::Recycled(reason), .. } = event {
+                gone = Some(reason);
+            }
+        }
+        gone.is_some()
+    });
+    assert_eq!(gone, Some(RecycleReason::Jobs(3)));
+    at_rest(&pool);
 }

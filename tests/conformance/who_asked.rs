@@ -203,5 +203,12 @@ fn a_message_says_who_sends_it<S: Subject>() {
     let (reply, _) = tokio::sync::oneshot::channel();
     pool.actor().cast(PoolMessage::Quiesce(reply.into()).by("ann").by("relay")).expect("it is there");
     assert_eq!(next_by(&mut events), ("quiesced", named("ann")));
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    let deep = (0..200_000).fold(PoolMessage::Resume(reply.into()).by("ann"), |message, _| {
+        PoolMessage::By(Arc::from(""), Box::new(message))
+    });
+    pool.actor().cast(deep).expect("it is there");
+    soon(answer).expect("it answers, however often it was passed on").expect("it is quiesced");
+    assert_eq!(next_by(&mut events), ("open", named("ann")));
     assert_eq!((named("ann").to_string(), By::Operator(None).to_string()), ("ann".to_owned(), "operator".to_owned()));
 }

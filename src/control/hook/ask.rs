@@ -68,6 +68,8 @@ struct Wait {
     hook: u64,
     limit: Duration,
     until: Timestamp,
+    /// It has the question from a hook that it replaced.
+    handed_on: bool,
     _task: Option<Waiter>,
 }
 
@@ -143,7 +145,7 @@ impl<B: Backend> Supervision<B> {
             let _ = myself.cast(Command::Verdict { question: number, hook, verdict }.into());
         });
         let limit = registered.options.limit;
-        Ok(Wait { hook, limit, until: now.after(limit), _task: Some(Waiter(task.abort_handle())) })
+        Ok(Wait { hook, limit, until: now.after(limit), handed_on: false, _task: Some(Waiter(task.abort_handle())) })
     }
 
     /// A hook has answered; `None`: it has let go of the question.
@@ -259,18 +261,19 @@ impl<B: Backend> Supervision<B> {
 
     /// A hook that was removed has no say any more.
     pub(super) fn excuse(&mut self, hook: u64) {
-        self.stop_waiting_for(hook).into_iter().for_each(|number| self.rule(number));
+        self.stop_waiting_for(hook).into_iter().for_each(|(number, _)| self.rule(number));
     }
 
     /// What a hook that was replaced has not answered is put to the one in its place, with the time that this one has for an answer. One that
-    /// is not asked has no say, as little as nobody.
+    /// is not asked has no say, as little as nobody. Handed on once: of those that replace each other again and again the default counts.
     pub(super) fn hand_on(&mut self, before: u64, to: u64) {
         let is_asked = self.hooks.find(to).is_some_and(|hook| hook.options.asked);
-        for number in self.stop_waiting_for(before) {
+        for (number, handed_on) in self.stop_waiting_for(before) {
             let pending = self.hooks.questions.out.get(&number).filter(|_| is_asked);
             if let Some((question, by)) = pending.map(|pending| (pending.question.clone(), pending.by.clone())) {
-                match self.put(number, to, &question, &by) {
-                    Ok(wait) => self.wait_for(number, wait),
+                let put = if handed_on { Err(HookFault::NoAnswer) } else { self.put(number, to, &question, &by) };
+                match put {
+                    Ok(wait) => self.wait_for(number, Wait { handed_on: true, ..wait }),
                     Err(fault) => self.take_default(number, to, fault),
                 }
             }
@@ -284,11 +287,14 @@ impl<B: Backend> Supervision<B> {
         out.entry(number).and_modify(|pending| pending.waits.push(wait));
     }
 
-    /// The questions that this hook has not answered, and for whose answers nobody waits from here on.
-    fn stop_waiting_for(&mut self, hook: u64) -> Vec<u64> {
-        let is_his = |pending: &mut Pending<B>| pending.waits.extract_if(.., |wait| wait.hook == hook).count() > 0;
+    /// The questions that this hook has not answered, and for whose answers nobody waits from here on; and whether it had them from another.
+    fn stop_waiting_for(&mut self, hook: u64) -> Vec<(u64, bool)> {
+        let his = |pending: &mut Pending<B>| {
+            let wait = pending.waits.extract_if(.., |wait| wait.hook == hook).last()?;
+            Some(wait.handed_on)
+        };
         let out = self.hooks.questions.out.iter_mut();
-        out.filter_map(|(number, pending)| is_his(pending).then_some(*number)).collect()
+        out.filter_map(|(number, pending)| Some((*number, his(pending)?))).collect()
     }
 
     /// Nobody is to follow up on this question any more.
