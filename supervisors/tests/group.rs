@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millpond::{Limits, PoolExecutor, PoolMessage, TaskPool, ThreadPool};
+use millpond::{Limits, PoolExecutor, PoolMessage, ShutdownReport, TaskPool, ThreadPool};
 use millpond_supervisors::{Group, GroupMessage, MemberStatus, Strategy};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -170,5 +170,140 @@ async fn more_failures_than_its_intensity_allows_fail_the_group_and_its_pools_go
         tokio::task::yield_now().await;
     }
     parent.stop(None);
+    Ok(())
+}
+
+/// Stands for a pool: it can be shut down, and answers nothing else.
+struct Bare;
+
+#[ractor::actor(message = PoolMessage, state = (), arguments = ())]
+impl Bare {
+    async fn pre_start(&self, _: ActorRef<PoolMessage>, _: ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<PoolMessage>,
+        message: PoolMessage,
+        _: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        if let PoolMessage::Shutdown(_, reply) = message {
+            let _ = reply.send(ShutdownReport::default());
+            myself.stop(Some("shut down".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// A start that has begun, and goes no further until the test says so; one that is dropped fails.
+struct Begun {
+    member: &'static str,
+    open: oneshot::Sender<()>,
+    up: oneshot::Receiver<ActorRef<PoolMessage>>,
+}
+
+impl Begun {
+    /// Has it come up; its actor.
+    async fn comes_up(self) -> ActorRef<PoolMessage> {
+        self.open.send(()).expect("the start is not dropped");
+        self.up.await.expect("it comes up")
+    }
+}
+
+/// The starts of a group whose members are all gated, in the order in which they begin.
+struct Starts(mpsc::Receiver<Begun>);
+
+impl Starts {
+    fn of<const N: usize>(strategy: Strategy, members: [&'static str; N]) -> (Group, Self) {
+        let (begins, begun) = mpsc::channel(16);
+        let group = members.into_iter().fold(Group::new(strategy), |group, member| {
+            let begins = begins.clone();
+            group.member(member, move |parent| {
+                let begins = begins.clone();
+                async move {
+                    let ((open, opened), (tell, up)) = (oneshot::channel(), oneshot::channel());
+                    begins.send(Begun { member, open, up }).await?;
+                    opened.await?;
+                    let (actor, _) = Actor::spawn(None, Bare, ()).await?;
+                    // Not under a group that is over.
+                    actor.link(parent);
+                    // The test may want to know of the start alone.
+                    let _ = tell.send(actor.clone());
+                    Ok(actor)
+                }
+            })
+        });
+        (group, Self(begun))
+    }
+
+    /// The next start to begin, which is this member's.
+    async fn next(&mut self, member: &str) -> Begun {
+        let next = tokio::time::timeout(Duration::from_millis(LIMIT_MS), self.0.recv()).await;
+        let begun = next.unwrap_or_else(|_| panic!("`{member}` is not started")).expect("a group");
+        assert_eq!(begun.member, member);
+        begun
+    }
+}
+
+/// Waits until these members, and no others, have an actor.
+async fn until_up(group: &ActorRef<GroupMessage>, names: &[&str]) {
+    loop {
+        let members = status(group).await;
+        let up = members.iter().filter(|member| member.actor.is_some()).map(|member| member.name.as_str());
+        if up.eq(names.iter().copied()) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn until_ended(actor: &ActorRef<PoolMessage>) {
+    actor.wait(Some(Duration::from_millis(LIMIT_MS))).await.expect("it is stopped");
+}
+
+#[tokio::test]
+async fn a_member_that_is_being_started_goes_with_the_one_that_fails() -> Outcome {
+    for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+        for late_in_front in [true, false] {
+            let (group, mut starts) = Starts::of(strategy, ["db", "web", "cache"]);
+            let (group, ended) = Actor::spawn(None, group, ()).await?;
+            let db = starts.next("db").await.comes_up().await;
+            let web = starts.next("web").await;
+            db.kill();
+            // Not for `web`, which may be waiting for `db` itself.
+            let db = starts.next("db").await;
+            if late_in_front {
+                until_ended(&web.comes_up().await).await;
+                db.comes_up().await;
+            } else {
+                db.comes_up().await;
+                until_up(&group, &["db"]).await;
+                until_ended(&web.comes_up().await).await;
+            }
+            starts.next("web").await.comes_up().await;
+            starts.next("cache").await.comes_up().await;
+            until_up(&group, &["db", "web", "cache"]).await;
+            group.stop(None);
+            ended.await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_that_fails_when_it_is_unwanted_is_no_failure_of_its_member() -> Outcome {
+    let (group, mut starts) = Starts::of(Strategy::RestForOne, ["db", "web"]);
+    let (group, ended) = Actor::spawn(None, group.intensity(1, MANY), ()).await?;
+    let db = starts.next("db").await.comes_up().await;
+    let web = starts.next("web").await;
+    db.kill();
+    let db = starts.next("db").await;
+    drop(web);
+    db.comes_up().await;
+    starts.next("web").await.comes_up().await;
+    until_up(&group, &["db", "web"]).await;
+    group.stop(None);
+    ended.await?;
     Ok(())
 }

@@ -15,7 +15,7 @@ pub use message::{GroupMessage, MemberReply, MemberReport, MemberStatus};
 use message::{Internal, Step};
 use supervision::Supervision;
 
-/// Which members go with one that fails.
+/// Which members go with one that fails. One that is just being started goes too: what comes up is stopped, and started again in its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Strategy {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use millpond::{Clock, ControlError, PoolMessage};
-use ractor::{ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, concurrency};
+use ractor::{ActorId, ActorProcessingErr, ActorRef, ActorStatus, RpcReplyPort, concurrency};
 
 use super::intensity::Failures;
 use super::message::{GroupMessage, MemberReply, MemberReport, MemberStatus, Step};
@@ -20,8 +20,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 enum State {
     /// To be started when it is its turn. Exit: `Starting`.
     Down,
-    /// Its start is under way. Exits: `Up`, `Down`.
+    /// Its start is under way. Exits: `Up`, `Unwanted`, `Down`.
     Starting,
+    /// Its start is under way, and another one failed, which it goes with: what comes up is stopped. Exits: `Stopping`, `Down`.
+    Unwanted,
     /// Exits: `Stopping`, `Down`, `Done`.
     Up(ActorRef<PoolMessage>),
     /// Stopped since another one failed. Exit: `Down`.
@@ -58,13 +60,16 @@ impl Supervision {
 }
 
 impl Group {
-    /// Starts the first member that is down, unless one is coming up or going: members come up in their order, one after the other.
+    /// Starts the first member that is not up, unless one is coming up or going: members come up in their order, one after the other.
+    /// An unwanted start holds up its own member and those after it: those before it may be what it waits for.
     pub(super) fn start_next(&self, myself: &ActorRef<GroupMessage>, state: &mut Supervision) {
         let moves = |member: &State| matches!(member, State::Starting | State::Stopping(_));
         if state.ending || state.members.iter().any(moves) {
             return;
         }
-        let Some(next) = state.members.iter().position(|member| matches!(member, State::Down)) else { return };
+        let waits = |member: &State| !matches!(member, State::Up(_) | State::Done);
+        let next = state.members.iter().position(waits);
+        let Some(next) = next.filter(|&next| matches!(state.members[next], State::Down)) else { return };
         state.members[next] = State::Starting;
         let (start, group) = (self.members[next].start(myself.get_cell()), myself.clone());
         beside(async move {
@@ -82,16 +87,27 @@ impl Group {
         started: Result<ActorRef<PoolMessage>, String>,
     ) -> Result<(), ActorProcessingErr> {
         let name = &self.members[member].name;
+        let unwanted = matches!(state.members[member], State::Unwanted);
         match started {
             Ok(actor) if state.ending => actor.stop(Some("its group has ended".to_owned())),
             Ok(actor) => {
-                tracing::info!(member = name, pool = ?actor.get_name(), "a pool of the group is up");
-                // It may have ended already, and its event have come before this: then nobody would start it again.
-                let gone = matches!(actor.get_status(), ractor::ActorStatus::Stopped);
-                state.members[member] = State::Up(actor.clone());
-                if gone {
+                state.members[member] = if unwanted {
+                    tracing::info!(member = name, "a pool of the group is up too late, and is stopped");
+                    actor.stop(Some("it came up after the failure of a pool that it goes with".to_owned()));
+                    State::Stopping(actor.clone())
+                } else {
+                    tracing::info!(member = name, pool = ?actor.get_name(), "a pool of the group is up");
+                    State::Up(actor.clone())
+                };
+                // It may be ending already, and its event have come before this: then nobody would start it again.
+                if actor.get_status() >= ActorStatus::Stopping {
                     return self.on_end(myself, state, actor.get_id(), Some("it ended as it came up".to_owned()));
                 }
+                self.start_next(myself, state);
+            }
+            Err(error) if unwanted => {
+                tracing::info!(member = name, "a pool of the group, unwanted by now, does not come up: {error}");
+                state.members[member] = State::Down;
                 self.start_next(myself, state);
             }
             Err(error) => {
@@ -142,10 +158,14 @@ impl Group {
             Strategy::RestForOne => member > failed,
         };
         for member in (0..state.members.len()).rev().filter(|&member| goes(member)) {
-            if let State::Up(actor) = &state.members[member] {
-                let actor = actor.clone();
-                actor.stop(Some(format!("`{}` failed, which it goes with", self.members[failed].name)));
-                state.members[member] = State::Stopping(actor);
+            match &state.members[member] {
+                State::Up(actor) => {
+                    let actor = actor.clone();
+                    actor.stop(Some(format!("`{}` failed, which it goes with", self.members[failed].name)));
+                    state.members[member] = State::Stopping(actor);
+                }
+                State::Starting => state.members[member] = State::Unwanted,
+                State::Down | State::Unwanted | State::Stopping(_) | State::Done => (),
             }
         }
     }
