@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use millpond::{Limits, PoolExecutor, PoolMessage, ShutdownReport, TaskPool, ThreadPool};
 use millpond_supervisors::{Group, GroupMessage, MemberStatus, Strategy};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
 use tokio::sync::{mpsc, oneshot};
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Longer than anything here takes, in milliseconds.
 const LIMIT_MS: u64 = 30_000;
+/// What a start that never ends is given.
+const SHORT: Duration = Duration::from_millis(50);
 const MANY: Duration = Duration::from_secs(60);
 
 /// A group of a thread pool and two task pools; their names begin with `of`.
@@ -151,25 +153,31 @@ impl Parent {
     }
 }
 
-#[tokio::test]
-async fn more_failures_than_its_intensity_allows_fail_the_group_and_its_pools_go_with_it() -> Outcome {
+/// Why this group fails.
+async fn failure_of(group: Group) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let (told, mut why) = mpsc::channel(1);
     let (parent, _) = Actor::spawn(None, Parent(told), ()).await?;
+    let (_, ended) = Actor::spawn_linked(None, group, (), parent.get_cell()).await?;
+    let why = tokio::time::timeout(Duration::from_millis(LIMIT_MS), why.recv()).await?;
+    ended.await?;
+    parent.stop(None);
+    Ok(why.ok_or("the parent is told")?)
+}
+
+#[tokio::test]
+async fn more_failures_than_its_intensity_allows_fail_the_group_and_its_pools_go_with_it() -> Outcome {
     let starts = Arc::new(AtomicUsize::new(0));
     let counted = starts.clone();
     let members = group("too-much", Strategy::OneForOne).intensity(2, MANY).member("broken", move |_| {
         counted.fetch_add(1, Ordering::AcqRel);
         async { Err("no such device".into()) }
     });
-    let (_, ended) = Actor::spawn_linked(None, members, (), parent.get_cell()).await?;
-    let why = why.recv().await.ok_or("the parent is told")?;
+    let why = failure_of(members).await?;
     assert!(why.contains("3 pools failed within 60s") && why.contains("`broken`: no such device"), "{why}");
     assert_eq!(starts.load(Ordering::Acquire), 3);
-    ended.await?;
     while ractor::registry::where_is("too-much-first").is_some() {
         tokio::task::yield_now().await;
     }
-    parent.stop(None);
     Ok(())
 }
 
@@ -196,6 +204,13 @@ impl Bare {
     }
 }
 
+async fn bare(parent: ActorCell) -> Result<ActorRef<PoolMessage>, Box<dyn std::error::Error + Send + Sync>> {
+    let (actor, _) = Actor::spawn(None, Bare, ()).await?;
+    // Not under a group that is over.
+    actor.link(parent);
+    Ok(actor)
+}
+
 /// A start that has begun, and goes no further until the test says so; one that is dropped fails.
 struct Begun {
     member: &'static str,
@@ -211,13 +226,14 @@ impl Begun {
     }
 }
 
-/// The starts of a group whose members are all gated, in the order in which they begin.
+/// The starts of a group's gated members, in the order in which they begin.
 struct Starts(mpsc::Receiver<Begun>);
 
 impl Starts {
-    fn of<const N: usize>(strategy: Strategy, members: [&'static str; N]) -> (Group, Self) {
+    /// Adds these members, gated.
+    fn of<const N: usize>(group: Group, members: [&'static str; N]) -> (Group, Self) {
         let (begins, begun) = mpsc::channel(16);
-        let group = members.into_iter().fold(Group::new(strategy), |group, member| {
+        let group = members.into_iter().fold(group, |group, member| {
             let begins = begins.clone();
             group.member(member, move |parent| {
                 let begins = begins.clone();
@@ -225,9 +241,7 @@ impl Starts {
                     let ((open, opened), (tell, up)) = (oneshot::channel(), oneshot::channel());
                     begins.send(Begun { member, open, up }).await?;
                     opened.await?;
-                    let (actor, _) = Actor::spawn(None, Bare, ()).await?;
-                    // Not under a group that is over.
-                    actor.link(parent);
+                    let actor = bare(parent).await?;
                     // The test may want to know of the start alone.
                     let _ = tell.send(actor.clone());
                     Ok(actor)
@@ -248,14 +262,19 @@ impl Starts {
 
 /// Waits until these members, and no others, have an actor.
 async fn until_up(group: &ActorRef<GroupMessage>, names: &[&str]) {
-    loop {
-        let members = status(group).await;
-        let up = members.iter().filter(|member| member.actor.is_some()).map(|member| member.name.as_str());
-        if up.eq(names.iter().copied()) {
-            return;
+    let up = async {
+        loop {
+            let members = status(group).await;
+            let up = members.iter().filter(|member| member.actor.is_some()).map(|member| member.name.as_str());
+            if up.eq(names.iter().copied()) {
+                return;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(Duration::from_millis(LIMIT_MS), up)
+        .await
+        .unwrap_or_else(|_| panic!("{names:?} are to be up"));
 }
 
 async fn until_ended(actor: &ActorRef<PoolMessage>) {
@@ -266,7 +285,7 @@ async fn until_ended(actor: &ActorRef<PoolMessage>) {
 async fn a_member_that_is_being_started_goes_with_the_one_that_fails() -> Outcome {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         for late_in_front in [true, false] {
-            let (group, mut starts) = Starts::of(strategy, ["db", "web", "cache"]);
+            let (group, mut starts) = Starts::of(Group::new(strategy), ["db", "web", "cache"]);
             let (group, ended) = Actor::spawn(None, group, ()).await?;
             let db = starts.next("db").await.comes_up().await;
             let web = starts.next("web").await;
@@ -293,7 +312,7 @@ async fn a_member_that_is_being_started_goes_with_the_one_that_fails() -> Outcom
 
 #[tokio::test]
 async fn a_start_that_fails_when_it_is_unwanted_is_no_failure_of_its_member() -> Outcome {
-    let (group, mut starts) = Starts::of(Strategy::RestForOne, ["db", "web"]);
+    let (group, mut starts) = Starts::of(Group::new(Strategy::RestForOne), ["db", "web"]);
     let (group, ended) = Actor::spawn(None, group.intensity(1, MANY), ()).await?;
     let db = starts.next("db").await.comes_up().await;
     let web = starts.next("web").await;
@@ -305,5 +324,77 @@ async fn a_start_that_fails_when_it_is_unwanted_is_no_failure_of_its_member() ->
     until_up(&group, &["db", "web"]).await;
     group.stop(None);
     ended.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_for_one_nobody_waits_for_anybody_but_at_the_first_start() -> Outcome {
+    let (group, mut starts) = Starts::of(Group::new(Strategy::OneForOne), ["db", "web", "cache"]);
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    let db = starts.next("db").await.comes_up().await;
+    let web = starts.next("web").await;
+    db.kill();
+    // Not for the first start of `web`.
+    let db_again = starts.next("db").await;
+    let web = web.comes_up().await;
+    let cache = starts.next("cache").await;
+    web.kill();
+    let web_again = starts.next("web").await;
+    cache.comes_up().await;
+    until_up(&group, &["cache"]).await;
+    web_again.comes_up().await;
+    until_up(&group, &["web", "cache"]).await;
+    db_again.comes_up().await;
+    until_up(&group, &["db", "web", "cache"]).await;
+    group.stop(None);
+    ended.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_that_never_ends_holds_up_nobody_and_what_comes_of_it_late_is_stopped() -> Outcome {
+    let group = Group::new(Strategy::OneForOne).start_limit(SHORT).intensity(usize::MAX, MANY);
+    let (group, mut starts) = Starts::of(group, ["hangs"]);
+    let (group, ended) = Actor::spawn(None, group.member("other", bare), ()).await?;
+    let hangs = starts.next("hangs").await;
+    until_up(&group, &["other"]).await;
+    let again = starts.next("hangs").await;
+    until_ended(&hangs.comes_up().await).await;
+    let mut last = again.comes_up().await;
+    // On a busy machine it may be late once more.
+    loop {
+        tokio::select! {
+            () = until_up(&group, &["hangs", "other"]) => break,
+            () = until_ended(&last) => last = starts.next("hangs").await.comes_up().await,
+        }
+    }
+    group.stop(None);
+    ended.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unwanted_start_that_never_ends_is_given_up_at_its_limit_too() -> Outcome {
+    let group = Group::new(Strategy::RestForOne).start_limit(SHORT).intensity(usize::MAX, MANY).member("db", bare);
+    let (group, mut starts) = Starts::of(group, ["web"]);
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    let hangs = starts.next("web").await;
+    status(&group).await[0].actor.as_ref().ok_or("it is up")?.kill();
+    starts.next("web").await;
+    until_ended(&hangs.comes_up().await).await;
+    group.stop(None);
+    ended.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn starts_that_never_end_or_panic_are_failures_that_count() -> Outcome {
+    let never = |_| std::future::pending();
+    let group = Group::new(Strategy::RestForOne).start_limit(SHORT).intensity(1, MANY);
+    let why = failure_of(group.member("hangs", never)).await?;
+    assert!(why.contains("2 pools failed") && why.contains("`hangs`: it did not come up within 50ms"), "{why}");
+    let group = Group::new(Strategy::RestForOne).intensity(0, MANY);
+    let why = failure_of(group.member("panics", |_| async { panic!("no such device") })).await?;
+    assert!(why.contains("`panics`: its start did not return") && why.contains("no such device"), "{why}");
     Ok(())
 }

@@ -32,10 +32,14 @@ pub struct Internal(pub(super) Step);
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Start the next member that is down.
+    /// Start whoever is due.
     Start,
-    /// A start has ended; `Err`: as it says.
-    Started { member: usize, started: Result<ActorRef<PoolMessage>, String> },
+    /// This start has ended; `Err`: as it says.
+    Started { member: usize, generation: u64, started: Result<ActorRef<PoolMessage>, String> },
+    /// This start is past its limit.
+    Overdue { member: usize, generation: u64 },
+    /// So much for the pause after a start that failed.
+    Rested { member: usize },
     /// Every pool has answered a shutdown, or has had its time.
     Over,
 }
