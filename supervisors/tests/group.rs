@@ -1,11 +1,13 @@
 //! Groups of pools, in a ractor application.
 
+#![expect(clippy::disallowed_methods, reason = "tests may measure and sleep")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millpond::{Limits, PoolExecutor, PoolMessage, ShutdownReport, TaskPool, ThreadPool};
-use millpond_supervisors::{Group, GroupMessage, MemberStatus, Strategy};
+use millpond_supervisors::{Group, GroupMessage, MemberReport, MemberStatus, Strategy};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
 use tokio::sync::{mpsc, oneshot};
 
@@ -396,5 +398,54 @@ async fn starts_that_never_end_or_panic_are_failures_that_count() -> Outcome {
     let group = Group::new(Strategy::RestForOne).intensity(0, MANY);
     let why = failure_of(group.member("panics", |_| async { panic!("no such device") })).await?;
     assert!(why.contains("`panics`: its start did not return") && why.contains("no such device"), "{why}");
+    Ok(())
+}
+
+/// Asks the group to shut down, and returns when it has begun to.
+async fn shutting_down(group: &ActorRef<GroupMessage>, limit: Duration) -> oneshot::Receiver<Vec<MemberReport>> {
+    let (port, reports) = oneshot::channel();
+    group.cast(GroupMessage::Shutdown(limit, port.into())).expect("the group is there");
+    status(group).await;
+    reports
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_a_pool_that_is_coming_up_and_shuts_it_down() -> Outcome {
+    let (group, mut starts) = Starts::of(Group::new(Strategy::OneForOne), ["db", "web", "cache"]);
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    let db = starts.next("db").await.comes_up().await;
+    let web = starts.next("web").await;
+    let reports = shutting_down(&group, MANY).await;
+    until_ended(&db).await;
+    until_ended(&web.comes_up().await).await;
+    let reports = tokio::time::timeout(Duration::from_millis(LIMIT_MS), reports).await??;
+    let reported: Vec<_> = reports.iter().map(|member| (member.name.as_str(), member.report.is_some())).collect();
+    assert_eq!(reported, [("db", true), ("web", true), ("cache", false)]);
+    ended.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_start_that_fails() -> Outcome {
+    let (group, mut starts) = Starts::of(Group::new(Strategy::OneForOne), ["db"]);
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    let db = starts.next("db").await;
+    let reports = shutting_down(&group, MANY).await;
+    drop(db);
+    let reports = tokio::time::timeout(Duration::from_millis(LIMIT_MS), reports).await??;
+    assert!(reports[0].report.is_none(), "{reports:?}");
+    ended.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_that_comes_up_when_its_group_is_over_is_stopped() -> Outcome {
+    let (group, mut starts) = Starts::of(Group::new(Strategy::OneForOne), ["db"]);
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    let db = starts.next("db").await;
+    let reports = shutting_down(&group, Duration::ZERO).await.await?;
+    assert!(reports[0].report.is_none(), "{reports:?}");
+    ended.await?;
+    until_ended(&db.comes_up().await).await;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Several pools under one ractor supervisor, whatever runs their jobs: it knows them by `ActorRef<PoolMessage>` alone.
 
+mod ask;
 mod intensity;
 mod member;
 mod message;

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use millpond::{Clock, ControlError, PoolMessage};
+use millpond::{Clock, PoolMessage, ShutdownReport, Timestamp};
 use ractor::{ActorId, ActorProcessingErr, ActorRef, ActorStatus, RpcReplyPort, concurrency};
 
 use super::intensity::Failures;
-use super::message::{GroupMessage, MemberReply, MemberReport, MemberStatus, Step};
+use super::member::Newcomer;
+use super::message::{GroupMessage, Step};
 use super::{Group, Strategy};
 
-/// Added to a shutdown's limit before a pool is taken to answer nothing.
-const GRACE: Duration = Duration::from_secs(1);
 /// How long after a start that failed the next one comes.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -63,23 +62,66 @@ impl Standing {
     }
 }
 
+/// A shutdown that waits for a start to end.
+#[derive(Debug)]
+struct Late {
+    member: usize,
+    until: Timestamp,
+    reply: RpcReplyPort<ShutdownReport>,
+}
+
 #[derive(Debug)]
 pub struct Supervision {
     members: Vec<Standing>,
     failures: Failures,
-    ending: bool,
+    /// It is being shut down: nobody is started any more.
+    pub(super) ending: bool,
+    late: Vec<Late>,
 }
 
 impl Supervision {
     pub(super) fn new(members: usize) -> Self {
         let members = std::iter::repeat_with(Standing::new).take(members).collect();
-        Self { members, failures: Failures::default(), ending: false }
+        Self { members, failures: Failures::default(), ending: false, late: Vec::new() }
     }
 
-    fn pool(&self, member: usize) -> Option<ActorRef<PoolMessage>> {
+    pub(super) fn pool(&self, member: usize) -> Option<ActorRef<PoolMessage>> {
         match &self.members[member].state {
             State::Up(actor) => Some(actor.clone()),
             _ => None,
+        }
+    }
+
+    pub(super) fn restarts(&self, member: usize) -> u64 {
+        self.members[member].restarts
+    }
+
+    /// Sends this to the member's pool. If it has none, or one that has ended, the port goes with the message, and that is the answer.
+    pub(super) fn tell(&self, member: usize, message: PoolMessage) {
+        if let Some(actor) = self.pool(member) {
+            let _ = actor.cast(message);
+        }
+    }
+
+    /// Shuts the member's pool down, one that is just coming up when it is there.
+    pub(super) fn shut_down(&mut self, member: usize, limit: Duration, reply: RpcReplyPort<ShutdownReport>) {
+        match self.members[member].state {
+            State::Starting | State::Unwanted => {
+                self.late.push(Late { member, until: Clock::real().now().after(limit), reply });
+            }
+            _ => self.tell(member, PoolMessage::Shutdown(limit, reply)),
+        }
+    }
+
+    /// A start has ended while the group is being shut down: what came up goes down again, in what is left of the time.
+    fn on_late(&mut self, member: usize, pool: Option<ActorRef<PoolMessage>>) {
+        self.members[member].state = pool.map_or(State::Down, State::Up);
+        let late = std::mem::take(&mut self.late).into_iter();
+        let (its, others): (Vec<_>, Vec<_>) = late.partition(|late| late.member == member);
+        self.late = others;
+        let now = Clock::real().now();
+        for Late { until, reply, .. } in its {
+            self.tell(member, PoolMessage::Shutdown(until.since(now), reply));
         }
     }
 
@@ -122,13 +164,13 @@ impl Group {
             let ended = if let Ok(ended) = concurrency::timeout(limit, &mut start).await {
                 ended
             } else {
-                // A group that is gone takes its pools with it: here and below.
+                // A group that is gone starts nobody, and stops what it is sent: here and below.
                 let _ = group.cast(Step::Overdue { member, generation }.into());
                 // It is not dropped: what it has begun may come up all the same, and nobody would know of it.
                 start.await
             };
             let started = match ended {
-                Ok(started) => started.map_err(|error| error.to_string()),
+                Ok(started) => started.map(Newcomer::new).map_err(|error| error.to_string()),
                 Err(panicked) => Err(format!("its start did not return: {panicked}")),
             };
             let _ = group.cast(Step::Started { member, generation, started }.into());
@@ -140,18 +182,20 @@ impl Group {
         myself: &ActorRef<GroupMessage>,
         state: &mut Supervision,
         (member, generation): (usize, u64),
-        started: Result<ActorRef<PoolMessage>, String>,
+        started: Result<Newcomer, String>,
     ) -> Result<(), ActorProcessingErr> {
-        let standing = &mut state.members[member];
-        match started {
-            Ok(actor) if state.ending => actor.stop(Some("its group has ended".to_owned())),
-            Ok(actor) if standing.awaits(generation) => return self.on_up(myself, state, member, actor),
-            Ok(actor) => actor.stop(Some("it came up past the limit of its start".to_owned())),
-            Err(error) if standing.awaits(generation) => return self.on_no_start(myself, state, member, &error),
-            // It was given up before.
-            Err(_) => (),
+        if !state.members[member].awaits(generation) {
+            // It was given up: a newcomer is stopped as it is dropped.
+            return Ok(());
         }
-        Ok(())
+        match started.map(Newcomer::taken) {
+            started if state.ending => {
+                state.on_late(member, started.ok());
+                Ok(())
+            }
+            Ok(actor) => self.on_up(myself, state, member, actor),
+            Err(error) => self.on_no_start(myself, state, member, &error),
+        }
     }
 
     fn on_up(
@@ -279,97 +323,19 @@ impl Group {
         let within = self.intensity.within;
         Err(format!("{failures} pools failed within {within:?}, the last one `{name}`: {why}").into())
     }
-
-    pub(super) fn status(&self, state: &Supervision, reply: RpcReplyPort<Vec<MemberStatus>>) {
-        let asked = self.ask(state, PoolMessage::Snapshot, self.limit);
-        let restarts: Vec<u64> = state.members.iter().map(|member| member.restarts).collect();
-        beside(async move {
-            let mut members = Vec::new();
-            for (Asked { name, actor, answer }, restarts) in asked.into_iter().zip(restarts) {
-                members.push(MemberStatus { name, actor, restarts, snapshot: answer.await.ok().flatten() });
-            }
-            // Whoever asked may have gone: here and below.
-            let _ = reply.send(members);
-        });
-    }
-
-    pub(super) fn ask_all(
-        &self,
-        state: &Supervision,
-        message: fn(RpcReplyPort<Result<(), ControlError>>) -> PoolMessage,
-        reply: RpcReplyPort<Vec<MemberReply>>,
-    ) {
-        let asked = self.ask(state, message, self.limit);
-        beside(async move {
-            let mut members = Vec::new();
-            for Asked { name, answer, .. } in asked {
-                members.push(MemberReply { name, reply: answer.await.ok().flatten() });
-            }
-            let _ = reply.send(members);
-        });
-    }
-
-    pub(super) fn shut_down(
-        &self,
-        myself: &ActorRef<GroupMessage>,
-        state: &mut Supervision,
-        limit: Duration,
-        reply: RpcReplyPort<Vec<MemberReport>>,
-    ) {
-        state.ending = true;
-        let asked = self.ask(state, move |port| PoolMessage::Shutdown(limit, port), limit.saturating_add(GRACE));
-        let group = myself.clone();
-        beside(async move {
-            let mut members = Vec::new();
-            for Asked { name, answer, .. } in asked {
-                members.push(MemberReport { name, report: answer.await.ok().flatten() });
-            }
-            let _ = reply.send(members);
-            let _ = group.cast(Step::Over.into());
-        });
-    }
-
-    /// Asks every pool at once, the last one first; each has this long for its answer.
-    fn ask<T: Send + 'static>(
-        &self,
-        state: &Supervision,
-        message: impl Fn(RpcReplyPort<T>) -> PoolMessage,
-        limit: Duration,
-    ) -> Vec<Asked<T>> {
-        let mut asked: Vec<_> = (0..self.members.len())
-            .rev()
-            .map(|member| {
-                let actor = state.pool(member);
-                let (port, answer) = concurrency::oneshot();
-                let sent = actor.as_ref().is_some_and(|actor| actor.cast(message(port.into())).is_ok());
-                let answer = async move {
-                    let timed = concurrency::timeout(limit, answer).await;
-                    timed.ok().and_then(Result::ok).filter(|_| sent)
-                };
-                Asked { name: self.members[member].name.clone(), actor, answer: spawned(answer) }
-            })
-            .collect();
-        asked.reverse();
-        asked
-    }
-}
-
-/// A member that was asked something.
-struct Asked<T> {
-    name: String,
-    actor: Option<ActorRef<PoolMessage>>,
-    answer: concurrency::JoinHandle<Option<T>>,
 }
 
 /// Runs beside the group, on its runtime.
 #[expect(clippy::disallowed_methods, reason = "a group lives on the runtime that its actor was spawned on")]
-fn beside(future: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn beside(future: impl Future<Output = ()> + Send + 'static) {
     drop(concurrency::spawn(future));
 }
 
 /// The same for what somebody waits for: it goes on whether or not it is waited for.
 #[expect(clippy::disallowed_methods, reason = "a group lives on the runtime that its actor was spawned on")]
-fn spawned<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> concurrency::JoinHandle<T> {
+pub(super) fn spawned<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> concurrency::JoinHandle<T> {
     concurrency::spawn(future)
 }
 
