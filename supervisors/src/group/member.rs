@@ -12,6 +12,28 @@ pub(super) type Started = Result<ActorRef<PoolMessage>, Box<dyn Error + Send + S
 
 type Start = dyn Fn(ActorCell) -> Pin<Box<dyn Future<Output = Started> + Send>> + Send + Sync;
 
+/// A pool that came up. Unless its group takes it, it is stopped: its start was given up, or the group ended, be it with this in its mailbox.
+#[derive(Debug)]
+pub(super) struct Newcomer(Option<ActorRef<PoolMessage>>);
+
+impl Newcomer {
+    pub(super) const fn new(actor: ActorRef<PoolMessage>) -> Self {
+        Self(Some(actor))
+    }
+
+    pub(super) fn taken(mut self) -> ActorRef<PoolMessage> {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        if let Some(actor) = self.0.take() {
+            actor.stop(Some("it came up when its group no longer waited for it".to_owned()));
+        }
+    }
+}
+
 pub(super) struct Member {
     pub(super) name: String,
     start: Box<Start>,

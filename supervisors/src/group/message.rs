@@ -5,6 +5,8 @@ use std::time::Duration;
 use millpond::{ControlError, PoolMessage, ShutdownReport, Snapshot};
 use ractor::{ActorRef, RpcReplyPort};
 
+use super::member::Newcomer;
+
 /// What a [`Group`](super::Group) can be sent. Each reply comes within the group's limit for its members, one that does not answer named as such.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -15,7 +17,8 @@ pub enum GroupMessage {
     Quiesce(RpcReplyPort<Vec<MemberReply>>),
     /// Has every pool dispatch again.
     Resume(RpcReplyPort<Vec<MemberReply>>),
-    /// Shuts every pool down within this limit, the last one given first told, and then ends the group.
+    /// Shuts every pool down within this limit, the last one given first told, and then ends the group. A pool that is just coming up is shut
+    /// down when it is there, in what is left of the limit; one that comes up past it is stopped, and has no report.
     Shutdown(Duration, RpcReplyPort<Vec<MemberReport>>),
     /// The group's own.
     #[doc(hidden)]
@@ -32,10 +35,14 @@ pub struct Internal(pub(super) Step);
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Start the next member that is down.
+    /// Start whoever is due.
     Start,
-    /// A start has ended; `Err`: as it says.
-    Started { member: usize, started: Result<ActorRef<PoolMessage>, String> },
+    /// This start has ended; `Err`: as it says.
+    Started { member: usize, generation: u64, started: Result<Newcomer, String> },
+    /// This start is past its limit.
+    Overdue { member: usize, generation: u64 },
+    /// So much for the pause after a start that failed.
+    Rested { member: usize },
     /// Every pool has answered a shutdown, or has had its time.
     Over,
 }

@@ -1,5 +1,6 @@
 //! Several pools under one ractor supervisor, whatever runs their jobs: it knows them by `ActorRef<PoolMessage>` alone.
 
+mod ask;
 mod intensity;
 mod member;
 mod message;
@@ -15,11 +16,11 @@ pub use message::{GroupMessage, MemberReply, MemberReport, MemberStatus};
 use message::{Internal, Step};
 use supervision::Supervision;
 
-/// Which members go with one that fails.
+/// Which members go with one that fails. One that is just being started goes too: what comes up is stopped, and started again in its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// None: it alone is started again.
+    /// None: it alone is started again, and waits for nobody.
     #[default]
     OneForOne,
     /// All: the others are stopped, and all are started again, in their order.
@@ -30,8 +31,10 @@ pub enum Strategy {
 
 /// Supervises several pools: starts them in order, starts those that fail again, and asks them all at once.
 ///
-/// A pool that was shut down is left alone; one that failed, was killed or does not come up is started again, by the [`Strategy`]. More
-/// failures than its intensity allows, and the group itself fails, so that *its* parent decides; its pools go with it.
+/// A pool that was shut down is left alone; one that failed or was killed is started again, by the [`Strategy`]. One that does not come up, within
+/// the limit for starts, has failed too; it is started again, a moment later, and takes nobody along. One for one, the pools after it come up
+/// all the same; otherwise they wait for it. More failures than its intensity allows, and the group itself fails, so that *its* parent
+/// decides; its pools go with it.
 ///
 /// ```no_run
 /// use millpond::{Limits, PoolExecutor, TaskPool, ThreadPool};
@@ -59,6 +62,7 @@ pub struct Group {
     strategy: Strategy,
     intensity: Intensity,
     limit: Duration,
+    start_limit: Duration,
     members: Vec<Member>,
 }
 
@@ -66,11 +70,12 @@ impl Group {
     /// A group without members: three failures within five seconds are one too many for nobody yet.
     pub fn new(strategy: Strategy) -> Self {
         let intensity = Intensity { most: 3, within: Duration::from_secs(5) };
-        Self { strategy, intensity, limit: Duration::from_secs(1), members: Vec::new() }
+        let (limit, start_limit) = (Duration::from_secs(1), Duration::from_secs(30));
+        Self { strategy, intensity, limit, start_limit, members: Vec::new() }
     }
 
     /// Adds a pool: `start` spawns it, linked under the cell that it is handed, and gives its actor. It is called again when the pool is to
-    /// be started again, on the group's runtime, and may take its time.
+    /// be started again, on the group's runtime, and may take its time, up to the [limit](Self::start_limit). A panic of its future is a failure.
     #[must_use]
     pub fn member<F, S>(mut self, name: &str, start: S) -> Self
     where
@@ -85,6 +90,15 @@ impl Group {
     #[must_use]
     pub fn intensity(mut self, failures: usize, within: Duration) -> Self {
         self.intensity = Intensity { most: failures, within };
+        self
+    }
+
+    /// How long a member has to come up; default 30 s. Past it, its start has failed: that counts towards the intensity, and the member is started
+    /// again. The start that took too long is not dropped, since what it began may come up all the same: then that is stopped. One that never
+    /// ends stays on the runtime.
+    #[must_use]
+    pub fn start_limit(mut self, limit: Duration) -> Self {
+        self.start_limit = limit;
         self
     }
 
@@ -115,11 +129,7 @@ impl Group {
             GroupMessage::Quiesce(reply) => self.ask_all(state, millpond::PoolMessage::Quiesce, reply),
             GroupMessage::Resume(reply) => self.ask_all(state, millpond::PoolMessage::Resume, reply),
             GroupMessage::Shutdown(limit, reply) => self.shut_down(&myself, state, limit, reply),
-            GroupMessage::Internal(Internal(Step::Start)) => self.start_next(&myself, state),
-            GroupMessage::Internal(Internal(Step::Started { member, started })) => {
-                self.on_started(&myself, state, member, started)?;
-            }
-            GroupMessage::Internal(Internal(Step::Over)) => myself.stop(Some("shut down".to_owned())),
+            GroupMessage::Internal(Internal(step)) => return self.step(&myself, step, state),
         }
         Ok(())
     }
@@ -142,5 +152,25 @@ impl Group {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Group {
+    fn step(
+        &self,
+        myself: &ActorRef<GroupMessage>,
+        step: Step,
+        state: &mut Supervision,
+    ) -> Result<(), ActorProcessingErr> {
+        match step {
+            Step::Start => self.start_due(myself, state),
+            Step::Started { member, generation, started } => {
+                return self.on_started(myself, state, (member, generation), started);
+            }
+            Step::Overdue { member, generation } => return self.on_overdue(myself, state, (member, generation)),
+            Step::Rested { member } => self.on_rested(myself, state, member),
+            Step::Over => myself.stop(Some("shut down".to_owned())),
+        }
+        Ok(())
     }
 }
