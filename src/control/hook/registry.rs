@@ -184,6 +184,7 @@ impl<B: Backend> Supervision<B> {
             self.hooks.drop(before);
             self.hand_on(before, self.hooks.last);
         }
+        self.tell_of_saturation(self.hooks.last);
         self.mind_pressure();
         Ok(change)
     }
