@@ -159,6 +159,10 @@ impl<B: Backend> PoolBuilder<B> {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.config.validate()?;
+        let capabilities = self.backend.capabilities();
+        if self.config.recycle.above_memory.is_some() && !capabilities.memory_limited {
+            return Err(ConfigError::NoMemoryOfItsOwn(capabilities.kind));
+        }
         self.scaler.iter().try_for_each(Scaler::validate)?;
         check_hooks(&self.hooks)
     }

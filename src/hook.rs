@@ -158,7 +158,8 @@ pub enum Notice {
     RestartPolicySet,
     /// A job waited for what only its own worker, or others that wait for it, could bring about: its wait was ended.
     Deadlock(Arc<Deadlock>),
-    /// All seats have been taken, with more work waiting or turned away, for a tenth of a second.
+    /// All seats have been taken, with more work waiting or turned away, for a tenth of a second. Told at that edge, and at once to a hook that
+    /// is set while the pool is saturated: that one is told since when it has been.
     Saturated {
         /// How full it is.
         saturation: Saturation,

@@ -141,6 +141,8 @@ pub enum RecycleReason {
     Age(Duration),
     /// It had idled for so long.
     Idle(Duration),
+    /// Its process had so many bytes of memory in use, when that was last read.
+    Memory(u64),
 }
 
 impl fmt::Display for RecycleReason {
@@ -149,6 +151,7 @@ impl fmt::Display for RecycleReason {
             Self::Jobs(jobs) => write!(f, "after {jobs} jobs"),
             Self::Age(age) => write!(f, "at an age of {}", Seconds(*age)),
             Self::Idle(span) => write!(f, "idle for {}", Seconds(*span)),
+            Self::Memory(bytes) => write!(f, "with {bytes} bytes of memory in use"),
         }
     }
 }

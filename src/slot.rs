@@ -176,12 +176,15 @@ const TAKEN_BACK: u64 = u64::MAX - 1;
 /// Beside a claim's number: it has not begun.
 const NOT_BEGUN: u64 = 1 << 63;
 
-/// A worker that is a process of its own. Neither of these may wait.
+/// A worker that is a process of its own. The first two may not wait.
 pub(crate) trait InProcess: Send + Sync {
     /// Ends its code at any instruction.
     fn end_now(&self);
     /// Adds what the system says of it now.
     fn look(&self, facts: &mut Facts);
+    /// The memory that it has in use, in bytes, if the system says. Holds nothing that a kill needs, however long the system takes.
+    #[cfg(feature = "process")]
+    fn resident_memory(&self) -> Option<u64>;
 }
 
 /// One incarnation, as everybody sees it. What each job changes, or looks at, comes first: it passes from core to core on few lines.
@@ -369,6 +372,12 @@ impl Cell {
         if let Some(process) = self.process.get() {
             process.end_now();
         }
+    }
+
+    /// The memory that its process has in use, in bytes. Not for the control thread.
+    #[cfg(feature = "process")]
+    pub(crate) fn resident_memory(&self) -> Option<u64> {
+        self.process.get()?.resident_memory()
     }
 
     /// The number of its process, if it has one.

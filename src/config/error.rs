@@ -126,4 +126,7 @@ pub enum ConfigError {
     /// Recycling that would never stop.
     #[error("recycling at zero {0} would replace workers without end; leave it out for never")]
     ZeroRecycle(&'static str),
+    /// Workers are to be recycled for memory that they do not have to themselves.
+    #[error("recycling on resident memory needs workers that are processes: those of a {0} are not")]
+    NoMemoryOfItsOwn(&'static str),
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::ConfigError;
 
-/// When a worker is replaced by a new one although nothing is wrong with it: after so many jobs, at an age, or when it has idled for so
-/// long. The default is never. Whatever leaks or goes stale in a worker's state is gone with it.
+/// When a worker is replaced by a new one although nothing is wrong with it: after so many jobs, at an age, when it has idled for so
+/// long, or when its process has grown so large. The default is never. Whatever leaks or goes stale in a worker's state is gone with it.
 ///
 /// A worker that is *due* goes when its turn comes: one at a time, after the job in its hands, and when the pool can spare it. Until then
 /// it takes jobs as before, so all of these are "from then on", and not "exactly then". No job is lost, the pool does not fall below
@@ -16,6 +16,7 @@ pub struct Recycle {
     pub(crate) after_jobs: Option<u64>,
     pub(crate) after_age: Option<Duration>,
     pub(crate) after_idle: Option<Duration>,
+    pub(crate) above_memory: Option<u64>,
 }
 
 impl Recycle {
@@ -47,6 +48,19 @@ impl Recycle {
         self
     }
 
+    /// When its process has more than so many bytes of memory in use (resident, as [`Facts::resident_memory`](crate::Facts::resident_memory)
+    /// has it). That is looked at once a second, on a side thread, so a process may grow past the bound by what it takes in a second and
+    /// more: what it cannot pass is a limit of its [`ChildOptions`](crate::process::ChildOptions). The bound should be well above what a
+    /// new process takes, or each is replaced as soon as it is up.
+    ///
+    /// Linux only: elsewhere nobody is due for this. Zero is a build error, and so is a pool whose workers are not processes.
+    #[cfg(feature = "process")]
+    #[must_use]
+    pub fn above_memory(mut self, bytes: u64) -> Self {
+        self.above_memory = Some(bytes);
+        self
+    }
+
     pub(crate) fn is_never(&self) -> bool {
         *self == Self::default()
     }
@@ -56,6 +70,7 @@ impl Recycle {
             (self.after_jobs == Some(0), "jobs"),
             (self.after_age == Some(Duration::ZERO), "age"),
             (self.after_idle == Some(Duration::ZERO), "idle time"),
+            (self.above_memory == Some(0), "bytes"),
         ];
         zeros.into_iter().find(|(zero, _)| *zero).map_or(Ok(()), |(_, what)| Err(ConfigError::ZeroRecycle(what)))
     }

@@ -28,6 +28,8 @@ mod terminate;
 mod timer;
 mod trace;
 mod watchdog;
+#[cfg(feature = "process")]
+mod weigh;
 
 pub use event::{EventStream, PoolEvent};
 pub use hook::{HookMessage, HookRow, HookSpec, Receipt};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::event::PoolEvent;
 use super::supervisor::Supervision;
+#[cfg(feature = "process")]
+use super::weigh::Weighing;
 use crate::backend::Backend;
 use crate::id::WorkerId;
 use crate::policy::RecycleReason;
@@ -19,6 +21,8 @@ pub(super) struct Recycling {
     due: Vec<Arc<Cell>>,
     /// When to look for workers that are too old, or have idled for too long.
     look_at: Timestamp,
+    #[cfg(feature = "process")]
+    pub(super) weighing: Weighing,
 }
 
 impl<B: Backend> Supervision<B> {
@@ -30,7 +34,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     /// A worker is to be recycled: the one place where that is decided.
-    fn have_recycled(&mut self, cell: Arc<Cell>, reason: RecycleReason) {
+    pub(super) fn have_recycled(&mut self, cell: Arc<Cell>, reason: RecycleReason) {
         self.ask_recycle(cell, reason);
     }
 
@@ -52,6 +56,8 @@ impl<B: Backend> Supervision<B> {
         }
         self.look_at_ages(now);
         let next = self.ask_recycles_again(now).min(self.recycling.look_at);
+        #[cfg(feature = "process")]
+        let next = next.min(self.look_at_memory(now));
         let plane = self.shared.plane.clone();
         self.recycling.due.retain(|cell| plane.is_due(cell, now));
         if self.recycling.due.is_empty() || self.is_short() {

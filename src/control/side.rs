@@ -186,6 +186,12 @@ impl<T: ?Sized + Send + Sync> std::fmt::Debug for Aside<T> {
     }
 }
 
+/// Looks at what the system says, which may take its time.
+#[cfg(feature = "process")]
+pub(super) fn look(errand: impl FnOnce() + Send + 'static) {
+    policies().run(Box::new(errand));
+}
+
 /// Asks a policy.
 pub(super) fn ask_policy(question: impl FnOnce() + Send + 'static) {
     policies().run(Box::new(question));

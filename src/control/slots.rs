@@ -69,9 +69,11 @@ pub(super) enum SlotState {
     Waiting(Timestamp),
 }
 
-/// Why a slot can have no worker.
+/// Why a slot has no worker, unless it may get one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Want {
+    /// Whether it gets one is asked about.
+    Asked,
     /// It has none while its policy is asked, which is not counted as missing.
     Ruling,
     Cooling,
@@ -93,7 +95,8 @@ impl Slot {
 
     fn want(&self) -> Option<Want> {
         match self.state {
-            SlotState::Vacant | SlotState::Filled | SlotState::Asked => None,
+            SlotState::Vacant | SlotState::Filled => None,
+            SlotState::Asked => Some(Want::Asked),
             SlotState::Ruling(_) => Some(Want::Ruling),
             SlotState::Vetoed(_) => Some(Want::Vetoed),
             SlotState::Waiting(Timestamp::NEVER) => Some(Want::GivenUp),
@@ -119,7 +122,6 @@ pub(super) struct Slots {
     ruling: BTreeSet<(Timestamp, usize)>,
     /// Those with a probe that is up, by when that has succeeded.
     probes: BTreeSet<(Timestamp, usize)>,
-    asked: usize,
     deciding: usize,
     /// Of the first `max`.
     wants: Wants,
@@ -127,6 +129,7 @@ pub(super) struct Slots {
 
 #[derive(Debug, Default)]
 struct Wants {
+    asked: usize,
     ruling: usize,
     cooling: usize,
     refused: usize,
@@ -137,6 +140,7 @@ struct Wants {
 impl Wants {
     fn of(&mut self, want: Want) -> &mut usize {
         match want {
+            Want::Asked => &mut self.asked,
             Want::Ruling => &mut self.ruling,
             Want::Cooling => &mut self.cooling,
             Want::Refused => &mut self.refused,
@@ -186,7 +190,7 @@ impl Slots {
         let before = std::mem::replace(&mut self.all[slot].state, state);
         match before {
             SlotState::Vacant => drop(self.vacant.remove(&slot)),
-            SlotState::Asked => self.asked -= 1,
+            SlotState::Asked => {}
             SlotState::Vetoed(until) => drop(self.vetoed.remove(&(until, slot))),
             SlotState::Ruling(until) => drop(self.ruling.remove(&(until, slot))),
             SlotState::Deciding => self.deciding -= 1,
@@ -195,12 +199,11 @@ impl Slots {
         }
         match state {
             SlotState::Vacant => drop(self.vacant.insert(slot)),
-            SlotState::Asked => self.asked += 1,
             SlotState::Vetoed(until) => drop(self.vetoed.insert((until, slot))),
             SlotState::Ruling(until) => drop(self.ruling.insert((until, slot))),
             SlotState::Deciding => self.deciding += 1,
             // One that is given up waits for nothing.
-            SlotState::Waiting(Timestamp::NEVER) | SlotState::Filled => {}
+            SlotState::Waiting(Timestamp::NEVER) | SlotState::Filled | SlotState::Asked => {}
             SlotState::Waiting(until) => drop(self.waiting.insert((until, slot))),
         }
         self.count(slot);
@@ -251,7 +254,7 @@ impl Slots {
 
     /// How many of the first `max` have no worker while their policy is asked; how many are missing, why, and when the next of those is tried.
     pub(super) fn shortage(&self) -> (usize, Shortage) {
-        let Wants { ruling, cooling, refused, given_up, vetoed } = self.wants;
+        let Wants { asked: _, ruling, cooling, refused, given_up, vetoed } = self.wants;
         let within = |until: &BTreeSet<(Timestamp, usize)>| until.iter().find(|(_, slot)| *slot < self.max).copied();
         let next_try = within(&self.waiting).into_iter().chain(within(&self.vetoed)).map(|(until, _)| until).min();
         let why = Shortage { cooling, refused, given_up, vetoed, next_try, ..Shortage::default() };
@@ -260,9 +263,14 @@ impl Slots {
 
     /// How many of the first `max` have no worker after a fault, but for this one.
     pub(super) fn empty_beside(&self, slot: usize) -> usize {
-        let Wants { ruling, cooling, refused, given_up, vetoed: _ } = self.wants;
+        let Wants { asked: _, ruling, cooling, refused, given_up, vetoed: _ } = self.wants;
         let itself = slot < self.max && self.all.get(slot).is_some_and(Slot::is_empty);
         ruling + cooling + refused + given_up - usize::from(itself)
+    }
+
+    /// How many of the first `max` are asked about. One behind gets no worker, whatever is said of it.
+    pub(super) fn asked(&self) -> usize {
+        self.wants.asked
     }
 
     /// How many of the first `max` are empty because a start was denied.
@@ -403,6 +411,8 @@ mod tests {
                     }
                 }
             }
+            let asked = |slot: &&Slot| slot.state == SlotState::Asked;
+            assert_eq!(slots.asked(), slots.all.iter().take(slots.max).filter(asked).count());
             let (ruling, why, ruled_on, first) = counted(&slots);
             assert_eq!(slots.shortage(), (ruling, why));
             let empty = |slot: &usize| slots.all[*slot].is_empty();

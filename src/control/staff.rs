@@ -13,7 +13,6 @@ use crate::id::WorkerId;
 use crate::job::{catch, look_again};
 use crate::plane::{Overrun, WorkerContext};
 use crate::policy::{Exit, SlotHistory};
-use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Timestamp};
 
 impl<B: Backend> Supervision<B> {
@@ -96,14 +95,13 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// Workers whose start overran its limit are taken down as a job is.
+    /// Workers whose start overran its limit are taken down as a job is, unless they come up just now.
     pub(super) fn check_starts(&mut self, now: Timestamp) {
         while let Some(worker) = self.employed.late(now) {
             let Some(cell) = self.plane().cell(worker) else { continue };
-            if cell.lock().state == WorkerState::Starting {
-                let limit = self.plane().config.start_limit;
-                cell.fail(StartError::TimedOut(limit));
-                self.kill_worker(worker, &Arc::from("it was not ready within its start limit"));
+            let (by, limit) = (Arc::from("it was not ready within its start limit"), self.plane().config.start_limit);
+            if self.plane().give_up_start(&cell, limit, &Exit::Killed(Arc::clone(&by))) {
+                self.kill_worker(worker, &by);
             }
         }
     }

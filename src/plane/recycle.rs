@@ -13,8 +13,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let (mut found, mut next) = (Vec::new(), Timestamp::NEVER);
         for cell in self.cells() {
             let state = cell.lock();
-            let is_free = matches!(state.state, WorkerState::Idle | WorkerState::Busy) && state.leave.is_none();
-            if !is_free || state.due.is_some() {
+            if !is_free(&state) || state.due.is_some() {
                 continue;
             }
             let (age, idle) = (self.age_limit(&cell), self.idle_limit(&state));
@@ -27,17 +26,31 @@ impl<J: ?Sized + Envelope> Plane<J> {
         (found, next)
     }
 
-    /// Why this worker is to be recycled, if it is by now and is not due yet.
-    pub(crate) fn worn(&self, cell: &Cell, now: Timestamp) -> Option<RecycleReason> {
+    /// Ready workers that are not to leave, nor due yet.
+    #[cfg(feature = "process")]
+    pub(crate) fn fresh(&self) -> Vec<Arc<Cell>> {
+        let is_fresh = |cell: &Arc<Cell>| {
+            let state = cell.lock();
+            is_free(&state) && state.due.is_none()
+        };
+        self.cells().into_iter().filter(is_fresh).collect()
+    }
+
+    /// Why this worker is to be recycled, if it is by now and is not due yet. What it was asked about for stands if it is the memory, which is
+    /// not read here.
+    pub(crate) fn worn(&self, cell: &Cell, asked: Option<RecycleReason>, now: Timestamp) -> Option<RecycleReason> {
         let state = cell.lock();
-        let is_due = matches!(state.due, Some(RecycleReason::Jobs(_) | RecycleReason::Age(_)));
-        let is_free = matches!(state.state, WorkerState::Idle | WorkerState::Busy) && state.leave.is_none();
+        let is_due = state.due.is_some_and(|reason| !matches!(reason, RecycleReason::Idle(_)));
+        let is_free = is_free(&state);
         let (age, idle) = (self.age_limit(cell), self.idle_limit(&state));
         drop(state);
         match self.config.recycle.after_jobs {
             _ if is_due || !is_free => None,
             Some(most) if cell.jobs_done() >= most => Some(RecycleReason::Jobs(most)),
-            _ => self.reason(cell, age, idle, now),
+            _ => {
+                let grown = asked.filter(|reason| matches!(reason, RecycleReason::Memory(_)));
+                self.reason(cell, age, idle, now).or(grown)
+            }
         }
     }
 
@@ -138,11 +151,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 }
 
+fn is_free(state: &CellState) -> bool {
+    matches!(state.state, WorkerState::Idle | WorkerState::Busy) && state.leave.is_none()
+}
+
 /// What a reason has come to since it made its worker due.
 fn as_of(now: Timestamp, reason: RecycleReason, cell: &Cell, state: &CellState) -> RecycleReason {
     match reason {
         RecycleReason::Jobs(_) => RecycleReason::Jobs(cell.jobs_done()),
         RecycleReason::Age(_) => RecycleReason::Age(now.since(cell.started_at)),
         RecycleReason::Idle(_) => RecycleReason::Idle(now.since(state.since)),
+        RecycleReason::Memory(bytes) => RecycleReason::Memory(bytes),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{After, Inbox, Plane, Ready};
 use crate::config::{ConfigError, Lane, Limits, check_limits};
-use crate::error::{CloseReason, JobError, KilledJob};
+use crate::error::{CloseReason, JobError, KilledJob, StartError};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Owed, Owner, Share};
@@ -10,6 +10,7 @@ use crate::policy::Exit;
 use crate::slot::{Cell, Hand, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
+use std::time::Duration;
 
 /// So many workers are looked at in one hold of the locks.
 const BITE: usize = 256;
@@ -272,6 +273,18 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
         };
         Some(Condemned { cell: cell.clone(), job })
+    }
+
+    /// A worker that has not come up within `limit` takes no job any more: what it is killed for holds no job then. False: it has come up.
+    pub(crate) fn give_up_start(&self, cell: &Cell, limit: Duration, exit: &Exit) -> bool {
+        // Its first turnover looks whether it is to leave under the same lock: either it finds that, or this finds it ready.
+        let mut state = cell.lock();
+        let comes_up = state.state == WorkerState::Starting && cell.ready_at().is_none();
+        if comes_up {
+            state.leave.get_or_insert_with(|| exit.clone());
+            cell.fail(StartError::TimedOut(limit));
+        }
+        comes_up
     }
 
     /// A worker that cannot be made to die, or does not leave, loses its seat, and its job gets its outcome now. True if the outcome was open.

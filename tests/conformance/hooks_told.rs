@@ -14,6 +14,7 @@ use crate::task::{Gate, Task};
 
 conform! {
     saturation_is_told_at_its_edges,
+    who_is_added_to_a_saturated_pool_is_told_at_once,
     rejections_and_expiries_are_told_by_number,
     what_a_slow_hook_misses_is_counted,
     who_missed_an_edge_is_told_on_which_side_of_it_the_pool_is,
@@ -72,6 +73,51 @@ fn saturation_is_told_at_its_edges<S: Subject>() {
     (0..15).for_each(|_| step());
     flushed();
     assert_eq!((saturated(), relieved()), (1, 1));
+    at_rest(&pool);
+}
+
+/// The edge was another's news: who comes after it, under whatever name, has missed it.
+fn who_is_added_to_a_saturated_pool_is_told_at_once<S: Subject>() {
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let (pool, clock) = clocked::<S>("late-comer", Limits::fixed(1), |builder| builder.hook("first", hook));
+    until("it is up", || pool.saturation().idle == 1);
+    let since_of = |seen: &crate::answers::Seen| {
+        let since = |notice: &Notice| if let Notice::Saturated { since, .. } = notice { Some(*since) } else { None };
+        seen.told().iter().filter_map(since).collect::<Vec<_>>()
+    };
+    let dealt_with = || {
+        let is_done = |row: &millpond::HookRow| row.outstanding == 0;
+        until("they have dealt with that", || soon(pool.hooks(LIMIT)).expect("it answers").iter().all(is_done));
+    };
+    let add = |name: &str| {
+        let (hook, seen) = Answers::new(|_| Verdict::Allow);
+        soon(pool.set_hook(HookSpec::new(name, hook), LIMIT)).expect("there is room");
+        dealt_with();
+        seen
+    };
+    let at_ease = add("early");
+    let gate = Gate::new();
+    let held = hold::<S>(&pool, &gate, 1);
+    let queued = put::<S>(&pool, Task::value(1));
+    for _ in 0..3 {
+        clock.advance(MILLI * 100);
+        after_control(&pool);
+    }
+    dealt_with();
+    let since = since_of(&seen);
+    assert_eq!((since.len(), since_of(&at_ease)), (1, since.clone()));
+    // Nothing else happens meanwhile: the clock stands still.
+    assert_eq!(since_of(&add("second")), since, "it is told, and since when");
+    assert_eq!(since_of(&add("first")), since, "so is one that takes the place of another");
+    assert_eq!(since_of(&seen), since, "who knows is not told again");
+    gate.open();
+    held.into_iter().chain([queued]).for_each(|handle| drop(soon(handle)));
+    until("it idles", || pool.saturation().idle == 1);
+    for _ in 0..15 {
+        clock.advance(MILLI * 100);
+        after_control(&pool);
+    }
+    assert_eq!(since_of(&add("third")), [], "it is relieved by now");
     at_rest(&pool);
 }
 

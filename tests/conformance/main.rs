@@ -85,6 +85,8 @@ mod hooks_overdue;
 #[cfg(feature = "testing")]
 mod hooks_recycle;
 #[cfg(feature = "testing")]
+mod hooks_starts;
+#[cfg(feature = "testing")]
 mod hooks_told;
 #[cfg(feature = "testing")]
 mod leaving;

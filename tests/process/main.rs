@@ -6,6 +6,8 @@
 
 mod calls;
 mod deaths;
+#[cfg(feature = "testing")]
+mod growth;
 mod programs;
 #[cfg(feature = "testing")]
 mod quarantine;

@@ -200,6 +200,17 @@ impl InProcess for Grip {
             usage::look(pid, facts);
         }
     }
+
+    fn resident_memory(&self) -> Option<u64> {
+        let pid = || {
+            let state = self.state.lock();
+            state.pid.filter(|_| state.child.is_some())
+        };
+        let before = pid()?;
+        let memory = usage::resident_memory(before)?;
+        // Not reaped by now: so it was this process, and no other of its number.
+        (pid() == Some(before)).then_some(memory)
+    }
 }
 
 impl WorkerControl for Grip {

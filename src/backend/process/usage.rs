@@ -7,15 +7,30 @@ use crate::snapshot::Facts;
 /// Reads three small files of `/proc`, none of which waits for the process.
 #[cfg(target_os = "linux")]
 pub(super) fn look(pid: Pid, facts: &mut Facts) {
-    let of = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero())).ok();
-    facts.resident_memory = of("statm").and_then(|statm| resident(&statm));
-    facts.cpu_time = of("stat").and_then(|stat| cpu_time(&stat, rustix::param::clock_ticks_per_second()));
+    facts.resident_memory = resident_memory(pid);
+    facts.cpu_time = read(pid, "stat").and_then(|stat| cpu_time(&stat, rustix::param::clock_ticks_per_second()));
     let descriptors = std::fs::metadata(format!("/proc/{}/fd", pid.as_raw_nonzero()));
     facts.open_files = descriptors.ok().map(|folder| folder.len()).filter(|count| *count > 0);
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn look(_pid: Pid, _facts: &mut Facts) {}
+
+/// The memory that it has in use, in bytes.
+#[cfg(target_os = "linux")]
+pub(super) fn resident_memory(pid: Pid) -> Option<u64> {
+    read(pid, "statm").and_then(|statm| resident(&statm))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn resident_memory(_pid: Pid) -> Option<u64> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn read(pid: Pid, name: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero())).ok()
+}
 
 /// The second number is pages.
 #[cfg(target_os = "linux")]

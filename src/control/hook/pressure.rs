@@ -81,6 +81,14 @@ impl<B: Backend> Supervision<B> {
         self.hooks.pressure.next = Some(now.after(LOOK));
     }
 
+    /// Another hook has seen that the pool is saturated. This one, which has come since, cannot know.
+    pub(super) fn tell_of_saturation(&self, hook: u64) {
+        if let Some(since) = self.hooks.pressure.saturated_since {
+            let saturation = self.plane().saturation();
+            self.tell_hook(hook, &Notice::Saturated { saturation, since }, &By::Pool);
+        }
+    }
+
     fn is_calm(&self) -> bool {
         let seen = &self.hooks.pressure;
         self.plane().turned_away() == (seen.rejected, seen.expired) && !self.plane().is_pressed()

@@ -57,9 +57,9 @@ impl<B: Backend> Supervision<B> {
     fn on_recycle_ruled(&mut self, case: Case, ruling: &Ruling) {
         let now = self.now();
         let is_void = case.is_void();
-        let Case { cell, .. } = case;
+        let Case { cell, reason, .. } = case;
         self.hooks.kept.remove(&cell.id);
-        match (ruling, self.plane().worn(&cell, now)) {
+        match (ruling, self.plane().worn(&cell, Some(reason), now)) {
             // It has left, or is to leave, or is fresh again.
             (_, None) => {}
             (_, Some(reason)) if is_void => self.ask_recycle(cell, reason),
@@ -70,14 +70,14 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// Asks again about those whose pause is over. Says when to look again.
+    /// Asks again about those whose pause is over. Who has grown is found again by the next look. Says when to look again.
     pub(in crate::control) fn ask_recycles_again(&mut self, now: Timestamp) -> Timestamp {
         if self.hooks.kept.is_empty() {
             return Timestamp::NEVER;
         }
         let over: Vec<_> = self.hooks.kept.extract_if(|_, keep| keep.until <= now).map(|(_, keep)| keep.cell).collect();
         for cell in over {
-            if let Some(reason) = self.plane().worn(&cell, now) {
+            if let Some(reason) = self.plane().worn(&cell, None, now) {
                 self.ask_recycle(cell, reason);
             }
         }

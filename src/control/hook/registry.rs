@@ -26,8 +26,6 @@ pub(in crate::control) struct Hooks<B: Backend> {
     pub(super) registered: Vec<Registered>,
     last: u64,
     pub(super) questions: Questions<B>,
-    /// Starts that are asked about.
-    pub(super) starts: usize,
     pub(super) last_veto: Option<Veto>,
     pub(super) spared: Spared,
     pub(super) kept: Kept,
@@ -41,7 +39,6 @@ impl<B: Backend> Default for Hooks<B> {
             registered: Vec::new(),
             last: 0,
             questions: Questions::default(),
-            starts: 0,
             last_veto: None,
             spared: Spared::default(),
             kept: Kept::default(),
@@ -187,6 +184,7 @@ impl<B: Backend> Supervision<B> {
             self.hooks.drop(before);
             self.hand_on(before, self.hooks.last);
         }
+        self.tell_of_saturation(self.hooks.last);
         self.mind_pressure();
         Ok(change)
     }

@@ -27,14 +27,12 @@ impl<B: Backend> Supervision<B> {
             generation: self.slots[index].next_generation(),
         };
         self.slots.set(index, SlotState::Asked);
-        self.hooks.starts += 1;
         self.ask_hooks(Question::Start { worker }, By::Pool, move |supervision, ruling| {
             supervision.on_start_ruled(index, ruling)
         });
     }
 
     fn on_start_ruled(&mut self, index: usize, ruling: Ruling) {
-        self.hooks.starts -= 1;
         match ruling {
             Ruling::Denied(veto) => self.veto_start(index, veto),
             Ruling::Allowed => {
@@ -50,7 +48,7 @@ impl<B: Backend> Supervision<B> {
 
     /// How many workers are wanted, without those that are asked about.
     pub(in crate::control) fn workers_wanted(&self) -> usize {
-        self.plane().workers_wanted().saturating_sub(self.hooks.starts)
+        self.plane().workers_wanted().saturating_sub(self.slots.asked())
     }
 
     fn veto_start(&mut self, index: usize, veto: Veto) {

@@ -69,13 +69,20 @@ impl<B: Backend> Supervision<B> {
     }
 
     pub(super) fn tell_hooks(&self, notice: &Notice, by: &By) {
-        for hook in &self.hooks.registered {
-            let Some(Leave { missed, receipt }) = hook.line.tell() else { continue };
-            if let Some((notices, receipt)) = missed {
-                self.send(hook, self.missed(notices), &By::Pool, receipt);
-            }
-            self.send(hook, notice.clone(), by, receipt);
+        self.hooks.registered.iter().for_each(|hook| self.tell_one(hook, notice, by));
+    }
+
+    /// Tells one of them, what the others know.
+    pub(super) fn tell_hook(&self, id: u64, notice: &Notice, by: &By) {
+        self.hooks.registered.iter().filter(|hook| hook.id == id).for_each(|hook| self.tell_one(hook, notice, by));
+    }
+
+    fn tell_one(&self, hook: &Registered, notice: &Notice, by: &By) {
+        let Some(Leave { missed, receipt }) = hook.line.tell() else { return };
+        if let Some((notices, receipt)) = missed {
+            self.send(hook, self.missed(notices), &By::Pool, receipt);
         }
+        self.send(hook, notice.clone(), by, receipt);
     }
 
     /// A hook that missed something has caught up: so it learns of that though nothing else happens.

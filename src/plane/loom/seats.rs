@@ -2,10 +2,11 @@
 
 use loom::future::block_on;
 
-use super::{Pond, check, config, join, lane, look, work, work_once};
+use super::{Pond, SOON, check, config, join, lane, look, work, work_once};
 use crate::config::Limits;
 use crate::error::{CloseReason, JobError};
 use crate::id::ClaimNo;
+use crate::plane::Signal;
 use crate::policy::Exit;
 use crate::sync::Arc;
 
@@ -56,6 +57,36 @@ fn a_kill_aimed_at_a_worker_hits_whatever_it_holds() {
         assert!(pond.plane.cells().is_empty());
         drop(handles);
         pond.fail_queued(&CloseReason::Shutdown);
+        pond.assert_at_rest();
+    });
+}
+
+/// What control does about a start that is over its limit, against the worker that is ready then and finds a job.
+#[test]
+fn a_worker_that_came_up_is_not_killed_for_a_slow_start() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let worker = pond.employ(0);
+        let cell = worker.facts_cell();
+        let handle = pond.submit(0);
+        let worker = pond.spawn(|_| work(worker));
+        let given_up = pond.plane.give_up_start(&cell, SOON, &by());
+        if given_up {
+            // The kill that follows, whenever it comes, hits no job.
+            let hit = pond.plane.condemn(&cell, None, &by()).and_then(|condemned| condemned.job);
+            assert!(hit.is_none(), "it has a job in hand");
+            assert_eq!(join(worker), 0);
+            assert!(
+                pond.control.heard(|signal| matches!(signal, Signal::Exited { exit: Exit::FailedToStart(_), .. })) == 1
+            );
+            pond.fail_queued(&CloseReason::Shutdown);
+            assert!(matches!(block_on(handle), Err(JobError::NotStarted(_))));
+        } else {
+            assert!(block_on(handle).is_ok());
+            pond.plane.stop_all();
+            assert_eq!(join(worker), 1);
+        }
         pond.assert_at_rest();
     });
 }
@@ -184,7 +215,7 @@ fn a_shrink_under_load_pays_its_debt_and_fails_no_job() {
 
 #[test]
 fn a_run_limit_that_passes_as_the_job_ends_is_written_once() {
-    let config = config(1, &[lane(4).run_limit(super::SOON)]);
+    let config = config(1, &[lane(4).run_limit(SOON)]);
     check(3, move || {
         let pond = Pond::new(&config);
         let worker = pond.employ(0);
@@ -203,7 +234,7 @@ fn a_run_limit_that_passes_as_the_job_ends_is_written_once() {
 
 #[test]
 fn a_claim_that_is_dropped_ends_its_job_as_killed() {
-    let config = config(1, &[lane(4).run_limit(super::SOON)]);
+    let config = config(1, &[lane(4).run_limit(SOON)]);
     check(3, move || {
         let pond = Pond::new(&config);
         let mut worker = pond.employ(0);

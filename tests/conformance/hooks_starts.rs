@@ -1,0 +1,72 @@
+//! Starts that hooks deny or put off, where nothing but `min` wants a worker: no job comes that would ask again.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{Ladder, Limits, PoolExecutor, Rung, Select, Verdict};
+
+use crate::answers::Answers;
+use crate::rig::{LIMIT, after_control, at_rest, build, soon, until};
+use crate::subject::Subject;
+
+conform! {
+    a_start_for_min_that_was_denied_is_asked_about_again,
+    a_start_that_a_shrink_left_behind_keeps_nobody_from_min,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Once its pause is over, and not before, also where another slot is free.
+fn a_start_for_min_that_was_denied_is_asked_about_again<S: Subject>() {
+    for limits in [Limits::new(1, 2), Limits::fixed(1)] {
+        let denials = AtomicUsize::new(0);
+        let (hook, seen) = Answers::new(move |_| match denials.fetch_add(1, Ordering::Relaxed) {
+            0..2 => Verdict::deny("not yet"),
+            _ => Verdict::Allow,
+        });
+        let clock = SettableClock::new();
+        let pool = build::<S>("veto-min", |builder| builder.limits(limits).clock(clock.clock()).hook("cold", hook));
+        for denied in 1..=2 {
+            until("it is denied", || soon(pool.hooks(LIMIT)).expect("it answers")[0].denied == denied);
+            after_control(&pool);
+            clock.advance(SECOND - MILLI);
+            after_control(&pool);
+            let asked = soon(pool.hooks(LIMIT)).expect("it answers")[0].asked;
+            assert_eq!((asked, pool.saturation().workers), (denied, 0), "{limits:?}");
+            clock.advance(MILLI);
+        }
+        until("it is up", || pool.saturation().idle == 1);
+        assert_eq!(seen.asked(), ["start"; 3], "{limits:?}");
+        assert!(pool.snapshot().vetoed_starts.is_none());
+        at_rest(&pool);
+    }
+}
+
+/// It waits in a slot beyond the limit, where no worker comes, whatever is said of it.
+fn a_start_that_a_shrink_left_behind_keeps_nobody_from_min<S: Subject>() {
+    let starts = AtomicUsize::new(0);
+    let (hook, seen) = Answers::new(move |word| match word {
+        "start" if starts.fetch_add(1, Ordering::Relaxed) == 1 => Verdict::Delay(SECOND * 3600),
+        _ => Verdict::Allow,
+    });
+    let clock = SettableClock::new();
+    let pool =
+        build::<S>("left-behind", |builder| builder.limits(Limits::fixed(2)).clock(clock.clock()).hook("later", hook));
+    let answered = || soon(pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0;
+    until("one is up", || pool.saturation().idle == 1);
+    until("the other one is put off", || seen.asked().len() == 2 && answered());
+    soon(pool.resize(Limits::fixed(1), LIMIT)).expect("it is allowed");
+    let ladder = Ladder::new().then(Rung::Kill, SECOND);
+    let worker = pool.inventory_now().workers[0].worker;
+    soon(pool.terminate(Select::worker(worker), ladder, LIMIT)).expect("nobody is asked about a kill");
+    until("another one is up", || {
+        let up = pool.inventory_now().workers;
+        pool.saturation().idle == 1 && up.iter().all(|row| row.worker != worker)
+    });
+    clock.advance(SECOND * 3600);
+    after_control(&pool);
+    assert_eq!(pool.saturation().workers, 1, "the one beyond the limit is not started");
+    at_rest(&pool);
+}
