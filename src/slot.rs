@@ -176,10 +176,12 @@ const TAKEN_BACK: u64 = u64::MAX - 1;
 /// Beside a claim's number: it has not begun.
 const NOT_BEGUN: u64 = 1 << 63;
 
-/// A worker that is a process of its own. Neither of these may wait.
+/// A worker that is a process of its own. None of these may wait.
 pub(crate) trait InProcess: Send + Sync {
     /// Ends its code at any instruction.
     fn end_now(&self);
+    /// Has it told that it is to leave after its job. It is told in any case when that is over.
+    fn leave(&self);
     /// Adds what the system says of it now.
     fn look(&self, facts: &mut Facts);
 }
@@ -368,6 +370,13 @@ impl Cell {
     pub(crate) fn end_now(&self) {
         if let Some(process) = self.process.get() {
             process.end_now();
+        }
+    }
+
+    /// Has its process told now, while it has a job, that it is to leave after it.
+    pub(crate) fn tell_to_leave(&self) {
+        if let Some(process) = self.process.get() {
+            process.leave();
         }
     }
 

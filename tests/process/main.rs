@@ -6,6 +6,7 @@
 
 mod calls;
 mod deaths;
+mod leaving;
 mod programs;
 #[cfg(feature = "testing")]
 mod quarantine;
