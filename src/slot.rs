@@ -176,10 +176,12 @@ const TAKEN_BACK: u64 = u64::MAX - 1;
 /// Beside a claim's number: it has not begun.
 const NOT_BEGUN: u64 = 1 << 63;
 
-/// A worker that is a process of its own. The first two may not wait.
+/// A worker that is a process of its own. Only the look at its memory may wait.
 pub(crate) trait InProcess: Send + Sync {
     /// Ends its code at any instruction.
     fn end_now(&self);
+    /// Has it told that it is to leave after its job. It is told in any case when that is over.
+    fn leave(&self);
     /// Adds what the system says of it now.
     fn look(&self, facts: &mut Facts);
     /// The memory that it has in use, in bytes, if the system says. Holds nothing that a kill needs, however long the system takes.
@@ -378,6 +380,13 @@ impl Cell {
     #[cfg(feature = "process")]
     pub(crate) fn resident_memory(&self) -> Option<u64> {
         self.process.get()?.resident_memory()
+    }
+
+    /// Has its process told now, while it has a job, that it is to leave after it.
+    pub(crate) fn tell_to_leave(&self) {
+        if let Some(process) = self.process.get() {
+            process.leave();
+        }
     }
 
     /// The number of its process, if it has one.

@@ -336,7 +336,12 @@ impl<B: Backend> Supervision<B> {
         match rung {
             Rung::Cancel => cancel(&cell, claim),
             Rung::Stop => match claim {
-                Some(claim) => climb.condemned = self.plane().condemn(&cell, Some(claim), &climb.exit.when_told()),
+                Some(claim) => {
+                    climb.condemned = self.plane().condemn(&cell, Some(claim), &climb.exit.when_told());
+                    if climb.condemned.is_some() {
+                        cell.tell_to_leave();
+                    }
+                }
                 None => self.plane().stop_worker(&cell, climb.exit.when_told()),
             },
             Rung::Kill => self.take(climb, &cell, claim),

@@ -231,6 +231,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
         }
         self.after(after);
+        cell.tell_to_leave();
     }
 
     /// Stops every worker at once, if the gate is closed: nobody is handed a job between two holds of the locks. Says who was there.
@@ -253,6 +254,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
         }
         self.after(after);
+        for cell in &cells {
+            cell.tell_to_leave();
+        }
         cells
     }
 

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, Limits, PoolExecutor};
 
-use crate::children::{builder, death_of, exists, failure, pids, pool, pool_with, signal, until};
+use crate::children::{
+    Marks, builder, death_of, exists, failure, mark, pids, pool, pool_with, python, python_with, signal, state_of,
+    until,
+};
 
 /// "Within a second", with what a busy machine may add.
 const SOON: Duration = Duration::from_secs(10);
@@ -16,6 +19,17 @@ const LARGE: usize = 100 << 20;
 
 fn sleep_for_ever(_: ()) {
     std::thread::sleep(Duration::from_secs(3_600));
+}
+
+/// Stops a process, and waits until all of its threads stand still: the signal alone lets each run on for a while.
+#[track_caller]
+fn freeze(pid: u32) {
+    signal(pid, "STOP");
+    until("it stands still", || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there");
+        let threads = threads.map(|thread| thread.expect("it is listed").file_name().into_string().expect("a number"));
+        threads.into_iter().all(|thread| state_of(format!("{pid}/task/{thread}")).as_deref() == Some("T"))
+    });
 }
 
 #[test]
@@ -68,17 +82,46 @@ fn a_child_that_is_killed_before_it_is_ready_costs_no_job() {
     assert_eq!(pool.submit_blocking(|n: u32| n, 6).unwrap().join().unwrap(), 6);
 }
 
+/// A program, as one of this executable says that it has begun together with its answer. That it has read all of its job, it tells in a file.
 #[test]
 fn a_child_that_is_killed_between_dispatch_and_acknowledgement_loses_the_job_once() {
-    let pool = pool("unacknowledged", 1);
-    let pid = pids(&pool, 1)[0];
-    signal(pid, "STOP");
-    let handle = pool.submit_blocking(|n: u32| n, 5).unwrap();
-    until("it is dispatched", || pool.saturation().active == 1);
-    std::thread::sleep(Duration::from_millis(20));
-    signal(pid, "KILL");
+    let Some(pool) = python("tests/process/hostile.py", &["silent"], 1) else { return };
+    let marks = Marks::new("unacknowledged");
+    let handle = pool.submit_blocking(marks.path().into_bytes()).unwrap();
+    until("it has the job", || !marks.pids().is_empty());
+    signal(marks.pids()[0], "KILL");
     assert_eq!(death_of(&failure(handle)), DeathCause::Signalled(9));
-    assert_eq!(pool.submit_blocking(|n: u32| n, 6).unwrap().join().unwrap(), 6);
+    pids(&pool, 1);
+    assert_eq!(marks.pids().len(), 1, "and nobody else had it");
+    let ledger = pool.snapshot().ledger;
+    assert!(ledger.balances() && ledger.lost == 1, "{ledger}");
+}
+
+/// Whether its job has been written by then is the machine's business: it runs once or never, and its handle says which.
+#[test]
+fn a_job_of_a_child_that_is_killed_while_it_is_handed_over_runs_once_or_is_lost() {
+    let (pool, mut pid) = (pool("handed-over", 1), 0);
+    for round in 0_u64..8 {
+        let (marks, last) = (Marks::new("handed-over"), pid);
+        // The last one is shown until its thread has ended, which may be after its job has.
+        until("another is up", || {
+            pid = pids(&pool, 1)[0];
+            pid != last
+        });
+        freeze(pid);
+        let handle = pool.submit_blocking(|path: String| mark(&path), marks.path()).unwrap();
+        until("it is dispatched", || pool.saturation().active == 1);
+        std::thread::sleep(Duration::from_millis(round));
+        signal(pid, "KILL");
+        match handle.join() {
+            Ok(()) => assert!(marks.pids().len() == 1 && marks.pids()[0] != pid, "round {round}"),
+            Err(error) => {
+                assert!(error.to_string().contains("SIGKILL"), "{error}");
+                assert!(marks.pids().is_empty(), "round {round}: it ran, and was lost");
+            }
+        }
+    }
+    assert!(pool.snapshot().ledger.balances());
 }
 
 /// Half a frame cannot have begun: another child gets the job.
@@ -87,7 +130,7 @@ fn a_child_that_is_killed_while_its_job_is_being_written_loses_nothing() {
     let pool = pool_with("half-sent", 2, ChildOptions::new().frame_limit(256 << 20));
     let both = pids(&pool, 2);
     for pid in &both {
-        signal(*pid, "STOP");
+        freeze(*pid);
     }
     let handle = pool.submit_blocking(|text: String| text.len(), "x".repeat(LARGE)).unwrap();
     until("it is dispatched", || pool.saturation().active == 1);
@@ -100,6 +143,18 @@ fn a_child_that_is_killed_while_its_job_is_being_written_loses_nothing() {
     assert_eq!(handle.join().unwrap(), LARGE);
     assert!(pool.snapshot().ledger.balances());
     assert_eq!(pool.snapshot().ledger.lost, 0);
+}
+
+#[test]
+fn a_child_that_is_killed_in_the_middle_of_its_answer_loses_the_job() {
+    let options = ChildOptions::new().frame_limit(256 << 20);
+    let Some(pool) = python_with("tests/process/hostile.py", &["half-large"], 1, options) else { return };
+    let marks = Marks::new("half-answer");
+    let handle = pool.submit_blocking(marks.path().into_bytes()).unwrap();
+    until("half of it is sent", || !marks.pids().is_empty());
+    signal(marks.pids()[0], "KILL");
+    assert_eq!(death_of(&failure(handle)), DeathCause::Signalled(9));
+    assert!(pool.snapshot().ledger.balances());
 }
 
 #[test]

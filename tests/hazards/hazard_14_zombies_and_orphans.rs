@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millpond::{JobError, Ladder, PoolExecutor, Select, TimeLimit};
 
-use crate::children::{exists, failure, pids, pool, until};
+use crate::children::{exists, failure, pids, pool, runs, until};
 use crate::patience::scaled;
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
@@ -60,12 +60,6 @@ fn kills_leave_no_zombie_and_no_descriptor() {
     // Other tests of this process come and go meanwhile: what is leaked is there for each kill.
     assert!(descriptors() < before + kills / 2 + 40, "{} after {before}", descriptors());
     until("nothing is defunct", || zombies().is_empty());
-}
-
-/// A zombie that its new parent has not reaped runs no more.
-fn runs(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().unwrap_or_default().split_whitespace().next().is_some_and(|state| state != "Z")
 }
 
 const VICTIM: &str = "MILLPOND_TEST_VICTIM";

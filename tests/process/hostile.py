@@ -34,7 +34,7 @@ send(130)
 if how == "idle":
     send(132, 7)
 while True:
-    kind, job, _ = receive()
+    kind, job, body = receive()
     if kind == 4:
         sys.exit(0)
     if kind != 2:
@@ -45,6 +45,20 @@ while True:
         s.sendall(HEADER.pack(0xFFFFFFFF, 133, job))
     elif how == "half":
         s.sendall(HEADER.pack(1000, 133, job) + b"x" * 500)
+    elif how in ("silent", "half-large", "polite"):
+        if how == "half-large":
+            s.sendall(HEADER.pack(100 << 20, 133, job) + b"y" * (50 << 20))
+        # The payload says where it is told that so much is done.
+        (label,) = struct.unpack_from("<H", body)
+        with open(body[2 + label :], "a") as marks:
+            marks.write(f"{os.getpid()}\n")
+        if how == "polite":
+            told = receive()[0]
+            send(133, job, b"told %d" % told)
+            send(137)
+            # The next frame, or the end of the stream.
+            more = s.recv(16)
+            sys.exit(3 if more else 0)
     elif how == "fragile":
         if lost == 2:
             send(133, job, b"at last")

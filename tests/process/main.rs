@@ -8,6 +8,7 @@ mod calls;
 mod deaths;
 #[cfg(feature = "testing")]
 mod growth;
+mod leaving;
 mod programs;
 #[cfg(feature = "testing")]
 mod quarantine;

@@ -5,20 +5,7 @@ use std::time::Duration;
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, Exit, JobError, JobOptions, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
-use crate::rig::{exists, failure, pids, until};
-
-fn python(script: &str, arguments: &[&str], workers: usize) -> Option<ProgramPool> {
-    // A machine without it tests the rest.
-    std::process::Command::new("python3").arg("--version").output().ok()?;
-    let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
-    let name = format!("python-{}", arguments.first().unwrap_or(&"worker"));
-    let mut builder = ProgramPool::builder(name, "python3").arg(script);
-    for argument in arguments {
-        builder = builder.arg(argument);
-    }
-    let options = ChildOptions::new().frame_limit(1 << 20);
-    Some(builder.child(options).limits(Limits::fixed(workers)).build().expect("the pool is built"))
-}
+use crate::rig::{exists, failure, pids, python, until};
 
 #[test]
 fn a_worker_in_another_language_does_its_jobs() {

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use millpond::process::{ChildOptions, Entry};
-use millpond::{DeathCause, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, ProcessPool};
+use millpond::{
+    DeathCause, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, ProcessPool, ProgramPool,
+};
 
 /// Longer than anything here takes, however loaded the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,6 +20,27 @@ pub(crate) fn pool(name: &str, workers: usize) -> ProcessPool {
 
 pub(crate) fn pool_with(name: &str, workers: usize, options: ChildOptions) -> ProcessPool {
     builder(name).limits(Limits::fixed(workers)).child(options).build().expect("the pool is built")
+}
+
+/// A pool of a script's processes, whose frames are small. A machine without Python tests the rest.
+pub(crate) fn python(script: &str, arguments: &[&str], workers: usize) -> Option<ProgramPool> {
+    python_with(script, arguments, workers, ChildOptions::new().frame_limit(1 << 20))
+}
+
+pub(crate) fn python_with(
+    script: &str,
+    arguments: &[&str],
+    workers: usize,
+    options: ChildOptions,
+) -> Option<ProgramPool> {
+    std::process::Command::new("python3").arg("--version").output().ok()?;
+    let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
+    let name = format!("python-{}", arguments.first().unwrap_or(&"worker"));
+    let mut builder = ProgramPool::builder(name, "python3").arg(script);
+    for argument in arguments {
+        builder = builder.arg(argument);
+    }
+    Some(builder.child(options).limits(Limits::fixed(workers)).build().expect("the pool is built"))
 }
 
 #[track_caller]
@@ -90,6 +113,17 @@ pub(crate) fn pids(pool: &dyn PoolExecutor, workers: usize) -> Vec<u32> {
 /// True while there is such a process, be it a zombie.
 pub(crate) fn exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The state of a process or of one of its threads, as the system has it. A zombie's is `Z`; `None`: there is none.
+pub(crate) fn state_of(folder: impl std::fmt::Display) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{folder}/stat")).ok()?;
+    Some(stat.rsplit(')').next()?.split_whitespace().next()?.to_owned())
+}
+
+/// A zombie that its new parent has not reaped runs no more.
+pub(crate) fn runs(pid: u32) -> bool {
+    state_of(pid).is_some_and(|state| state != "Z")
 }
 
 /// Sends a signal to a process.

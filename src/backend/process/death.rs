@@ -10,7 +10,7 @@ const ABORT: i32 = libc::SIGABRT;
 const KILL: i32 = libc::SIGKILL;
 
 /// What is known before it dies.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Evidence {
     /// How often the kernel has killed in this control group for want of memory.
     oom_kills: Option<u64>,

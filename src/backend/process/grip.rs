@@ -1,4 +1,4 @@
-//! Who can kill a child: control, at any time, without waiting; and the child's own thread, which sees it through.
+//! Who can kill a child: control, at any time, without waiting, which the [`killer`] sees through; and the child's own thread.
 //!
 //! A signal is sent under the lock under which the child is reaped, and never after that: a number that is free again is another's.
 
@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 
 use super::bell::Bell;
-use super::usage;
+use super::{killer, usage};
 use crate::backend::{KillOutcome, WorkerControl};
 use crate::slot::InProcess;
 use crate::snapshot::Facts;
-use crate::sync::{Arc, Clock, Mutex, Timestamp};
+use crate::sync::{Arc, AtomicBool, Clock, Mutex, Ordering, Timestamp, Weak};
 
 /// How long a group may take to vanish after SIGKILL before its slot is used all the same.
 const VANISHING: Duration = Duration::from_millis(500);
@@ -44,7 +44,10 @@ struct State {
 /// A hand on one child and its process group.
 #[derive(Debug)]
 pub(super) struct Grip {
+    me: Weak<Self>,
     state: Mutex<State>,
+    /// Its worker is to leave when the job in hand is over.
+    leaves: AtomicBool,
     bell: Arc<Bell>,
     clock: Clock,
     term_grace: Duration,
@@ -60,7 +63,8 @@ impl Grip {
             lingers: false,
             kill_at: Timestamp::NEVER,
         };
-        Arc::new(Self { state: Mutex::new(state), bell, clock, term_grace })
+        let leaves = AtomicBool::new(false);
+        Arc::new_cyclic(|me| Self { me: me.clone(), state: Mutex::new(state), leaves, bell, clock, term_grace })
     }
 
     /// The child is there. One that was killed before it was spawned is so now.
@@ -79,7 +83,7 @@ impl Grip {
     fn send(&self, state: &mut State, what: Asked) {
         let signal = if what == Asked::Kill { Signal::KILL } else { Signal::TERM };
         if what == Asked::Term {
-            state.kill_at = self.clock.now().after(self.term_grace);
+            self.kill_by(state, self.clock.now().after(self.term_grace));
         } else {
             state.kill_at = Timestamp::NEVER;
         }
@@ -109,7 +113,8 @@ impl Grip {
     /// SIGKILL, unless it has died by then.
     pub(super) fn kill_soon(&self, grace: Duration) {
         let mut state = self.state.lock();
-        state.kill_at = state.kill_at.min(self.clock.now().after(grace));
+        let at = state.kill_at.min(self.clock.now().after(grace));
+        self.kill_by(&mut state, at);
     }
 
     /// True if somebody wants the child dead.
@@ -127,15 +132,21 @@ impl Grip {
         self.state.lock().lingers
     }
 
-    /// When the child's thread has to see to [`escalate`](Self::escalate).
-    pub(super) fn kill_at(&self) -> Timestamp {
-        self.state.lock().kill_at
+    fn kill_by(&self, state: &mut State, at: Timestamp) {
+        state.kill_at = at;
+        killer::come_back(at, self.me.clone());
     }
 
-    /// Sends SIGKILL if the grace after SIGTERM is over.
-    pub(super) fn escalate(&self) {
+    /// True if its worker has been told to leave after its job.
+    pub(super) fn is_to_leave(&self) -> bool {
+        // Acquire pairs with the Release of `leave`, which rings the bell after it.
+        self.leaves.load(Ordering::Acquire)
+    }
+
+    /// Sends SIGKILL if the grace after SIGTERM is over. Called by the [`killer`].
+    pub(super) fn escalate(&self, now: Timestamp) {
         let mut state = self.state.lock();
-        if state.kill_at <= self.clock.now() {
+        if state.kill_at <= now {
             self.send(&mut state, Asked::Kill);
         }
     }
@@ -191,6 +202,11 @@ impl InProcess for Grip {
     fn end_now(&self) {
         self.state.lock().ordered = true;
         self.kill_now();
+    }
+
+    fn leave(&self) {
+        self.leaves.store(true, Ordering::Release);
+        self.bell.ring();
     }
 
     fn look(&self, facts: &mut Facts) {

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::bell::Bell;
 use super::death::{Evidence, attribute};
-use super::frame::{Decoder, Frame, Garbage};
+use super::frame::{self, Decoder, Frame, Garbage, Kind};
 use super::grip::Grip;
 use super::options::{ChildOptions, Output};
 use super::output::{Allowance, LastWords, Stream};
@@ -26,6 +26,9 @@ use crate::sync::{Arc, Clock, Timestamp};
 
 /// How long a child that has ended its stream has to die by itself.
 const DYING: Duration = Duration::from_millis(100);
+
+/// The longest body of a frame of a child that has not said who it is.
+const UNGREETED: u32 = 4 << 10;
 
 /// What the thread was waiting for, or had to see to.
 #[derive(Debug)]
@@ -78,6 +81,8 @@ pub(super) struct Link {
     written: usize,
     /// How much was ever written.
     sent: u64,
+    /// It has been told to leave.
+    dismissed: bool,
     printed: Stream<ChildStdout>,
     complained: Stream<ChildStderr>,
     last_words: LastWords,
@@ -111,10 +116,21 @@ impl Link {
         let evidence = Evidence::before(options);
         let mut child = spawner::spawn(command)?;
         drop(theirs);
-        let (printed, complained) = (child.stdout.take(), child.stderr.take());
+        let printed = (child.stdout.take(), child.stderr.take());
         let tag = Tag { pool: Arc::from(pool), worker, pid: child.id(), job: None };
         let dead = grip.take_hold(child).and_then(pidfd);
-        Ok(Self {
+        Ok(Self::over((socket, dead), (grip, bell, clock), tag, printed, evidence))
+    }
+
+    /// A child that has been started, whose death `dead` tells of.
+    pub(super) fn over(
+        (socket, dead): (UnixStream, Option<OwnedFd>),
+        (grip, bell, clock): (Arc<Grip>, Arc<Bell>, Clock),
+        tag: Tag,
+        (printed, complained): (Option<ChildStdout>, Option<ChildStderr>),
+        evidence: Evidence,
+    ) -> Self {
+        Self {
             grip,
             bell,
             tag,
@@ -122,17 +138,18 @@ impl Link {
             dead,
             cut: false,
             // Until it has said who it is, a child has no business with more.
-            decoder: Decoder::new(4 << 10),
+            decoder: Decoder::new(UNGREETED),
             out: Vec::new(),
             written: 0,
             sent: 0,
+            dismissed: false,
             printed: Stream::new(printed),
             complained: Stream::new(complained),
             last_words: LastWords::default(),
             allowance: Allowance::new(clock.clone()),
             clock,
             evidence,
-        })
+        }
     }
 
     pub(super) fn set_limit(&mut self, limit: u32) {
@@ -158,7 +175,14 @@ impl Link {
         self.sent >= end
     }
 
-    /// Waits for what comes first; at `until` for nothing any more. Writes, reads what is printed, and sees kills through meanwhile.
+    /// Tells it to leave once its job is over, if it has one. Told twice, it hears it once.
+    pub(super) fn dismiss(&mut self) {
+        if !std::mem::replace(&mut self.dismissed, true) {
+            frame::put(&mut self.out, Kind::Stop, 0, &[]);
+        }
+    }
+
+    /// Waits for what comes first; at `until` for nothing any more. Writes, and reads what is printed, meanwhile.
     pub(super) fn wait(&mut self, until: Timestamp) -> Result<Event, Breach> {
         loop {
             if let Some(frame) = self.decoder.next()? {
@@ -178,7 +202,6 @@ impl Link {
             if seen.readable {
                 self.read();
             }
-            self.grip.escalate();
             if seen.rung {
                 self.bell.hear();
                 return Ok(Event::Bell);
@@ -204,7 +227,6 @@ impl Link {
                 fds.push(PollFd::from_borrowed_fd(*fd, if at == 0 { interest } else { PollFlags::IN }));
             }
         }
-        let until = until.min(self.grip.kill_at());
         let timeout = (until < Timestamp::NEVER).then(|| timespec(until.since(self.clock.now())));
         // Interrupted is as good as nothing.
         let _ = poll(&mut fds, timeout.as_ref());

@@ -10,6 +10,7 @@ mod frame;
 mod grip;
 mod identity;
 mod inside;
+mod killer;
 mod link;
 mod options;
 mod output;
@@ -167,6 +168,7 @@ impl Children {
         identity: Option<&'static Executable>,
     ) -> Result<Started, StartError> {
         let clock = Clock::real();
+        killer::start(&clock).map_err(StartError::Refused)?;
         let bell = Bell::new().map_err(StartError::Refused)?;
         let grip = Grip::new(bell.clone(), clock.clone(), self.options.term_grace);
         cx.facts_cell().set_process(grip.clone());

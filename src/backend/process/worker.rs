@@ -37,7 +37,7 @@ pub(super) struct Hand {
 }
 
 /// Why a child that was expected to say something has not.
-enum Failure {
+pub(super) enum Failure {
     Ended,
     Late,
     Breach(Breach),
@@ -70,7 +70,7 @@ impl Hand {
             Err(error) => return cx.failed(StartError::Refused(error)),
         };
         cx.set_facts(Facts { pid: Some(link.tag.pid), ..Facts::default() });
-        if let Err(failure) = self.greet(&mut link, &cx) {
+        if let Err(failure) = self.greet(&mut link, patience(cx.start_limit())) {
             return self.give_up(link, &failure, &mut cx);
         }
         loop {
@@ -118,9 +118,9 @@ impl Hand {
         }
     }
 
-    /// HELLO, WELCOME, READY. Of the start's limit some is left for saying why it was not kept.
-    fn greet(&self, link: &mut Link, cx: &WorkerContext<Job>) -> Result<(), Failure> {
-        let until = self.clock.now().after(patience(cx.start_limit()));
+    /// HELLO, WELCOME, READY, within `patience`.
+    pub(super) fn greet(&self, link: &mut Link, patience: Duration) -> Result<(), Failure> {
+        let until = self.clock.now().after(patience);
         let hello = self.expect(link, Kind::Hello, until)?;
         let (version, identity) = wire::read_hello(link.body(&hello)).map_err(Breach::from)?;
         if version != VERSION {
@@ -134,9 +134,9 @@ impl Hand {
             version: VERSION,
             level: level_of(tracing::level_filters::LevelFilter::current()),
             limit,
-            pool: cx.pool().to_owned(),
-            slot: cx.worker().slot,
-            generation: cx.worker().generation,
+            pool: link.tag.pool.to_string(),
+            slot: link.tag.worker.slot,
+            generation: link.tag.worker.generation,
         };
         welcome.put(&mut link.out);
         self.expect(link, Kind::Ready, until)?;
@@ -208,7 +208,7 @@ impl Hand {
     }
 
     /// A frame that comes while the child has no job.
-    fn between(&self, link: &mut Link, frame: &Frame) -> Result<(), Breach> {
+    pub(super) fn between(&self, link: &mut Link, frame: &Frame) -> Result<(), Breach> {
         match frame.kind {
             Kind::Log => link.log(frame),
             _ => Err(unexpected(frame, "while it had no job")),
@@ -278,7 +278,7 @@ impl Hand {
     /// # Errors
     ///
     /// If the child died or is to die: whether the job may have begun, which takes all of its frame.
-    fn exchange(
+    pub(super) fn exchange(
         &self,
         job: u64,
         link: &mut Link,
@@ -303,6 +303,9 @@ impl Hand {
                 Ok(Event::Ended) => return Err((begun, None)),
                 Err(breach) => return Err((true, Some(breach))),
             }
+            if self.grip.is_to_leave() {
+                link.dismiss();
+            }
             // Looked at whatever came: one that says something all the time does not time out.
             if cancelled.is_none() && self.clock.now() >= until {
                 // It takes longer, so it is worth the while: from now on its cancellation rings the bell.
@@ -320,7 +323,7 @@ impl Hand {
 
     /// The worker is to leave: asked to, and killed if it takes too long.
     fn dismiss(&self, mut link: Link) {
-        frame::put(&mut link.out, Kind::Stop, 0, &[]);
+        link.dismiss();
         let mut until = self.clock.now().after(self.children.options.leave_grace);
         loop {
             match link.wait(until) {
@@ -337,12 +340,12 @@ impl Hand {
     }
 }
 
-/// How long a child has to be ready; control's own limit follows.
+/// How long a child has to be ready: of the start's limit some is left for saying why it was not kept. Control's own limit follows.
 fn patience(limit: Duration) -> Duration {
     limit - (limit / 4).min(Duration::from_secs(1))
 }
 
-fn reply_of<'a>(link: &'a Link, frame: &Frame) -> Result<Reply<'a>, Breach> {
+pub(super) fn reply_of<'a>(link: &'a Link, frame: &Frame) -> Result<Reply<'a>, Breach> {
     let body = link.body(frame);
     Ok(match frame.kind {
         Kind::Result => Reply::Result(body),

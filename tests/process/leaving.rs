@@ -1,0 +1,133 @@
+//! Children that are told to leave, and children that are to be killed while nobody listens.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use millpond::process::ChildOptions;
+use millpond::{Fate, Ladder, PoolExecutor, Rung, Select, TimeLimit};
+use serde::{Deserialize, Serialize};
+
+use crate::rig::{Marks, exists, mark, pids, pool, pool_with, python, runs, until};
+
+const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
+
+fn stop() -> Ladder {
+    Ladder::new().then(Rung::Stop, LIMIT.0)
+}
+
+/// Its job ends only once it is told; it hears no more after that, or it would exit with another code.
+#[test]
+fn a_stop_reaches_a_program_that_has_a_job() {
+    let Some(pool) = python("tests/process/hostile.py", &["polite"], 1) else { return };
+    let marks = Marks::new("polite");
+    let handle = pool.submit_blocking(marks.path().into_bytes()).unwrap();
+    until("it has the job", || !marks.pids().is_empty());
+    let pid = marks.pids()[0];
+    let report = pool.blocking().terminate(Select::Job(handle.id()), stop(), LIMIT).unwrap();
+    assert_eq!(report.targets[0].fate, Fate::Stopped, "{report}");
+    assert_eq!(handle.join().unwrap().unwrap(), b"told 4", "it is STOP");
+    assert!(!exists(pid));
+    assert!(!pids(&pool, 1).contains(&pid), "and its slot has another");
+}
+
+#[test]
+fn a_child_that_is_told_to_stop_leaves_after_its_job() {
+    let (pool, marks) = (pool("told", 1), Marks::new("told"));
+    let pid = pids(&pool, 1)[0];
+    let job = |path: String| {
+        mark(&path);
+        // Until the test has said so, which it does by a second line.
+        while std::fs::read_to_string(&path).is_ok_and(|marks| marks.lines().count() < 2) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::process::id()
+    };
+    let handle = pool.submit_blocking(job, marks.path()).unwrap();
+    until("it runs", || !marks.pids().is_empty());
+    let report = std::thread::scope(|scope| {
+        let told = std::thread::Builder::new()
+            .spawn_scoped(scope, || pool.blocking().terminate(Select::Job(handle.id()), stop(), LIMIT));
+        until("it is condemned", || {
+            pool.inventory_now().workers.iter().any(|row| format!("{}", row.state) == "condemned")
+        });
+        mark(&marks.path());
+        told.unwrap().join().unwrap().unwrap()
+    });
+    assert_eq!(report.targets[0].fate, Fate::Stopped, "{report}");
+    assert_eq!(handle.join().unwrap(), pid, "it has done its job");
+    assert!(!exists(pid));
+}
+
+static OPEN: AtomicBool = AtomicBool::new(false);
+static READING: AtomicBool = AtomicBool::new(false);
+
+/// Takes as long to be read as the test likes.
+#[derive(Debug, Serialize)]
+struct Slow;
+
+impl<'de> Deserialize<'de> for Slow {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        READING.store(true, Ordering::SeqCst);
+        until("it is let through", || OPEN.load(Ordering::SeqCst));
+        <()>::deserialize(from).map(|()| Self)
+    }
+}
+
+/// The thread that looks after the child reads its answer, and sends no signal meanwhile. Somebody else does.
+#[test]
+fn a_kill_is_seen_through_while_an_answer_is_read() {
+    let (pool, marks) =
+        (pool_with("reads", 1, ChildOptions::new().term_grace(Duration::from_millis(20))), Marks::new("reads"));
+    let leaves_a_child = |path: String| {
+        // It outlives its job, and SIGTERM.
+        let script = format!("trap '' TERM; echo $$ >> {path}; while :; do sleep 1; done");
+        #[expect(clippy::zombie_processes, reason = "that is the point")]
+        let _ = Command::new("/bin/sh").arg("-c").arg(script).spawn().expect("there is a shell");
+        until("it ignores SIGTERM", || std::fs::read_to_string(&path).is_ok_and(|marks| marks.ends_with('\n')));
+        Slow
+    };
+    let handle = pool.submit_blocking(leaves_a_child, marks.path()).unwrap();
+    until("its answer is read", || READING.load(Ordering::SeqCst));
+    let grandchild = marks.pids()[0];
+    assert!(runs(grandchild));
+    std::thread::scope(|scope| {
+        let kill = std::thread::Builder::new()
+            .spawn_scoped(scope, || pool.blocking().terminate(Select::Job(handle.id()), Ladder::kill(), LIMIT));
+        until("it is gone", || !runs(grandchild));
+        OPEN.store(true, Ordering::SeqCst);
+        kill.unwrap().join().unwrap().unwrap();
+    });
+    match handle.join() {
+        Ok(Slow) => {}
+        Err(error) => assert!(error.to_string().contains("killed"), "{error}"),
+    }
+}
+
+/// Run as root, it says what became of the child; run as anybody else, that it is refused.
+#[test]
+fn a_child_runs_as_the_user_and_group_that_are_set() {
+    const NOBODY: u32 = 65_534;
+    let is_root = status("Uid:") == [0; 4];
+    let options = ChildOptions::new().user(NOBODY).group(NOBODY - 1);
+    let pool = pool_with("nobody", 1, options);
+    if is_root {
+        let ids = pool.submit_blocking(|()| (status("Uid:"), status("Gid:"), status("Groups:")), ()).unwrap().join();
+        let (user, group, groups) = ids.unwrap();
+        assert_eq!((user, group), (vec![NOBODY; 4], vec![NOBODY - 1; 4]), "real, effective, saved, and of files");
+        assert!(!groups.contains(&0), "and none of root's groups is left to it: {groups:?}");
+    } else {
+        let mut said = String::new();
+        until("it is refused", || {
+            said = format!("{:?}", pool.snapshot().health);
+            said.contains("PermissionDenied") || said.contains("os error 1")
+        });
+    }
+}
+
+/// Numbers of a line of this process's status.
+fn status(line: &str) -> Vec<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").expect("there is /proc");
+    let line = status.lines().find_map(|found| found.strip_prefix(line)).expect("it is there");
+    line.split_whitespace().map(|id| id.parse().expect("a number")).collect()
+}
