@@ -180,7 +180,7 @@ const NOT_BEGUN: u64 = 1 << 63;
 pub(crate) trait InProcess: Send + Sync {
     /// Ends its code at any instruction.
     fn end_now(&self);
-    /// Adds what the system says of it now.
+    /// Adds what the system says of it now, and what it has said itself.
     fn look(&self, facts: &mut Facts);
 }
 

@@ -10,9 +10,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, te
 use super::bell::Bell;
 use super::usage;
 use crate::backend::{KillOutcome, WorkerControl};
+use crate::id::JobId;
 use crate::slot::InProcess;
 use crate::snapshot::Facts;
-use crate::sync::{Arc, Clock, Mutex, Timestamp};
+use crate::sync::{Arc, AtomicU64, Clock, Mutex, Ordering, Timestamp};
 
 /// How long a group may take to vanish after SIGKILL before its slot is used all the same.
 const VANISHING: Duration = Duration::from_millis(500);
@@ -45,6 +46,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Grip {
     state: Mutex<State>,
+    /// The last job that the child has acknowledged; 0: none.
+    acknowledged: AtomicU64,
     bell: Arc<Bell>,
     clock: Clock,
     term_grace: Duration,
@@ -60,7 +63,13 @@ impl Grip {
             lingers: false,
             kill_at: Timestamp::NEVER,
         };
-        Arc::new(Self { state: Mutex::new(state), bell, clock, term_grace })
+        Arc::new(Self { state: Mutex::new(state), acknowledged: AtomicU64::new(0), bell, clock, term_grace })
+    }
+
+    /// The child says that it has begun this job.
+    pub(super) fn acknowledge(&self, job: u64) {
+        // Relaxed: nothing is read by it but the number itself.
+        self.acknowledged.store(job, Ordering::Relaxed);
     }
 
     /// The child is there. One that was killed before it was spawned is so now.
@@ -194,6 +203,8 @@ impl InProcess for Grip {
     }
 
     fn look(&self, facts: &mut Facts) {
+        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
+        facts.acknowledged = (acknowledged != 0).then_some(JobId(acknowledged));
         // Under the lock, so that it is this process and no other of its number.
         let state = self.state.lock();
         if let Some(pid) = state.pid.filter(|_| state.child.is_some()) {
