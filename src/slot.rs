@@ -182,7 +182,7 @@ pub(crate) trait InProcess: Send + Sync {
     fn end_now(&self);
     /// Has it told that it is to leave after its job. It is told in any case when that is over.
     fn leave(&self);
-    /// Adds what the system says of it now.
+    /// Adds what the system says of it now, and what it has said itself.
     fn look(&self, facts: &mut Facts);
     /// The memory that it has in use, in bytes, if the system says. Holds nothing that a kill needs, however long the system takes.
     #[cfg(feature = "process")]

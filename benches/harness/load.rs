@@ -1,5 +1,6 @@
 //! Work, and those who send it.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -25,6 +26,25 @@ where
         }
         begun.elapsed()
     })
+}
+
+/// Keeps so many jobs on their way from this thread, and waits for the oldest before it sends another.
+pub(crate) fn outstanding<J>(
+    most: usize,
+    jobs: u64,
+    mut send: impl FnMut(u64) -> J,
+    mut wait: impl FnMut(J),
+) -> Duration {
+    let mut sent = VecDeque::with_capacity(most);
+    let begun = Instant::now();
+    for number in 0..jobs {
+        if sent.len() == most {
+            sent.pop_front().map(&mut wait);
+        }
+        sent.push_back(send(number));
+    }
+    sent.into_iter().for_each(wait);
+    begun.elapsed()
 }
 
 /// Counts jobs down and wakes the thread that made it when none is left, so that waiting takes no core from the workers.

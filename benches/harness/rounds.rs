@@ -6,6 +6,9 @@ use super::report::Measured;
 
 /// One side of a row.
 pub(crate) trait Side {
+    /// How many jobs it is first tried with, to find out how many fill a round.
+    const FIRST: u64 = 1 << 10;
+
     /// Runs `jobs` jobs to their end and says how long that took.
     fn run(&mut self, jobs: u64) -> Duration;
 }
@@ -30,8 +33,8 @@ impl Plan {
     }
 
     /// How many jobs fill a round. Its own runs are the warm-up.
-    fn calibrate(&self, side: &mut impl Side) -> u64 {
-        let mut jobs = 1 << 10;
+    fn calibrate<S: Side>(&self, side: &mut S) -> u64 {
+        let mut jobs = S::FIRST;
         loop {
             let took = side.run(jobs);
             if took * 4 >= self.round {

@@ -7,13 +7,22 @@
 //! With `--hooks 10` each of millpond's pools has ten hooks, hosted, asked about everything and told of everything, so that a run with them
 //! can be held against one without. No job waits for a hook; a worker that is started does, up to the hooks' limit.
 //!
+//! With the feature `process` there are rows about child processes, two on each side: millpond's, procspawn's, and those of CPython's
+//! `ProcessPoolExecutor`, if there is a `python3`. One thread keeps 64 small jobs on their way; large ones go one at a time.
+//!
 //! `control_burning` is no goal but a caution: with every core burning in somebody's code, no thread's p99 can be promised.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benchmarks measure, sleep and start threads")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
+#[cfg(feature = "process")]
+mod cpython;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod millpond;
+#[cfg(feature = "process")]
+mod processes;
+#[cfg(feature = "process")]
+mod procspawn;
 mod ractor_actor;
 mod ractor_factory;
 mod rayon;
@@ -54,9 +63,19 @@ const ROWS: &[Row] = &[
     ("saturation_read", "none", |_| rows::saturation_read()),
     ("idle_worker", "ractor_actor", |_| rows::idle_worker()),
     ("queued_job", "none", |_| rows::queued_job()),
+    #[cfg(feature = "process")]
+    ("process_small", cpython::NAME, |plan| plan.throughput(processes::small(), cpython::small())),
+    #[cfg(feature = "process")]
+    ("process_small", "procspawn", |plan| plan.throughput(processes::small(), procspawn::small())),
+    #[cfg(feature = "process")]
+    ("process_64mib", cpython::NAME, |plan| plan.throughput(processes::large(), cpython::large())),
+    #[cfg(feature = "process")]
+    ("process_replaced", "none", |plan| processes::replaced(plan.rounds * 25)),
 ];
 
 fn main() -> ExitCode {
+    #[cfg(feature = "process")]
+    processes::init();
     let mut arguments = env::args().skip(1).peekable();
     if arguments.next_if(|first| first == CHILD).is_some() {
         return rows::as_child(arguments);
@@ -84,6 +103,11 @@ fn run(options: &Options) -> ExitCode {
         println!("{}", Measured::heading());
     }
     for (row, peer, measure) in wanted {
+        #[cfg(feature = "process")]
+        if *peer == cpython::NAME && !cpython::is_there() {
+            eprintln!("{row} {peer}: skipped, there is no python3");
+            continue;
+        }
         let measured = measure(&options.plan());
         println!("{}", if options.json { measured.json(row, peer, options.hooks) } else { measured.line(row, peer) });
     }

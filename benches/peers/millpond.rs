@@ -28,7 +28,7 @@ struct Onlooker;
 
 impl Hook for Onlooker {}
 
-fn hooked<B: Backend>(builder: PoolBuilder<B>) -> PoolBuilder<B> {
+pub(crate) fn hooked<B: Backend>(builder: PoolBuilder<B>) -> PoolBuilder<B> {
     (0..hooks()).fold(builder, |builder, number| builder.hook(format!("onlooker-{number}"), Onlooker))
 }
 

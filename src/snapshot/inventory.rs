@@ -58,6 +58,9 @@ pub struct Facts {
     pub cpu_time: Option<Duration>,
     /// How many descriptors its process has open; Linux says so from version 6.2 on.
     pub open_files: Option<u64>,
+    /// The last job that its process has said it has begun. A job in its hands that is not this one was sent to it, or is being sent, and may have begun
+    /// all the same: a process says so with the job's answer if that comes within some milliseconds.
+    pub acknowledged: Option<JobId>,
 }
 
 /// The job in a worker's hands.

@@ -154,6 +154,28 @@ fn a_beat_comes_home() {
 }
 
 #[test]
+fn a_call_that_takes_longer_is_acknowledged_while_it_runs() {
+    let pool = pool("acknowledged", 1);
+    let handle = pool
+        .submit_blocking(
+            |()| {
+                while !JobContext::current().expect("it runs in a job").is_cancelled() {
+                    std::thread::yield_now();
+                }
+            },
+            (),
+        )
+        .unwrap();
+    let id = handle.id();
+    until("it is acknowledged", || {
+        let rows = pool.inventory_now().workers;
+        rows.iter().any(|row| row.facts.acknowledged == Some(id))
+    });
+    handle.cancel();
+    handle.join().unwrap();
+}
+
+#[test]
 fn the_inventory_shows_what_a_child_uses() {
     let pool = pool("usage", 1);
     let pid = pids(&pool, 1)[0];

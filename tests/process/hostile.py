@@ -37,7 +37,10 @@ while True:
     kind, job, body = receive()
     if kind == 4:
         sys.exit(0)
-    if kind != 2:
+    if kind == 3 and how == "reserved":
+        send(131, job)
+        send(133, job, b"after all")
+    if kind != 2 or how == "reserved":
         continue
     if how == "garbage":
         s.sendall(os.urandom(5000))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond::process::ChildOptions;
-use millpond::{DeathCause, Exit, JobError, JobOptions, Limits, PoolEvent, PoolExecutor, ProgramPool};
+use millpond::{DeathCause, Exit, JobError, JobOptions, JobStatus, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
 use crate::rig::{exists, failure, pids, python, until};
 
@@ -30,6 +30,18 @@ fn a_worker_in_another_language_does_its_jobs() {
     let both = pids(&pool, 2);
     drop(pool);
     until("both have left", || !both.iter().any(|pid| exists(*pid)));
+}
+
+#[test]
+fn the_inventory_shows_whether_a_job_was_acknowledged() {
+    let Some(pool) = python("tests/process/hostile.py", &["reserved"], 1) else { return };
+    let job = pool.submit_blocking(b"say nothing until you are asked to stop".to_vec()).unwrap();
+    until("it is carried there", || job.status() == JobStatus::Running);
+    assert_eq!(pool.inventory_now().workers[0].facts.acknowledged, None);
+    let id = job.id();
+    job.cancel();
+    assert_eq!(job.join().unwrap().unwrap(), b"after all");
+    assert_eq!(pool.inventory_now().workers[0].facts.acknowledged, Some(id));
 }
 
 /// Children that have children that have children would take the machine.

@@ -10,9 +10,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, te
 use super::bell::Bell;
 use super::{killer, usage};
 use crate::backend::{KillOutcome, WorkerControl};
+use crate::id::JobId;
 use crate::slot::InProcess;
 use crate::snapshot::Facts;
-use crate::sync::{Arc, AtomicBool, Clock, Mutex, Ordering, Timestamp, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Timestamp, Weak};
 
 /// How long a group may take to vanish after SIGKILL before its slot is used all the same.
 const VANISHING: Duration = Duration::from_millis(500);
@@ -48,6 +49,8 @@ pub(super) struct Grip {
     state: Mutex<State>,
     /// Its worker is to leave when the job in hand is over.
     leaves: AtomicBool,
+    /// The last job that the child has acknowledged; 0: none.
+    acknowledged: AtomicU64,
     bell: Arc<Bell>,
     clock: Clock,
     term_grace: Duration,
@@ -63,8 +66,22 @@ impl Grip {
             lingers: false,
             kill_at: Timestamp::NEVER,
         };
-        let leaves = AtomicBool::new(false);
-        Arc::new_cyclic(|me| Self { me: me.clone(), state: Mutex::new(state), leaves, bell, clock, term_grace })
+        let (leaves, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            state: Mutex::new(state),
+            leaves,
+            acknowledged,
+            bell,
+            clock,
+            term_grace,
+        })
+    }
+
+    /// The child says that it has begun this job.
+    pub(super) fn acknowledge(&self, job: u64) {
+        // Relaxed: nothing is read by it but the number itself.
+        self.acknowledged.store(job, Ordering::Relaxed);
     }
 
     /// The child is there. One that was killed before it was spawned is so now.
@@ -210,6 +227,8 @@ impl InProcess for Grip {
     }
 
     fn look(&self, facts: &mut Facts) {
+        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
+        facts.acknowledged = (acknowledged != 0).then_some(JobId(acknowledged));
         // Under the lock, so that it is this process and no other of its number.
         let state = self.state.lock();
         if let Some(pid) = state.pid.filter(|_| state.child.is_some()) {

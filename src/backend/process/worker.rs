@@ -294,7 +294,7 @@ impl Hand {
             match event {
                 Ok(Event::Frame(frame)) => match frame.kind {
                     Kind::Result | Kind::Failure | Kind::Panic if frame.job == job && begun => return Ok(frame),
-                    Kind::Ack if frame.job == job => {}
+                    Kind::Ack if frame.job == job => self.grip.acknowledge(job),
                     Kind::Beat if frame.job == job => context.beat(),
                     Kind::Log => link.log(&frame).map_err(|breach| (begun, Some(breach)))?,
                     _ => return Err((true, Some(unexpected(&frame, &format!("while it had job #{job}"))))),
