@@ -38,16 +38,7 @@ fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
 pub(super) fn trace(pool: &str, event: &PoolEvent) {
     match event {
         PoolEvent::WorkerReady { worker, start_delay } => debug!(pool, %worker, ?start_delay, "a worker is ready"),
-        PoolEvent::WorkerGone { worker, exit } => {
-            let (exit_is, by) = exit_words(exit);
-            match exit {
-                // With its cause it is a warning of the policies' thread.
-                Exit::FailedToStart(_) => debug!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
-                _ if exit.is_fault() => warn!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
-                Exit::Stuck { rung, .. } => debug!(pool, %worker, exit = exit_is, by, %rung, "a worker is gone"),
-                _ => debug!(pool, %worker, exit = exit_is, by, "a worker is gone"),
-            }
-        }
+        PoolEvent::WorkerGone { worker, exit } => trace_exit(pool, worker, exit),
         PoolEvent::WorkerAbandoned { worker } => {
             warn!(pool, %worker, "a worker cannot be made to end: it is abandoned");
         }
@@ -102,6 +93,17 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::Hook { name, change, by } => info!(pool, hook = &**name, ?change, %by, "the hooks changed"),
         // Of one reader alone, who is told.
         PoolEvent::Missed(_) => {}
+    }
+}
+
+fn trace_exit(pool: &str, worker: &WorkerId, exit: &Exit) {
+    let (exit_is, by) = exit_words(exit);
+    match exit {
+        // With its cause it is a warning of the policies' thread.
+        Exit::FailedToStart(_) => debug!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
+        _ if exit.is_fault() => warn!(pool, %worker, exit = exit_is, "a worker ended by a fault"),
+        Exit::Stuck { rung, .. } => debug!(pool, %worker, exit = exit_is, by, %rung, "a worker is gone"),
+        _ => debug!(pool, %worker, exit = exit_is, by, "a worker is gone"),
     }
 }
 

@@ -14,6 +14,7 @@
 //! - *By which pointer.* A trait object is made of a reference, which gives no right to free. The address of the box was exposed when it was made, and
 //!   [`free`] takes it up again.
 
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -111,7 +112,7 @@ impl<P: Send + 'static, T: Send + 'static> Share<JobCell<P, T>> {
         if !self.is_last() {
             return None;
         }
-        let Place(cell) = std::mem::ManuallyDrop::new(self).0;
+        let Place(cell) = ManuallyDrop::new(self).0;
         // SAFETY: it was the last share, and is not given back.
         let mut cell = unsafe { Box::from_raw(cell.as_ptr()) };
         cell.take_unshared()
@@ -125,7 +126,8 @@ impl<P: Send + 'static, T: Send + 'static> Share<JobCell<P, T>> {
     pub fn unsize<D: ?Sized + Envelope>(self, as_dyn: impl for<'a> FnOnce(&'a JobCell<P, T>) -> &'a D) -> Share<D> {
         let seen = NonNull::from(as_dyn(&self));
         assert!(std::ptr::addr_eq(seen.as_ptr(), self.0.0.as_ptr()), "a job cannot be seen as another one");
-        std::mem::forget(self);
+        // It goes on as the share that this gives.
+        let _share = ManuallyDrop::new(self);
         Share(Place(seen))
     }
 }
@@ -141,9 +143,8 @@ impl<J: ?Sized + Envelope> Share<J> {
     /// The same share, the job's kind forgotten.
     #[inline]
     pub(crate) fn erase(self) -> Share<dyn Envelope> {
-        let seen = NonNull::from(self.as_envelope());
-        std::mem::forget(self);
-        Share(Place(seen))
+        let share = ManuallyDrop::new(self);
+        Share(Place(NonNull::from(share.as_envelope())))
     }
 
     pub(crate) fn address(&self) -> usize {
