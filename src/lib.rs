@@ -70,6 +70,13 @@ pub mod process {
     };
 }
 
+/// For the fuzzer alone.
+#[cfg(all(fuzzing, feature = "process"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::backend::process::fuzz::{frames, session};
+}
+
 #[cfg(feature = "process")]
 pub use error::{Death, DeathCause, TransferFailed, TransferFault};
 #[cfg(all(feature = "process", not(millpond_loom)))]

@@ -60,8 +60,10 @@ while True:
             send(133, job, b"told %d" % told)
             send(137)
             # The next frame, or the end of the stream.
-            more = s.recv(16)
-            sys.exit(3 if more else 0)
+            if s.recv(16):
+                with open(body[2 + label :], "a") as marks:
+                    marks.write(f"{os.getpid()}\n")
+            sys.exit(0)
     elif how == "fragile":
         if lost == 2:
             send(133, job, b"at last")

@@ -16,7 +16,7 @@ fn stop() -> Ladder {
     Ladder::new().then(Rung::Stop, LIMIT.0)
 }
 
-/// Its job ends only once it is told; it hears no more after that, or it would exit with another code.
+/// Its job ends only once it is told; whatever it hears after that, it would mark.
 #[test]
 fn a_stop_reaches_a_program_that_has_a_job() {
     let Some(pool) = python("tests/process/hostile.py", &["polite"], 1) else { return };
@@ -28,6 +28,7 @@ fn a_stop_reaches_a_program_that_has_a_job() {
     assert_eq!(report.targets[0].fate, Fate::Stopped, "{report}");
     assert_eq!(handle.join().unwrap().unwrap(), b"told 4", "it is STOP");
     assert!(!exists(pid));
+    assert_eq!(marks.pids().len(), 1, "it was told once");
     assert!(!pids(&pool, 1).contains(&pid), "and its slot has another");
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Of a header.
 pub(super) const HEADER: usize = 16;
 /// What is read in one go at least.
-const CHUNK: usize = 64 << 10;
+pub(super) const CHUNK: usize = 64 << 10;
 
 /// What a frame is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +68,14 @@ pub(super) struct Frame {
     /// In a JOB: how many of its deliveries were lost before.
     pub(super) lost: u16,
     body: Range<usize>,
+}
+
+impl Frame {
+    /// The frame without its place in a decoder, to be compared.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn apart(self) -> Self {
+        Self { body: 0..self.body.len(), ..self }
+    }
 }
 
 /// Begins a frame at the end of `out`; what is appended until [`end`] is its body. Gives where it begins.
@@ -168,6 +176,12 @@ impl Decoder {
         }
         self.start = body.end;
         Ok(Some(Frame { kind, job: u64::from_le_bytes(*job), lost, body }))
+    }
+
+    /// What it has reserved.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// The body of a frame, until more is read.

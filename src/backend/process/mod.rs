@@ -7,6 +7,8 @@ mod bell;
 mod call;
 mod death;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod grip;
 mod identity;
 mod inside;

@@ -11,6 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use self::ear::Ear;
+#[cfg(any(test, fuzzing))]
+pub(super) use self::post::Elsewhere;
 use self::post::{Inbound, Post, Running};
 use super::frame::{self, Kind};
 use super::identity::Executable;

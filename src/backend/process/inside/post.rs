@@ -297,7 +297,7 @@ fn write(mut socket: &UnixStream, bytes: &[u8]) -> Result<(), End> {
 }
 
 /// Stands for the pool of the parent, which is never found here.
-enum Elsewhere {}
+pub(crate) enum Elsewhere {}
 
 impl crate::job::Recalls for Elsewhere {
     fn name(&self) -> Arc<str> {
