@@ -6,6 +6,8 @@
 
 mod calls;
 mod deaths;
+#[cfg(target_os = "linux")]
+mod large;
 mod programs;
 #[cfg(feature = "testing")]
 mod quarantine;
