@@ -1,6 +1,8 @@
 """Workers that break the protocol, each in its own way."""
 
+import fcntl
 import os
+import signal
 import socket
 import struct
 import sys
@@ -24,15 +26,91 @@ def receive():
     return kind, job, s.recv(length, socket.MSG_WAITALL) if length else b""
 
 
+def memory(content, seals=14):
+    """A file that is sealed against writing, growing and shrinking, unless it is to be less."""
+    file = os.memfd_create("millpond:python-" + how, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(file, content)
+    fcntl.fcntl(file, 1033, seals)
+    return file
+
+
+def send_memory(job, files, length, kind=133, flag=1, cut=None):
+    """A frame whose payload is in the file that goes with it."""
+    body = length if isinstance(length, bytes) else struct.pack("<Q", length)
+    frame = struct.pack("<IBBHQ", len(body), kind, flag, 0, job) + body
+    if files:
+        socket.send_fds(s, [frame[:cut]], files)
+    else:
+        s.sendall(frame)
+
+
+def misuse_memory(job):
+    if how == "memory-unsealed":
+        send_memory(job, [memory(b"x" * 10, 0)], 10)
+    elif how == "memory-shrinks":
+        file = memory(b"x" * 10, 12)
+        send_memory(job, [file], 10)
+        os.ftruncate(file, 0)
+    elif how == "memory-writable":
+        send_memory(job, [memory(b"x" * 10, 6)], 10)
+    elif how == "memory-none":
+        send_memory(job, [], 10)
+    elif how == "memory-two":
+        send_memory(job, [memory(b"x" * 10), memory(b"x" * 10)], 10)
+    elif how == "memory-many":
+        send_memory(job, [memory(b"x" * 10)] * 200, 10)
+    elif how == "memory-wrong":
+        send_memory(job, [memory(b"x" * 10)], 11)
+    elif how == "memory-vast":
+        send_memory(job, [memory(b"x" * 10)], 1 << 40)
+    elif how == "memory-large":
+        send_memory(job, [memory(b"x" * ((1 << 20) + 1))], (1 << 20) + 1)
+    elif how == "memory-socket":
+        send_memory(job, [s.fileno()], 10)
+    elif how == "memory-stray":
+        send_memory(job, [memory(b"x" * 10)], b"", kind=132, flag=0)
+    elif how == "memory-beat":
+        send_memory(job, [memory(b"x" * 10)], b"", kind=132)
+    elif how == "memory-malformed":
+        send_memory(job, [memory(b"x" * 10)], b"seven b")
+    elif how == "memory-half":
+        send_memory(job, [memory(b"x" * 10)], 10, cut=9)
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "memory-last":
+        send_memory(job, [memory(b"last words")], 10)
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "unasked":
+        send_memory(job, [memory(b"x" * 10)], b"as ever", flag=0)
+
+
+def echo_memory():
+    """Gives back what came, by memory as it came by memory."""
+    head, files, _, _ = socket.recv_fds(s, 16, 4, socket.MSG_WAITALL)
+    length, kind, flag, _, job = struct.unpack("<IBBHQ", head)
+    if kind != 2:
+        sys.exit(0)
+    body = s.recv(length, socket.MSG_WAITALL)
+    assert (flag, len(files), length) == (1, 1, 10), (flag, files, length)
+    (said,) = struct.unpack_from("<Q", body, 2)
+    with open(files[0], "rb") as file:
+        file.seek(0)
+        content = file.read()
+    assert len(content) == said
+    send_memory(job, [memory(content)], said)
+
+
 how = sys.argv[1]
 lost = 0
-send(129, 0, struct.pack("<4sHH", b"MPNX" if how == "stranger" else b"MPND", 9 if how == "version" else 1, 0))
+can = 1 if how.startswith("memory") else 0
+send(129, 0, struct.pack("<4sHBB", b"MPNX" if how == "stranger" else b"MPND", 9 if how == "version" else 1, can, 0))
 receive()
 if how == "eager":
     send(133, 1, b"before it was asked")
 send(130)
 if how == "idle":
     send(132, 7)
+while how == "memory-echo":
+    echo_memory()
 while True:
     kind, job, body = receive()
     if kind == 4:
@@ -96,6 +174,10 @@ while True:
     elif how == "closes":
         s.shutdown(socket.SHUT_RDWR)
         time.sleep(1000)
+    elif how == "unasked-flag":
+        send_memory(job, [memory(b"x" * 10)], 10)
+    elif can or how == "unasked":
+        misuse_memory(job)
     elif how == "twice":
         send(133, job, b"once")
         send(133, job, b"twice")

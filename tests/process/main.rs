@@ -8,6 +8,8 @@ mod calls;
 mod deaths;
 #[cfg(feature = "testing")]
 mod growth;
+#[cfg(target_os = "linux")]
+mod large;
 mod leaving;
 mod programs;
 #[cfg(feature = "testing")]

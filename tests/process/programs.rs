@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, Exit, JobError, JobOptions, JobStatus, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
-use crate::rig::{exists, failure, pids, python, until};
+use crate::rig::{exists, failure, open_files, pids, python, until};
 
 #[test]
 fn a_worker_in_another_language_does_its_jobs() {
@@ -63,24 +63,78 @@ fn a_worker_whose_main_forgot_init_cannot_have_a_pool() {
 }
 
 /// Each costs its own job and itself, with what it did as the reason.
-#[test]
-fn a_worker_that_breaks_the_protocol_costs_its_job_and_itself() {
-    for (how, words) in [
-        ("garbage", "broke the protocol"),
-        ("gigabytes", "a frame of 4294967295 bytes, where 1048576 are allowed"),
-        ("other", "it sent Result about job"),
-        ("parents", "it sent Job about job"),
-        ("malformed", "a FAILURE frame whose body is not one"),
-        ("closes", "SIGKILL"),
-    ] {
+#[track_caller]
+fn costs_its_job_and_itself(cases: &[(&str, &str)]) {
+    for (how, words) in cases {
         let Some(pool) = python("tests/process/hostile.py", &[how], 1) else { return };
         let pid = pids(&pool, 1)[0];
         let error = failure(pool.submit_blocking(b"job".to_vec()).unwrap());
         let JobError::Lost(lost) = &error else { panic!("{how}: {error}") };
         assert!(lost.death.is_some() && error.to_string().contains(words), "{how}: {error}");
         until("it is gone", || !exists(pid));
+        assert_eq!(open_files(&format!("python-{how}")), 0, "{how}");
         assert!(pool.snapshot().ledger.balances());
     }
+}
+
+#[test]
+fn a_worker_that_breaks_the_protocol_costs_its_job_and_itself() {
+    costs_its_job_and_itself(&[
+        ("garbage", "broke the protocol"),
+        ("gigabytes", "a frame of 4294967295 bytes, where 1048576 are allowed"),
+        ("other", "it sent Result about job"),
+        ("parents", "it sent Job about job"),
+        ("malformed", "a FAILURE frame whose body is not one"),
+        ("closes", "SIGKILL"),
+    ]);
+}
+
+/// Whatever it does with a memory file: no descriptor of it is left here.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_that_misuses_memory_files_costs_its_job_and_itself() {
+    costs_its_job_and_itself(&[
+        ("memory-unsealed", "a payload in a file that is not sealed memory"),
+        ("memory-shrinks", "a payload in a file that is not sealed memory"),
+        ("memory-writable", "a payload in a file that is not sealed memory"),
+        ("memory-socket", "a payload in a file that is not sealed memory"),
+        ("memory-none", "a frame that speaks of a descriptor, which did not come"),
+        ("memory-two", "more than one descriptor"),
+        ("memory-many", "more than one descriptor"),
+        ("memory-stray", "a descriptor that belongs to no frame"),
+        ("memory-wrong", "a payload in a file of 10 bytes, where it said 11"),
+        ("memory-vast", "a payload of 1099511627776 bytes in a file, where 1048576 are allowed"),
+        ("memory-large", "a payload of 1048577 bytes in a file, where 1048576 are allowed"),
+        ("memory-beat", "a frame header that is not zero where it should be"),
+        ("unasked-flag", "a frame header that is not zero where it should be"),
+        ("memory-malformed", "a JOB or RESULT frame whose body is not one"),
+        ("memory-half", "SIGKILL"),
+    ]);
+}
+
+/// It may, as it has said that it can. One that has not may send what it likes: the system closes it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_that_can_is_sent_payloads_by_memory_and_may_answer_so() {
+    let Some(pool) = python("tests/process/hostile.py", &["memory-echo"], 1) else { return };
+    let before = pids(&pool, 1);
+    for length in [(512 << 10) - 1, 1_000_000, (1 << 20) - 2] {
+        let request: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        assert!(pool.submit_blocking(request.clone()).unwrap().join().unwrap().unwrap() == request);
+    }
+    assert_eq!((pids(&pool, 1), open_files("python-memory-echo")), (before, 0));
+    let Some(pool) = python("tests/process/hostile.py", &["unasked"], 1) else { return };
+    assert_eq!(pool.submit_blocking(b"job".to_vec()).unwrap().join().unwrap().unwrap(), b"as ever");
+    assert_eq!(open_files("python-unasked"), 0);
+}
+
+/// What it wrote before it died counts, and so does what it sent along.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_answer_by_memory_outlives_who_gave_it() {
+    let Some(pool) = python("tests/process/hostile.py", &["memory-last"], 1) else { return };
+    assert_eq!(pool.submit_blocking(b"job".to_vec()).unwrap().join().unwrap().unwrap(), b"last words");
+    assert_eq!(open_files("python-memory-last"), 0);
 }
 
 #[test]

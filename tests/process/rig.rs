@@ -138,3 +138,14 @@ pub(crate) fn death_of(error: &JobError) -> DeathCause {
     let JobError::Lost(lost) = error else { panic!("{error}") };
     lost.death.as_ref().unwrap_or_else(|| panic!("{error}")).cause.clone()
 }
+
+/// How many memory files of that pool this process has open.
+pub(crate) fn open_files(pool: &str) -> usize {
+    // Where there is no such folder there are no such files.
+    let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let name = format!("/memfd:millpond:{pool}");
+    links
+        .filter_map(|link| std::fs::read_link(link.path()).ok())
+        .filter(|to| to.to_string_lossy().starts_with(&name))
+        .count()
+}

@@ -4,6 +4,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::freight::Freight;
 use super::identity::Executable;
 use super::parcel::{Carried, Load, Parcel, ProcessJob, Reply, transfer_failed};
 use super::wire::{Panicked, Why};
@@ -44,7 +45,7 @@ impl<A, R> RemoteCall<A, R> {
 pub struct Call<A, R>(RemoteCall<A, R>);
 
 /// What a child calls: the function's address, its arguments' bytes, and where its result's bytes go.
-pub(super) type Trampoline = fn(usize, &[u8], &mut Vec<u8>) -> Called;
+pub(super) type Trampoline = fn(usize, &[u8], &mut Freight<'_>) -> Called;
 
 /// What came of it.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(super) enum Called {
 /// Two addresses: the trampoline's, and the function's.
 pub(super) const ADDRESSES: usize = 16;
 
-fn trampoline<A: DeserializeOwned, R: Serialize>(function: usize, arguments: &[u8], out: &mut Vec<u8>) -> Called {
+fn trampoline<A: DeserializeOwned, R: Serialize>(function: usize, arguments: &[u8], out: &mut Freight<'_>) -> Called {
     let arguments: A = match caught(|| postcard::from_bytes(arguments)) {
         Ok(arguments) => arguments,
         Err(error) => return Called::Failed(Why::PayloadUnknown, error),
@@ -81,14 +82,14 @@ fn caught<T>(f: impl FnOnce() -> Result<T, postcard::Error>) -> Result<T, String
     }
 }
 
-fn put(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
+fn put(value: &impl Serialize, out: &mut Freight<'_>) -> Result<(), postcard::Error> {
     postcard::serialize_with_flavor(value, Appended(out))
 }
 
-/// Appends to what is there.
-struct Appended<'a>(&'a mut Vec<u8>);
+/// Serialised where it is to be sent from.
+struct Appended<'a, 'b>(&'a mut Freight<'b>);
 
-impl Flavor for Appended<'_> {
+impl Flavor for Appended<'_, '_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -97,7 +98,7 @@ impl Flavor for Appended<'_> {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        self.0.extend(bytes);
         Ok(())
     }
 
@@ -111,20 +112,20 @@ where
     A: Serialize + DeserializeOwned,
     R: Serialize,
 {
-    fn load(&self, out: &mut Vec<u8>) -> Result<(), TransferFault> {
+    fn load(&self, out: &mut Freight<'_>) -> Result<(), TransferFault> {
         let Self(RemoteCall { function, arguments }) = self;
         let executable = Executable::own().map_err(|error| TransferFault::Arguments(error.to_owned()))?;
         let trampoline = (trampoline::<A, R> as Trampoline) as usize;
         for address in [trampoline, *function as usize] {
             let offset = executable.offset_of(address).ok_or(TransferFault::NotInExecutable)?;
-            out.extend_from_slice(&offset.to_le_bytes());
+            out.extend(&offset.to_le_bytes());
         }
         caught(|| put(arguments, out)).map_err(TransferFault::Arguments)
     }
 }
 
 /// In the child: calls what a payload names.
-pub(super) fn call(executable: &Executable, payload: &[u8], out: &mut Vec<u8>) -> Called {
+pub(super) fn call(executable: &Executable, payload: &[u8], out: &mut Freight<'_>) -> Called {
     let unknown = |what: &str| Called::Failed(Why::PayloadUnknown, what.to_owned());
     let Some((addresses, arguments)) = payload.split_first_chunk::<ADDRESSES>() else {
         return unknown("it names no function");
@@ -155,7 +156,7 @@ where
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
-    fn load(&self, key: &mut ClaimKey, out: &mut Vec<u8>) -> Load {
+    fn load(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> Load {
         match self.look(key, |call| call.load(out)) {
             None => Load::Over,
             Some(Ok(())) => Load::Loaded,
@@ -240,32 +241,42 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::process::frame::{self, HEADER, Kind};
+    use crate::backend::process::freight::Terms;
 
-    fn of(load: impl FnOnce(&mut Vec<u8>) -> Result<(), TransferFault>) -> Vec<u8> {
+    /// What is put into a frame's payload.
+    fn payload_of<T>(put: impl FnOnce(&mut Freight<'_>) -> T) -> (T, Vec<u8>) {
         let mut out = Vec::new();
-        load(&mut out).expect("it is this executable's");
-        out
+        let at = frame::begin(&mut out, Kind::Job, 1);
+        let terms = Terms { limit: 1 << 20, shares: false, pool: "" };
+        let done = put(&mut Freight::new(&mut out, at, terms));
+        (done, out.split_off(HEADER))
+    }
+
+    fn called(bytes: &[u8]) -> (Called, Vec<u8>) {
+        let own = Executable::own().expect("it is there");
+        payload_of(|out| call(own, bytes, out))
     }
 
     #[test]
     fn a_call_is_made_of_its_bytes() {
         let call_of = Call(RemoteCall::new(|(a, b): (u32, String)| format!("{b}{a}"), (7, "x".to_owned())));
-        let (bytes, mut out) = (of(|out| call_of.load(out)), Vec::new());
-        let own = Executable::own().expect("it is there");
-        assert!(matches!(call(own, &bytes, &mut out), Called::Done));
+        let (loaded, bytes) = payload_of(|out| call_of.load(out));
+        loaded.expect("it is this executable's");
+        let (done, out) = called(&bytes);
+        assert!(matches!(done, Called::Done));
         assert_eq!(postcard::from_bytes::<String>(&out), Ok("x7".to_owned()));
-        assert!(matches!(call(own, &bytes[..17], &mut out), Called::Failed(Why::PayloadUnknown, _)));
-        assert!(matches!(call(own, &bytes[..9], &mut out), Called::Failed(Why::PayloadUnknown, _)));
-        let nowhere = [0xff; 20];
-        assert!(matches!(call(own, &nowhere, &mut out), Called::Failed(Why::PayloadUnknown, _)));
+        for bad in [&bytes[..17], &bytes[..9], &[0xff; 20]] {
+            assert!(matches!(called(bad), (Called::Failed(Why::PayloadUnknown, _), _)));
+        }
     }
 
     #[test]
     fn a_panic_is_an_answer() {
         let call_of: Call<u32, u32> = Call(RemoteCall::new(|n| panic!("no {n}"), 3));
-        let (bytes, mut out) = (of(|out| call_of.load(out)), Vec::new());
-        let called = call(Executable::own().expect("it is there"), &bytes, &mut out);
-        let Called::Panicked(panicked) = called else { panic!("{called:?}") };
+        let (loaded, bytes) = payload_of(|out| call_of.load(out));
+        loaded.expect("it is this executable's");
+        let (Called::Panicked(panicked), _) = called(&bytes) else { panic!("it panics") };
         assert_eq!(panicked.message, "no 3");
         assert!(panicked.location.is_some_and(|place| place.contains("call.rs")));
     }

@@ -3,6 +3,9 @@
 //! Pure: bytes in, frames out. What a decoder holds grows with what has arrived, never with what a header promises.
 
 use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+use super::memory::Descriptor;
 
 /// Of a header.
 pub(super) const HEADER: usize = 16;
@@ -58,23 +61,34 @@ pub(super) enum Garbage {
     TooLong { length: u32, limit: u32 },
     #[error("a frame header that is not zero where it should be")]
     Reserved,
+    #[error("more than one descriptor")]
+    Descriptors,
+    #[error("a descriptor that belongs to no frame")]
+    Stray,
+    #[error("a frame that speaks of a descriptor, which did not come")]
+    Unaccompanied,
 }
 
 /// One frame. Its body lies in the decoder: [`Decoder::body`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: Kind,
     pub(super) job: u64,
     /// In a JOB: how many of its deliveries were lost before.
     pub(super) lost: u16,
+    /// What came with it: its payload is in there, and the body has how long that is in its place.
+    pub(super) enclosed: Option<Descriptor>,
     body: Range<usize>,
 }
+
+/// In the header of a JOB or RESULT whose payload is in a memory file.
+const ENCLOSED: u8 = 1;
 
 impl Frame {
     /// The frame without its place in a decoder, to be compared.
     #[cfg(any(test, fuzzing))]
-    pub(super) fn apart(self) -> Self {
-        Self { body: 0..self.body.len(), ..self }
+    pub(super) fn apart(&self) -> (Kind, u64, u16, bool, usize) {
+        (self.kind, self.job, self.lost, self.enclosed.is_some(), self.body.len())
     }
 }
 
@@ -99,6 +113,13 @@ pub(super) fn end(out: &mut Vec<u8>, at: usize, limit: u32) -> Result<(), usize>
     Ok(())
 }
 
+/// Ends the frame that begins at `at`, whose payload of `length` bytes is in a memory file.
+pub(super) fn enclose(out: &mut Vec<u8>, at: usize, length: u64) {
+    out[at + 5] = ENCLOSED;
+    out.extend_from_slice(&length.to_le_bytes());
+    end(out, at, u32::MAX).expect("a short body");
+}
+
 /// Appends a frame with a body that is short.
 pub(super) fn put(out: &mut Vec<u8>, kind: Kind, job: u64, body: &[u8]) {
     let at = begin(out, kind, job);
@@ -113,11 +134,36 @@ pub(super) struct Decoder {
     /// What has arrived and is not used up: from `start` on.
     bytes: Vec<u8>,
     start: usize,
+    /// Memory files may come along.
+    shares: bool,
+    /// One that has, and whose frame has not been taken.
+    came: Option<Descriptor>,
+    too_many: bool,
 }
 
 impl Decoder {
     pub(super) fn new(limit: u32) -> Self {
-        Self { limit, bytes: Vec::new(), start: 0 }
+        Self { limit, bytes: Vec::new(), start: 0, shares: false, came: None, too_many: false }
+    }
+
+    /// From now on memory files may come along, if so.
+    pub(super) fn share(&mut self, shares: bool) {
+        self.shares = shares;
+    }
+
+    pub(super) fn shares(&self) -> bool {
+        self.shares
+    }
+
+    /// Takes what came along with bytes, of which one is used. `lacking`: more came than this process was given.
+    pub(super) fn take_in(&mut self, descriptors: impl IntoIterator<Item = OwnedFd>, lacking: bool) {
+        let mut came = descriptors.into_iter().map(Descriptor::Here).peekable();
+        let no_room = (lacking && came.peek().is_none()).then_some(Descriptor::NoRoom);
+        self.too_many |= lacking && no_room.is_none();
+        for descriptor in came.chain(no_room) {
+            self.too_many |= self.came.is_some();
+            self.came.get_or_insert(descriptor);
+        }
     }
 
     pub(super) fn set_limit(&mut self, limit: u32) {
@@ -155,7 +201,13 @@ impl Decoder {
 
     /// The next frame, if all of it is there.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Garbage> {
+        if self.too_many {
+            return Err(Garbage::Descriptors);
+        }
         let rest = &self.bytes[self.start..];
+        if rest.is_empty() && self.came.is_some() {
+            return Err(Garbage::Stray);
+        }
         let Some(&[l0, l1, l2, l3, kind, r0, r1, r2, ref job @ ..]) = rest.first_chunk::<HEADER>() else {
             return Ok(None);
         };
@@ -166,7 +218,8 @@ impl Decoder {
             return Err(Garbage::TooLong { length, limit: self.limit });
         }
         let lost = u16::from_le_bytes([r1, r2]);
-        if r0 != 0 || lost != 0 && kind != Kind::Job {
+        let encloses = r0 == ENCLOSED && self.shares && matches!(kind, Kind::Job | Kind::Result);
+        if r0 != 0 && !encloses || lost != 0 && kind != Kind::Job {
             return Err(Garbage::Reserved);
         }
         let begin = self.start + HEADER;
@@ -174,8 +227,10 @@ impl Decoder {
         if self.bytes.len() < body.end {
             return Ok(None);
         }
+        let job = u64::from_le_bytes(*job);
         self.start = body.end;
-        Ok(Some(Frame { kind, job: u64::from_le_bytes(*job), lost, body }))
+        let enclosed = if encloses { Some(self.came.take().ok_or(Garbage::Unaccompanied)?) } else { None };
+        Ok(Some(Frame { kind, job, lost, enclosed, body }))
     }
 
     /// What it has reserved.

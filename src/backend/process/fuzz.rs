@@ -70,7 +70,7 @@ pub fn frames(input: &[u8]) {
     assert_eq!(decoded(script.limit, &bytes), whole);
 }
 
-fn decoded(limit: u32, pieces: &[&[u8]]) -> (Vec<Frame>, Vec<u8>, Option<Garbage>) {
+fn decoded(limit: u32, pieces: &[&[u8]]) -> (Vec<(Kind, u64, u16, bool, usize)>, Vec<u8>, Option<Garbage>) {
     let (mut decoder, mut frames, mut again) = (Decoder::new(limit), Vec::new(), Vec::new());
     let (mut arrived, mut garbage) = (0, None);
     for piece in pieces {

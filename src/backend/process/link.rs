@@ -6,7 +6,6 @@ use std::os::unix::net::UnixStream;
 use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 use smallvec::SmallVec;
@@ -15,6 +14,7 @@ use super::bell::Bell;
 use super::death::{Evidence, attribute};
 use super::frame::{self, Decoder, Frame, Garbage, Kind};
 use super::grip::Grip;
+use super::memory::Unfit;
 use super::options::{ChildOptions, Output};
 use super::output::{Allowance, LastWords, Stream};
 use super::sys::AtParentsDeath;
@@ -49,6 +49,8 @@ pub(super) enum Breach {
     Garbage(#[from] Garbage),
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     #[error("{0}")]
     Unexpected(String),
 }
@@ -83,6 +85,8 @@ pub(super) struct Link {
     sent: u64,
     /// It has been told to leave.
     dismissed: bool,
+    /// What goes with the bytes from there on.
+    enclosed: Option<(usize, OwnedFd)>,
     printed: Stream<ChildStdout>,
     complained: Stream<ChildStderr>,
     last_words: LastWords,
@@ -143,6 +147,7 @@ impl Link {
             written: 0,
             sent: 0,
             dismissed: false,
+            enclosed: None,
             printed: Stream::new(printed),
             complained: Stream::new(complained),
             last_words: LastWords::default(),
@@ -154,6 +159,20 @@ impl Link {
 
     pub(super) fn set_limit(&mut self, limit: u32) {
         self.decoder.set_limit(limit);
+    }
+
+    /// Memory files may be sent from now on, either way, if so.
+    pub(super) fn share(&mut self, shares: bool) {
+        self.decoder.share(shares);
+    }
+
+    pub(super) fn shares(&self) -> bool {
+        self.decoder.shares()
+    }
+
+    /// Sends that with the frame that begins at `at` of what is to be written.
+    pub(super) fn enclose(&mut self, at: usize, file: OwnedFd) {
+        self.enclosed = Some((at, file));
     }
 
     pub(super) fn body(&self, frame: &Frame) -> &[u8] {
@@ -256,7 +275,7 @@ impl Link {
     /// Writes as much as goes.
     fn write(&mut self) {
         while self.is_writing() && !self.cut {
-            match (&self.socket).write(&self.out[self.written..]) {
+            match self.write_once() {
                 Ok(n) => {
                     self.written += n;
                     self.sent += n as u64;
@@ -273,6 +292,18 @@ impl Link {
             // A large frame's memory is not kept for small ones.
             self.out.shrink_to(256 << 10);
         }
+    }
+
+    /// The descriptor goes with the first byte of its frame, and is closed here as soon as that is written.
+    fn write_once(&mut self) -> std::io::Result<usize> {
+        let rest = &self.out[self.written..];
+        let Some((at, file)) = &self.enclosed else { return (&self.socket).write(rest) };
+        if *at > self.written {
+            return (&self.socket).write(&rest[..at - self.written]);
+        }
+        let n = sys::send_with(&self.socket, rest, file)?;
+        self.enclosed = None;
+        Ok(n)
     }
 
     /// The child cannot be talked to any more, so it is to die, if it does not already.
@@ -296,7 +327,7 @@ impl Link {
         if self.cut {
             return false;
         }
-        match rustix::io::read(&self.socket, spare_capacity(self.decoder.room())) {
+        match sys::receive(&self.socket, &mut self.decoder) {
             Ok(1..) | Err(rustix::io::Errno::INTR) => true,
             Err(rustix::io::Errno::AGAIN) => false,
             Ok(0) | Err(_) => {

@@ -7,6 +7,7 @@ mod bell;
 mod call;
 mod death;
 mod frame;
+mod freight;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod grip;
@@ -14,6 +15,7 @@ mod identity;
 mod inside;
 mod killer;
 mod link;
+mod memory;
 mod options;
 mod output;
 mod parcel;

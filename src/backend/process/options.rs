@@ -43,6 +43,7 @@ pub struct ChildOptions {
     directory: Option<PathBuf>,
     pub(super) output: Output,
     pub(super) frame_limit: u32,
+    pub(super) shared_memory: bool,
     pub(super) term_grace: Duration,
     pub(super) leave_grace: Duration,
 }
@@ -62,6 +63,7 @@ impl Default for ChildOptions {
             directory: None,
             output: Output::default(),
             frame_limit: FRAME_LIMIT,
+            shared_memory: true,
             term_grace: Duration::from_millis(100),
             leave_grace: Duration::from_millis(500),
         }
@@ -153,10 +155,18 @@ impl ChildOptions {
     }
 
     /// The longest body of a frame, either way, in bytes; default 64 MiB, at least 4 KiB. A job's arguments or result that are larger are that
-    /// job's error.
+    /// job's error, whichever way they would travel.
     #[must_use]
     pub fn frame_limit(mut self, bytes: u32) -> Self {
         self.frame_limit = bytes;
+        self
+    }
+
+    /// Whether arguments and results of more than 512 KiB travel by memory files instead of through the socket; default: yes, where there are such
+    /// files (Linux) and the child can. A file that the system refuses costs nothing but time; say no if a sandbox kills whoever asks for one.
+    #[must_use]
+    pub fn shared_memory(mut self, so: bool) -> Self {
+        self.shared_memory = so;
         self
     }
 

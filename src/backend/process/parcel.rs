@@ -1,5 +1,6 @@
 //! A job as the thread that looks after a child sees it.
 
+use super::freight::Freight;
 use super::wire::{Panicked, Why};
 use crate::error::{JobError, TransferFailed, TransferFault};
 use crate::job::{ClaimKey, Envelope, Owner, Ran, Settlement};
@@ -35,8 +36,8 @@ pub(super) enum Reply<'a> {
 
 /// The type-erased half.
 pub(super) trait Carried {
-    /// Appends the payload's bytes. The payload stays, so that it can be sent again.
-    fn load(&self, key: &mut ClaimKey, out: &mut Vec<u8>) -> Load;
+    /// Puts the payload's bytes in. The payload stays, so that it can be sent again.
+    fn load(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> Load;
     /// Writes the outcome that a worker's answer makes.
     fn conclude(&self, key: &mut ClaimKey, pool: &str, reply: Reply<'_>) -> Ran;
     /// Writes the outcome of one that cannot be carried.

@@ -1,6 +1,7 @@
 //! Jobs that are bytes, for programs that speak the frame protocol.
 
 use super::Programs;
+use super::freight::Freight;
 use super::parcel::{Carried, Load, Parcel, ProcessJob, Reply, transfer_failed};
 use crate::backend::Hosts;
 use crate::error::TransferFault;
@@ -25,8 +26,8 @@ impl ProcessJob for JobCell<Vec<u8>, Answer> {
 }
 
 impl Carried for JobCell<Vec<u8>, Answer> {
-    fn load(&self, key: &mut ClaimKey, out: &mut Vec<u8>) -> Load {
-        match self.look(key, |bytes| out.extend_from_slice(bytes)) {
+    fn load(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> Load {
+        match self.look(key, |bytes| out.extend(bytes)) {
             None => Load::Over,
             Some(()) => Load::Loaded,
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -9,6 +10,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, nice, setrlimit, umask};
 
 use super::call::Trampoline;
+use super::frame::Decoder;
 
 /// What is done in the child between fork and exec.
 #[derive(Clone, Debug, Default)]
@@ -198,6 +200,145 @@ pub(super) unsafe fn trampoline_at(address: usize) -> Trampoline {
 pub(super) unsafe fn function_at<A, R>(address: usize) -> fn(A) -> R {
     // SAFETY: the caller's.
     unsafe { std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(address)) }
+}
+
+/// A file's bytes, in memory. Whoever maps it sees to it that nobody changes or cuts them: [`memory::open`](super::memory::open).
+#[derive(Debug)]
+pub(super) struct Mapping {
+    at: std::ptr::NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// The first `length` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses: this process may have no more memory, or mappings.
+    pub(super) fn new(file: &OwnedFd, length: usize) -> io::Result<Self> {
+        if length == 0 {
+            return Ok(Self { at: std::ptr::NonNull::dangling(), length });
+        }
+        let (access, how) = (libc::PROT_READ, libc::MAP_PRIVATE | POPULATE);
+        // SAFETY: a new mapping, wherever the system likes, of a descriptor that is open.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), length, access, how, file.as_raw_fd(), 0) };
+        let at = if at == libc::MAP_FAILED { None } else { std::ptr::NonNull::new(at.cast()) };
+        at.map(|at| Self { at, length }).ok_or_else(io::Error::last_os_error)
+    }
+}
+
+impl std::ops::Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: so many bytes are mapped there until this is dropped, and the seals of their file keep them as they are; or there are none.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.length > 0 {
+            // SAFETY: this is what `new` mapped, and nobody borrows it any more.
+            unsafe { libc::munmap(self.at.as_ptr().cast(), self.length) };
+        }
+    }
+}
+
+/// All pages at once: one by one they cost more than the copy that they save.
+#[cfg(target_os = "linux")]
+const POPULATE: libc::c_int = libc::MAP_POPULATE;
+#[cfg(not(target_os = "linux"))]
+const POPULATE: libc::c_int = 0;
+
+/// Reads once, to the end of what the decoder has, with the descriptors that come along, if those are wanted. (Otherwise the system closes them.)
+pub(super) fn receive(socket: &UnixStream, decoder: &mut Decoder) -> rustix::io::Result<usize> {
+    if decoder.shares() {
+        return receive_with_descriptors(socket, decoder);
+    }
+    rustix::io::read(socket, rustix::buffer::spare_capacity(decoder.room()))
+}
+
+/// Room for one descriptor, and for a second one where alignment leaves it.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+union Control {
+    _aligned: libc::cmsghdr,
+    bytes: [u8; 32],
+}
+
+#[cfg(target_os = "linux")]
+fn receive_with_descriptors(socket: &UnixStream, decoder: &mut Decoder) -> rustix::io::Result<usize> {
+    // SAFETY: it takes a number.
+    const SPACE: usize = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as usize;
+    const { assert!(SPACE <= size_of::<Control>()) };
+    let room = decoder.room();
+    let spare = room.spare_capacity_mut();
+    let mut bytes = libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: spare.len() };
+    let mut control = Control { bytes: [0; 32] };
+    // SAFETY: a plain struct, for which zeroes are a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut bytes, 1);
+    (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), SPACE as _);
+    // SAFETY: both buffers are there, as long as is said, and nobody else's.
+    let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let Ok(got) = usize::try_from(got) else {
+        let error = io::Error::last_os_error();
+        return Err(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO));
+    };
+    // SAFETY: the system has written so many bytes to the spare capacity.
+    unsafe { room.set_len(room.len() + got) };
+    if message.msg_controllen > 0 || message.msg_flags & libc::MSG_CTRUNC != 0 {
+        // SAFETY: the system has filled in `message`, and each descriptor in it is new, and taken here alone.
+        let descriptors = unsafe { descriptors_of(&message) };
+        decoder.take_in(descriptors, message.msg_flags & libc::MSG_CTRUNC != 0);
+    }
+    Ok(got)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn receive_with_descriptors(socket: &UnixStream, decoder: &mut Decoder) -> rustix::io::Result<usize> {
+    rustix::io::read(socket, rustix::buffer::spare_capacity(decoder.room()))
+}
+
+/// The descriptors in a message that was received.
+///
+/// # Safety
+///
+/// `recvmsg` has to have filled it in, its control buffer has to be there yet, and nobody else may take them.
+#[cfg(target_os = "linux")]
+#[allow(clippy::unnecessary_cast, reason = "how wide a length is differs from one C library to the next")]
+unsafe fn descriptors_of(message: &libc::msghdr) -> smallvec::SmallVec<[OwnedFd; 2]> {
+    let mut descriptors = smallvec::SmallVec::new();
+    // SAFETY: the caller's; the macros stay within what the system says it has written.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while let Some(found) = header.as_ref() {
+            if (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let (start, length) = (libc::CMSG_DATA(header).cast::<RawFd>(), found.cmsg_len as usize);
+                let count = (length - libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
+                descriptors.extend((0..count).map(|n| OwnedFd::from_raw_fd(start.add(n).read_unaligned())));
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    descriptors
+}
+
+/// Writes once, and sends `file` along with the first byte.
+#[cfg(target_os = "linux")]
+pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], file: &OwnedFd) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let files = [std::os::fd::AsFd::as_fd(file)];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&files));
+    Ok(sendmsg(socket, &[io::IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn send_with(_socket: &UnixStream, _bytes: &[u8], _file: &OwnedFd) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The number of a descriptor that is to stay open meanwhile.

@@ -65,21 +65,34 @@ fn put_long(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&text.as_bytes()[..cut]);
 }
 
-pub(super) fn put_hello(out: &mut Vec<u8>, identity: &[u8]) {
+/// In HELLO: the worker can send and take memory files. In WELCOME: both sides may.
+const SHARES: u8 = 1;
+
+/// What a worker says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Hello<'a> {
+    pub(super) version: u16,
+    /// It can send and take memory files.
+    pub(super) shares: bool,
+    /// What tells it from others.
+    pub(super) identity: &'a [u8],
+}
+
+pub(super) fn put_hello(out: &mut Vec<u8>, identity: &[u8], shares: bool) {
     let at = frame::begin(out, Kind::Hello, 0);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&[u8::from(shares) * SHARES, 0]);
     out.extend_from_slice(identity);
     frame::end(out, at, u32::MAX).expect("an identity is short");
 }
 
-/// Which version the worker speaks, and who it says it is.
-pub(super) fn read_hello(body: &[u8]) -> Result<(u16, &[u8]), Malformed> {
+pub(super) fn read_hello(body: &[u8]) -> Result<Hello<'_>, Malformed> {
     let mut bytes = Bytes(body);
     let parts = (|| {
-        let (magic, version, _zero) = (bytes.take(4)?, bytes.u16()?, bytes.u16()?);
-        (magic == MAGIC).then_some((version, bytes.0))
+        let (magic, version, can, _zero) = (bytes.take(4)?, bytes.u16()?, bytes.u8()?, bytes.u8()?);
+        let shares = can & SHARES != 0;
+        (magic == MAGIC).then_some(Hello { version, shares, identity: bytes.0 })
     })();
     parts.ok_or(Malformed("HELLO"))
 }
@@ -89,6 +102,8 @@ pub(super) fn read_hello(body: &[u8]) -> Result<(u16, &[u8]), Malformed> {
 pub(super) struct Welcome {
     pub(super) version: u16,
     pub(super) level: u8,
+    /// Memory files may be sent.
+    pub(super) shares: bool,
     pub(super) limit: u32,
     pub(super) pool: String,
     pub(super) slot: u32,
@@ -99,7 +114,7 @@ impl Welcome {
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         let at = frame::begin(out, Kind::Welcome, 0);
         out.extend_from_slice(&self.version.to_le_bytes());
-        out.extend_from_slice(&[self.level, 0]);
+        out.extend_from_slice(&[self.level, u8::from(self.shares) * SHARES]);
         out.extend_from_slice(&self.limit.to_le_bytes());
         out.extend_from_slice(&self.slot.to_le_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
@@ -110,9 +125,9 @@ impl Welcome {
     pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Bytes(body);
         let parts = (|| {
-            let (version, level, _zero, limit) = (bytes.u16()?, bytes.u8()?, bytes.u8()?, bytes.u32()?);
-            let (slot, generation) = (bytes.u32()?, bytes.u32()?);
-            Some(Self { version, level, limit, slot, generation, pool: text(bytes.0) })
+            let (version, level, may, limit) = (bytes.u16()?, bytes.u8()?, bytes.u8()?, bytes.u32()?);
+            let (slot, generation, shares) = (bytes.u32()?, bytes.u32()?, may & SHARES != 0);
+            Some(Self { version, level, shares, limit, slot, generation, pool: text(bytes.0) })
         })();
         parts.ok_or(Malformed("WELCOME"))
     }
@@ -131,6 +146,11 @@ pub(super) fn read_job(body: &[u8]) -> Result<(String, &[u8]), Malformed> {
     let mut bytes = Bytes(body);
     let label = bytes.short_text().ok_or(Malformed("JOB"))?;
     Ok((label, bytes.0))
+}
+
+/// How long a payload is that came in a memory file: what is in its place.
+pub(super) fn read_length(in_place: &[u8]) -> Result<u64, Malformed> {
+    in_place.try_into().map(u64::from_le_bytes).map_err(|_| Malformed("JOB or RESULT"))
 }
 
 /// Why a job failed without a panic.
@@ -233,7 +253,7 @@ mod tests {
             (level, limit, slot, generation) in any::<(u8, u32, u32, u32)>(),
             payload in prop::collection::vec(any::<u8>(), 0..100),
         ) {
-            let welcome = Welcome { version: VERSION, level, limit, slot, generation, pool: a.clone() };
+            let welcome = Welcome { version: VERSION, level, shares: limit % 2 == 0, limit, slot, generation, pool: a.clone() };
             prop_assert_eq!(Welcome::read(&body(|out| welcome.put(out))), Ok(welcome));
             let panicked = Panicked { message: a.clone(), location: Some(b.clone()), backtrace: Some(c) };
             prop_assert_eq!(Panicked::read(&body(|out| panicked.put(out, 1))), Ok(panicked));
@@ -241,8 +261,10 @@ mod tests {
             prop_assert_eq!(Log::read(&body(|out| log.put(out, 1))), Ok(log));
             let failure = body(|out| put_failure(out, 1, Why::PayloadUnknown, &b));
             prop_assert_eq!(read_failure(&failure), Ok((Why::PayloadUnknown, b)));
-            let hello = body(|out| put_hello(out, &payload));
-            prop_assert_eq!(read_hello(&hello), Ok((VERSION, &payload[..])));
+            for shares in [false, true] {
+                let hello = body(|out| put_hello(out, &payload, shares));
+                prop_assert_eq!(read_hello(&hello), Ok(Hello { version: VERSION, shares, identity: &payload }));
+            }
             let job = body(|out| {
                 let at = begin_job(out, 1, &a, slot as u16);
                 out.extend_from_slice(&payload);
@@ -254,7 +276,7 @@ mod tests {
         #[test]
         fn any_bytes_are_a_body_or_malformed(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = (Welcome::read(&bytes), Panicked::read(&bytes), Log::read(&bytes));
-            let _ = (read_failure(&bytes), read_hello(&bytes), read_job(&bytes));
+            let _ = (read_failure(&bytes), read_hello(&bytes), read_job(&bytes), read_length(&bytes));
         }
     }
 

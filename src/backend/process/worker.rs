@@ -8,14 +8,16 @@ use std::time::Duration;
 use super::Children;
 use super::bell::Bell;
 use super::frame::{self, Frame, Kind};
+use super::freight::{Freight, Terms, Unsendable};
 use super::grip::Grip;
 use super::identity::Executable;
 use super::link::{Breach, Event, Link};
-use super::parcel::{Load, ProcessJob, Reply};
+use super::memory::{self, Lost};
+use super::parcel::{Carried, Load, ProcessJob, Reply};
 use super::sys::AtParentsDeath;
-use super::wire::{self, Panicked, VERSION, Welcome};
+use super::wire::{self, Hello, Panicked, VERSION, Welcome};
 use crate::error::{DeathCause, StartError, TransferFault};
-use crate::job::{JobContext, Ran};
+use crate::job::{ClaimKey, JobContext, Ran};
 use crate::plane::{Claim, WorkerContext};
 use crate::policy::Exit;
 use crate::snapshot::Facts;
@@ -122,7 +124,7 @@ impl Hand {
     pub(super) fn greet(&self, link: &mut Link, patience: Duration) -> Result<(), Failure> {
         let until = self.clock.now().after(patience);
         let hello = self.expect(link, Kind::Hello, until)?;
-        let (version, identity) = wire::read_hello(link.body(&hello)).map_err(Breach::from)?;
+        let Hello { version, shares, identity } = wire::read_hello(link.body(&hello)).map_err(Breach::from)?;
         if version != VERSION {
             return Err(Failure::Wrong(format!("it speaks version {version} of the protocol, and not {VERSION}")));
         }
@@ -130,9 +132,11 @@ impl Hand {
             return Err(Failure::Wrong("it is another build of this executable".to_owned()));
         }
         let limit = self.children.options.frame_limit;
+        let shares = shares && memory::IS_THERE && self.children.options.shared_memory;
         let welcome = Welcome {
             version: VERSION,
             level: level_of(tracing::level_filters::LevelFilter::current()),
+            shares,
             limit,
             pool: link.tag.pool.to_string(),
             slot: link.tag.worker.slot,
@@ -141,6 +145,7 @@ impl Hand {
         welcome.put(&mut link.out);
         self.expect(link, Kind::Ready, until)?;
         link.set_limit(limit);
+        link.share(shares);
         Ok(())
     }
 
@@ -236,7 +241,10 @@ impl Hand {
             let id = job.header().id().get();
             let label = job.header().label().map_or("", |label| &**label);
             let at = wire::begin_job(&mut link.out, id, label, job.header().lost_deliveries());
-            match parcel.load(key, &mut link.out) {
+            let limit = self.children.options.frame_limit;
+            let terms = Terms { limit, shares: link.shares(), pool: &pool };
+            let mut freight = Freight::new(&mut link.out, at, terms);
+            match parcel.load(key, &mut freight) {
                 Load::Loaded => {}
                 Load::Over => {
                     link.out.truncate(at);
@@ -248,14 +256,15 @@ impl Hand {
                     return Some(parcel.fail(key, &pool, fault));
                 }
             }
-            let limit = self.children.options.frame_limit;
-            if let Err(bytes) = frame::end(&mut link.out, at, limit) {
-                return Some(parcel.fail(key, &pool, TransferFault::ArgumentsTooLarge { bytes, limit }));
+            match freight.end() {
+                Ok(Some(file)) => link.enclose(at, file),
+                Ok(None) => {}
+                Err(unsendable) => return Some(parcel.fail(key, &pool, fault_of(unsendable, limit))),
             }
             link.tag.job = Some(id);
             match self.exchange(id, link, &context, waker) {
-                Ok(frame) => match reply_of(link, &frame) {
-                    Ok(reply) => Some(parcel.conclude(key, &pool, reply)),
+                Ok(frame) => match conclude(link, frame, limit, parcel, key) {
+                    Ok(ran) => Some(ran),
                     Err(breach) => {
                         died = Some((true, Some(breach)));
                         None
@@ -345,6 +354,25 @@ fn patience(limit: Duration) -> Duration {
     limit - (limit / 4).min(Duration::from_secs(1))
 }
 
+/// Writes the outcome that the frame makes which has ended the job.
+fn conclude(
+    link: &Link,
+    mut frame: Frame,
+    limit: u32,
+    parcel: &dyn Carried,
+    key: &mut ClaimKey,
+) -> Result<Ran, Breach> {
+    let pool = &*link.tag.pool;
+    let Some(came) = frame.enclosed.take() else {
+        return Ok(parcel.conclude(key, pool, reply_of(link, &frame)?));
+    };
+    match memory::open(came, link.body(&frame), limit) {
+        Ok(payload) => Ok(parcel.conclude(key, pool, Reply::Result(&payload))),
+        Err(Lost::Refused(said)) => Ok(parcel.fail(key, pool, TransferFault::ResultUnknown(said))),
+        Err(Lost::Unfit(unfit)) => Err(unfit.into()),
+    }
+}
+
 pub(super) fn reply_of<'a>(link: &'a Link, frame: &Frame) -> Result<Reply<'a>, Breach> {
     let body = link.body(frame);
     Ok(match frame.kind {
@@ -355,6 +383,13 @@ pub(super) fn reply_of<'a>(link: &'a Link, frame: &Frame) -> Result<Reply<'a>, B
         }
         _ => Reply::Panic(Panicked::read(body)?),
     })
+}
+
+fn fault_of(unsendable: Unsendable, limit: u32) -> TransferFault {
+    match unsendable {
+        Unsendable::TooLarge(bytes) => TransferFault::ArgumentsTooLarge { bytes, limit },
+        Unsendable::Refused(error) => TransferFault::Arguments(format!("there is no memory for them: {error}")),
+    }
 }
 
 fn unexpected(frame: &Frame, when: &str) -> Breach {

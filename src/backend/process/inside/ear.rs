@@ -82,7 +82,9 @@ impl Shared {
                 match inbound {
                     Inbound::Cancel(number) => post.cancel(number),
                     Inbound::Stop => post.stop(),
-                    Inbound::Job { .. } => return Err(End::Broken("it sent a job to one that has one".to_owned())),
+                    Inbound::Job { .. } | Inbound::Unreadable { .. } => {
+                        return Err(End::Broken("it sent a job to one that has one".to_owned()));
+                    }
                 }
             }
             Ok(())

@@ -15,6 +15,7 @@ use self::ear::Ear;
 pub(super) use self::post::Elsewhere;
 use self::post::{Inbound, Post, Running};
 use super::frame::{self, Kind};
+use super::freight::{Freight, Unsendable};
 use super::identity::Executable;
 use super::wire::{self, Why};
 use super::{call, sys};
@@ -155,6 +156,9 @@ fn live(socket: UnixStream) -> Result<(), End> {
                     break;
                 }
             }
+            Inbound::Unreadable { number, said } => {
+                post.say(|out| wire::put_failure(out, number, Why::PayloadUnknown, &said))?;
+            }
             // It has ended meanwhile.
             Inbound::Cancel(_) => {}
             Inbound::Stop => break,
@@ -176,25 +180,36 @@ fn run(
     // The acknowledgement goes with the answer, or when the ear finds that the job takes longer.
     let mut answer = Vec::new();
     let at = frame::begin(&mut answer, Kind::Result, number);
-    let called = inside(running, || call::call(executable, payload, &mut answer));
+    let mut freight = Freight::new(&mut answer, at, post.terms());
+    let called = inside(running, || call::call(executable, payload, &mut freight));
     post.end();
     ear.let_go();
-    let limit = post.limit();
-    match called {
-        call::Called::Done => {
-            if let Err(bytes) = frame::end(&mut answer, at, limit) {
-                let said = format!("{bytes} bytes, where {limit} are allowed");
-                wire::put_failure(&mut answer, number, Why::ResultTooLarge, &said);
+    let enclosed = match called {
+        call::Called::Done => match freight.end() {
+            Ok(enclosed) => enclosed,
+            Err(unsendable) => {
+                let (why, said) = why_of(&unsendable, post.terms().limit);
+                wire::put_failure(&mut answer, number, why, &said);
+                None
             }
-        }
+        },
         call::Called::Failed(why, said) => {
             answer.clear();
             wire::put_failure(&mut answer, number, why, &said);
+            None
         }
         call::Called::Panicked(panicked) => {
             answer.clear();
             panicked.put(&mut answer, number);
+            None
         }
+    };
+    post.answer(&answer, enclosed.as_ref())
+}
+
+fn why_of(unsendable: &Unsendable, limit: u32) -> (Why, String) {
+    match unsendable {
+        Unsendable::TooLarge(bytes) => (Why::ResultTooLarge, format!("{bytes} bytes, where {limit} are allowed")),
+        Unsendable::Refused(error) => (Why::ResultUnsendable, format!("there is no memory for it: {error}")),
     }
-    post.answer(&answer)
 }

@@ -1,17 +1,22 @@
 //! A worker's place: its socket, the job in its hands, and what that job can ask of it.
 
 use std::io::{ErrorKind, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::Location;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::End;
 use crate::backend::process::bell::Bell;
 use crate::backend::process::frame::{self, Decoder, Kind};
-use crate::backend::process::wire::{self, VERSION, Welcome};
+use crate::backend::process::freight::Terms as Freights;
+use crate::backend::process::memory::{self, Lost, Mapping};
+use crate::backend::process::{
+    sys,
+    wire::{self, VERSION, Welcome},
+};
 use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
 use crate::job::{
     Envelope, InHand, JobCell, JobContext, PoolNo, Redeliveries, Registered, Runs, Share, Submission, Terms,
@@ -24,9 +29,37 @@ const BEAT: Duration = Duration::from_millis(5);
 /// What the parent says.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    Job { number: u64, lost: u16, label: String, payload: Vec<u8> },
+    Job {
+        number: u64,
+        lost: u16,
+        label: String,
+        payload: Payload,
+    },
+    /// A job whose payload is there, and this process lacks what it takes to read it.
+    Unreadable {
+        number: u64,
+        said: String,
+    },
     Cancel(u64),
     Stop,
+}
+
+/// A payload, where it lies.
+#[derive(Debug)]
+pub(super) enum Payload {
+    Copied(Vec<u8>),
+    Mapped(Mapping),
+}
+
+impl std::ops::Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Mapped(mapping) => mapping,
+        }
+    }
 }
 
 /// What goes out, in the order in which it is said. What is put off goes with the next that is not.
@@ -58,7 +91,7 @@ impl Post {
     /// HELLO and WELCOME.
     pub(super) fn greet(socket: UnixStream, identity: &[u8]) -> Result<Arc<Self>, End> {
         let mut hello = Vec::new();
-        wire::put_hello(&mut hello, identity);
+        wire::put_hello(&mut hello, identity, memory::IS_THERE);
         (&socket).write_all(&hello)?;
         let mut decoder = Decoder::new(4 << 10);
         let frame = loop {
@@ -75,6 +108,7 @@ impl Post {
             return Err(End::Broken(format!("it speaks version {}", welcome.version)));
         }
         decoder.set_limit(welcome.limit);
+        decoder.share(welcome.shares && memory::IS_THERE);
         // A number that no pool here has: the job's own is in another process.
         let registered = Registered::new(Weak::<Elsewhere>::new());
         Ok(Arc::new(Self {
@@ -93,8 +127,10 @@ impl Post {
         }))
     }
 
-    pub(super) fn limit(&self) -> u32 {
-        self.welcome.limit
+    /// How results may travel.
+    pub(super) fn terms(&self) -> Freights<'_> {
+        let Welcome { limit, shares, pool, .. } = &self.welcome;
+        Freights { limit: *limit, shares: *shares && memory::IS_THERE, pool }
     }
 
     pub(super) fn level(&self) -> u8 {
@@ -105,7 +141,7 @@ impl Post {
     pub(super) fn next(&self) -> Result<Inbound, End> {
         let mut decoder = self.decoder.lock();
         loop {
-            if let Some(inbound) = take(&mut decoder)? {
+            if let Some(inbound) = take(&mut decoder, self.welcome.limit)? {
                 return Ok(inbound);
             }
             read(&self.socket, &mut decoder)?;
@@ -116,7 +152,7 @@ impl Post {
     pub(super) fn listen(&self, bell: &Bell, wanted: impl Fn() -> bool) -> Result<Option<Inbound>, End> {
         let mut decoder = self.decoder.lock();
         while wanted() {
-            if let Some(inbound) = take(&mut decoder)? {
+            if let Some(inbound) = take(&mut decoder, self.welcome.limit)? {
                 return Ok(Some(inbound));
             }
             let mut fds =
@@ -199,9 +235,14 @@ impl Post {
         Ok(())
     }
 
-    /// The same for what ends a job.
-    pub(super) fn answer(&self, frame: &[u8]) -> Result<(), End> {
+    /// The same for what ends a job, with what is to be sent along.
+    pub(super) fn answer(&self, frame: &[u8], enclosed: Option<&OwnedFd>) -> Result<(), End> {
         let mut outbound = self.outbound.lock();
+        if let Some(file) = enclosed {
+            self.flush(&mut outbound)?;
+            let sent = send_with(&self.socket, frame, file)?;
+            return write(&self.socket, &frame[sent..]);
+        }
         if frame.len() <= 16 << 10 {
             outbound.put_off.extend_from_slice(frame);
             return self.flush(&mut outbound);
@@ -262,15 +303,22 @@ impl InHand for Post {
 }
 
 /// Takes the next frame out of what has arrived.
-fn take(decoder: &mut Decoder) -> Result<Option<Inbound>, End> {
-    let Some(frame) = decoder.next().map_err(broken)? else { return Ok(None) };
-    let body = decoder.body(&frame);
+fn take(decoder: &mut Decoder, limit: u32) -> Result<Option<Inbound>, End> {
+    let Some(mut frame) = decoder.next().map_err(broken)? else { return Ok(None) };
+    let enclosed = frame.enclosed.take();
+    let (body, number) = (decoder.body(&frame), frame.job);
     Ok(Some(match frame.kind {
         Kind::Job => {
             let (label, payload) = wire::read_job(body).map_err(broken)?;
-            Inbound::Job { number: frame.job, lost: frame.lost, label, payload: payload.to_vec() }
+            let payload = match enclosed.map(|came| memory::open(came, payload, limit)) {
+                None => Payload::Copied(payload.to_vec()),
+                Some(Ok(mapping)) => Payload::Mapped(mapping),
+                Some(Err(Lost::Refused(said))) => return Ok(Some(Inbound::Unreadable { number, said })),
+                Some(Err(Lost::Unfit(unfit))) => return Err(broken(unfit)),
+            };
+            Inbound::Job { number, lost: frame.lost, label, payload }
         }
-        Kind::Cancel => Inbound::Cancel(frame.job),
+        Kind::Cancel => Inbound::Cancel(number),
         Kind::Stop => Inbound::Stop,
         other => return Err(End::Broken(format!("it sent {other:?}"))),
     }))
@@ -281,7 +329,7 @@ fn broken(error: impl std::fmt::Display) -> End {
 }
 
 fn read(socket: &UnixStream, decoder: &mut Decoder) -> Result<(), End> {
-    match rustix::io::read(socket, spare_capacity(decoder.room())) {
+    match sys::receive(socket, decoder) {
         Ok(0) => Err(End::ParentGone),
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(rustix::io::Errno::CONNRESET | rustix::io::Errno::PIPE) => Err(End::ParentGone),
@@ -290,10 +338,23 @@ fn read(socket: &UnixStream, decoder: &mut Decoder) -> Result<(), End> {
 }
 
 fn write(mut socket: &UnixStream, bytes: &[u8]) -> Result<(), End> {
-    socket.write_all(bytes).map_err(|error| match error.kind() {
+    socket.write_all(bytes).map_err(unwritten)
+}
+
+fn send_with(socket: &UnixStream, bytes: &[u8], file: &OwnedFd) -> Result<usize, End> {
+    loop {
+        match sys::send_with(socket, bytes, file) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done.map_err(unwritten),
+        }
+    }
+}
+
+fn unwritten(error: std::io::Error) -> End {
+    match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => End::ParentGone,
         _ => End::Io(error),
-    })
+    }
 }
 
 /// Stands for the pool of the parent, which is never found here.
