@@ -11,7 +11,7 @@ pub(crate) use spec::Spec;
 use smallvec::SmallVec;
 
 use crate::config::Lane;
-use crate::sync::{AtomicU64, AtomicUsize, Latch, LatchGuard, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// One lane, with what is counted of it apart from the jobs that pass the plane's locks; see [`Counted`].
 #[derive(Debug)]
@@ -66,15 +66,15 @@ impl LaneState {
 #[repr(C)]
 pub(crate) struct Counted<T> {
     counts: SmallVec<[AtomicU64; 1]>,
-    lock: Latch<T>,
+    lock: Mutex<T>,
 }
 
 impl<T> Counted<T> {
     pub(crate) fn new(lanes: usize, value: T) -> Self {
-        Self { lock: Latch::new(value), counts: (0..lanes).map(|_| AtomicU64::new(0)).collect() }
+        Self { lock: Mutex::new(value), counts: (0..lanes).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    pub(crate) fn lock(&self) -> LatchGuard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.lock.lock()
     }
 

@@ -14,10 +14,10 @@ const SPINS: u32 = 64;
 const YIELDS: u32 = 128;
 const NAP: Duration = Duration::from_micros(50);
 
-/// A lock that is mostly free, and never held for long. It knows of nobody who waits, so that a plain store is enough to let go of it: half the
-/// price of a lock that has to look. Who finds it taken looks again until it is free.
+/// A lock that one thread takes again and again, and others hardly ever. It knows of nobody who waits, so that a plain store is enough to let
+/// go of it: half the price of a lock that has to look. Who finds it taken looks again until it is free.
 ///
-/// For what is over in some tens of nanoseconds, or some microseconds at worst: nothing that waits, and no code of a user's, under it.
+/// For what is over in some tens of nanoseconds: nothing that waits, and no code of a user's, under it.
 #[derive(Debug)]
 pub(crate) struct Latch<T> {
     taken: AtomicBool,
