@@ -84,10 +84,14 @@ pub(super) struct Frame {
 /// In the header of a JOB or RESULT whose payload is in a memory file.
 const ENCLOSED: u8 = 1;
 
+/// A frame's kind, job, lost deliveries, whether something came with it, and how long its body is.
+#[cfg(any(test, fuzzing))]
+pub(super) type Apart = (Kind, u64, u16, bool, usize);
+
 impl Frame {
     /// The frame without its place in a decoder, to be compared.
     #[cfg(any(test, fuzzing))]
-    pub(super) fn apart(&self) -> (Kind, u64, u16, bool, usize) {
+    pub(super) fn apart(&self) -> Apart {
         (self.kind, self.job, self.lost, self.enclosed.is_some(), self.body.len())
     }
 }

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, s
 
 use super::bell::Bell;
 use super::death::Evidence;
-use super::frame::{self, Decoder, Frame, Garbage, Kind};
+use super::frame::{self, Apart, Decoder, Frame, Garbage, Kind};
 use super::grip::Grip;
 use super::link::{Breach, Event, Link, Tag};
 use super::wire::{self, Log, Panicked, Welcome};
@@ -70,7 +70,7 @@ pub fn frames(input: &[u8]) {
     assert_eq!(decoded(script.limit, &bytes), whole);
 }
 
-fn decoded(limit: u32, pieces: &[&[u8]]) -> (Vec<(Kind, u64, u16, bool, usize)>, Vec<u8>, Option<Garbage>) {
+fn decoded(limit: u32, pieces: &[&[u8]]) -> (Vec<Apart>, Vec<u8>, Option<Garbage>) {
     let (mut decoder, mut frames, mut again) = (Decoder::new(limit), Vec::new(), Vec::new());
     let (mut arrived, mut garbage) = (0, None);
     for piece in pieces {
