@@ -96,6 +96,9 @@ fn scene<K: Kind>(name: &str, ground: &Ground) -> Scene<K> {
     // One that owns nothing, or the hook would keep its pool from ending.
     let view = Pool::from_actor_blocking(pool.actor()).expect("it is a pool of this kind");
     drop(known.set(view));
+    // It may have been asked and told of both workers before it knew its pool: now it is told of something.
+    pool.blocking().quiesce(LIMIT).expect("it is open");
+    pool.blocking().resume(LIMIT).expect("it is quiesced");
     Scene { pool, counts, run }
 }
 
