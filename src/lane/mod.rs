@@ -11,7 +11,7 @@ pub(crate) use spec::Spec;
 use smallvec::SmallVec;
 
 use crate::config::Lane;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, Tally};
 
 /// One lane, with what is counted of it apart from the jobs that pass the plane's locks; see [`Counted`].
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub(crate) struct LaneState {
     pub(crate) spec: Spec,
     /// Jobs that left the queue without a worker. Written by whoever wins them.
     withdrawn: AtomicU64,
-    /// Jobs that rest. Written under the plane's ready lock.
-    resting: AtomicUsize,
+    /// Jobs that rest. Written under the plane's ready lock, which loom permutes: it need not permute this as well.
+    resting: Tally,
     /// Submitters that wait at the gate.
     pub(crate) waiting: AtomicUsize,
 }
@@ -30,7 +30,7 @@ impl LaneState {
         Self {
             spec: Spec::new(spec),
             withdrawn: AtomicU64::new(0),
-            resting: AtomicUsize::new(0),
+            resting: Tally::new(0),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -41,7 +41,7 @@ impl LaneState {
 
     /// So many jobs rest, of those that are queued.
     pub(crate) fn resting(&self) -> usize {
-        self.resting.load(Ordering::Acquire)
+        usize::try_from(self.resting.load(Ordering::Acquire)).unwrap_or(usize::MAX)
     }
 
     /// A job rests from now on.
