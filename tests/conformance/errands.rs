@@ -5,20 +5,19 @@
 //! goes there by itself.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use millpond::process::{Entry, Processes, RemoteCall};
-use millpond::{Interceptor, JobContext, PoolBuilder, ProcessPool};
+use millpond::{Interceptor, PoolBuilder, ProcessPool};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::desk;
 use crate::subject::{Intercepted, Subject};
 use crate::task::Task;
 
@@ -55,76 +54,22 @@ impl Errand {
 /// Where tasks are asked for.
 fn desk() -> &'static PathBuf {
     static DESK: OnceLock<PathBuf> = OnceLock::new();
-    DESK.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("millpond-errands-{}", std::process::id()));
-        // Left over from a process of the same number.
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).expect("a place for the socket");
-        spawn(move || {
-            for caller in listener.incoming().flatten() {
-                spawn(move || serve(caller));
-            }
-        });
-        path
-    })
-}
-
-#[expect(clippy::disallowed_methods, reason = "who runs tasks on behalf of children")]
-fn spawn(f: impl FnOnce() + Send + 'static) {
-    std::thread::spawn(f);
+    DESK.get_or_init(|| desk::open(serve))
 }
 
 /// Runs one task on behalf of a child.
-fn serve(mut caller: UnixStream) {
-    let mut number = [0; 8];
-    if caller.read_exact(&mut number).is_err() {
-        return;
-    }
-    let number = u64::from_le_bytes(number);
+fn serve(caller: UnixStream, number: u64) {
     let Some(task) = TASKS.lock().as_mut().and_then(|tasks| tasks.remove(&number)) else { return };
     caller.set_nonblocking(true).expect("it is open");
     // A byte is a cancellation; the end is the child's.
     let asked = || !matches!((&caller).read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
     let done = catch_unwind(AssertUnwindSafe(|| task.run_asking(asked)));
-    caller.set_nonblocking(false).expect("it is open");
-    let answer = match done {
-        Ok(value) => [&[0], &value.to_le_bytes()[..]].concat(),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().cloned();
-            let said = said.or(panic.downcast_ref::<&str>().map(|said| (*said).to_owned())).unwrap_or_default();
-            [&[1], said.as_bytes()].concat()
-        }
-    };
-    // A child that was killed does not want it any more. One that lives closes first, or what it said meanwhile would cost it the answer.
-    let _ = caller.write_all(&answer).and_then(|()| caller.shutdown(Shutdown::Write));
-    let _ = std::io::copy(&mut caller, &mut std::io::sink());
+    desk::answer(caller, done);
 }
 
 /// In the child.
 fn ask(errand: Errand) -> u64 {
-    let mut desk = UnixStream::connect(&errand.desk).expect("somebody is there");
-    desk.write_all(&errand.number.to_le_bytes()).expect("somebody listens");
-    desk.set_read_timeout(Some(Duration::from_millis(2))).expect("it is open");
-    let (me, mut told, mut answer) = (JobContext::current().expect("a job has a context"), false, Vec::new());
-    loop {
-        if me.is_cancelled() && !std::mem::replace(&mut told, true) {
-            // Too late if the task has ended.
-            let _ = desk.write_all(&[1]);
-        }
-        let mut chunk = [0; 256];
-        match desk.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(n) => answer.extend_from_slice(&chunk[..n]),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-    match answer.split_first() {
-        Some((0, value)) => u64::from_le_bytes(value.try_into().expect("a number")),
-        Some((_, said)) => panic!("{}", String::from_utf8_lossy(said)),
-        None => panic!("there is no such task"),
-    }
+    desk::ask(&errand.desk, errand.number)
 }
 
 /// In the child: runs a closure that captures nothing, and is therefore there as well.

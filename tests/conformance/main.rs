@@ -23,6 +23,9 @@ macro_rules! conform {
 
 mod answers;
 #[cfg(feature = "process")]
+#[path = "../process/desk.rs"]
+mod desk;
+#[cfg(feature = "process")]
 mod errands;
 mod faults;
 mod rig;

@@ -5,19 +5,17 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use millpond::JobContext;
 use millpond::process::RemoteCall;
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::desk;
 use crate::work::{Host, Output, Work};
 
 /// What a child is sent: where to ask, and for which work.
@@ -31,11 +29,6 @@ pub struct Errand {
 pub type Call = RemoteCall<Errand, Output>;
 
 static WORKS: Mutex<Option<HashMap<u64, Work>>> = parking_lot::const_mutex(None);
-
-/// Words from here to the child.
-const BEAT: u8 = 2;
-const PANIC: u8 = 1;
-const VALUE: u8 = 0;
 
 fn take(number: u64) -> Option<Work> {
     WORKS.lock().as_mut()?.remove(&number)
@@ -72,18 +65,7 @@ impl<'de> Deserialize<'de> for Output {
 /// Where works are asked for.
 fn desk() -> &'static PathBuf {
     static DESK: OnceLock<PathBuf> = OnceLock::new();
-    DESK.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("millpond-hazards-{}", std::process::id()));
-        // Left over from a process of the same number.
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).expect("a place for the socket");
-        std::thread::spawn(move || {
-            for caller in listener.incoming().flatten() {
-                std::thread::spawn(move || serve(caller));
-            }
-        });
-        path
-    })
+    DESK.get_or_init(|| desk::open(serve))
 }
 
 /// The child that a work is done for.
@@ -107,7 +89,7 @@ impl Child {
 impl Host for Child {
     fn beat(&self) {
         // A child that was killed does not want it any more.
-        let _ = (&self.socket).write_all(&[BEAT]);
+        let _ = (&self.socket).write_all(&[desk::BEAT]);
     }
 
     fn is_cancelled(&self) -> bool {
@@ -122,57 +104,16 @@ impl Host for Child {
 }
 
 /// Does one work on behalf of a child.
-fn serve(mut caller: UnixStream) {
-    let mut number = [0; 8];
-    if caller.read_exact(&mut number).is_err() {
-        return;
-    }
-    let Some(work) = take(u64::from_le_bytes(number)) else { return };
+fn serve(caller: UnixStream, number: u64) {
+    let Some(work) = take(number) else { return };
     let socket = caller.try_clone().expect("a descriptor");
     socket.set_nonblocking(true).expect("it is open");
     let child = Child { socket, cancelled: AtomicBool::new(false), gone: AtomicBool::new(false) };
     let done = catch_unwind(AssertUnwindSafe(|| work.run_for(&child)));
-    caller.set_nonblocking(false).expect("it is open");
-    let answer = match done {
-        Ok(output) => [&[VALUE], &output.value.to_le_bytes()[..]].concat(),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().cloned();
-            let said = said.or(panic.downcast_ref::<&str>().map(|said| (*said).to_owned())).unwrap_or_default();
-            [&[PANIC], said.as_bytes()].concat()
-        }
-    };
-    // A child that was killed does not want it any more. One that lives closes first, or what it said meanwhile would cost it the answer.
-    let _ = caller.write_all(&answer).and_then(|()| caller.shutdown(Shutdown::Write));
-    let _ = std::io::copy(&mut caller, &mut std::io::sink());
+    desk::answer(caller, done.map(|output| output.value));
 }
 
 /// In the child.
 fn ask(errand: Errand) -> Output {
-    let mut desk = UnixStream::connect(&errand.desk).expect("somebody is there");
-    desk.write_all(&errand.number.to_le_bytes()).expect("somebody listens");
-    desk.set_read_timeout(Some(Duration::from_millis(2))).expect("it is open");
-    let (me, mut told, mut answer) = (JobContext::current().expect("a job has a context"), false, Vec::new());
-    loop {
-        if me.is_cancelled() && !std::mem::replace(&mut told, true) {
-            // Too late if the work has ended.
-            let _ = desk.write_all(&[1]);
-        }
-        let mut chunk = [0; 256];
-        match desk.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(n) => answer.extend_from_slice(&chunk[..n]),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
-            Err(error) => panic!("{error}"),
-        }
-        while answer.first() == Some(&BEAT) {
-            answer.remove(0);
-            me.beat();
-        }
-    }
-    match answer.split_first() {
-        Some((&VALUE, value)) => Output { value: u64::from_le_bytes(value.try_into().expect("a number")), cargo: None },
-        Some((_, said)) => panic!("{}", String::from_utf8_lossy(said)),
-        None => panic!("there is no such work"),
-    }
+    Output { value: desk::ask(&errand.desk, errand.number), cargo: None }
 }

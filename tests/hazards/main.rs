@@ -22,6 +22,9 @@ mod busy_parent;
 #[allow(dead_code, reason = "its other user is the suite of process pools")]
 mod children;
 #[cfg(all(feature = "process", unix))]
+#[path = "../process/desk.rs"]
+mod desk;
+#[cfg(all(feature = "process", unix))]
 mod errands;
 mod ground;
 mod kinds;
