@@ -11,12 +11,11 @@ use millpond::{
 
 use parking_lot::Mutex;
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, on_processes, put, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
 use crate::latch::{Latch, Meter, OnDrop};
 use crate::patience::{CONTROL_LIMIT, eventually, within};
 
 on_every_kind!(a_restart_policys_drop_blocks, a_restart_policys_drop_blocks_in_a_pool_that_is_aborted);
-on_processes!(a_restart_policys_drop_blocks, a_restart_policys_drop_blocks_in_a_pool_that_is_aborted);
 
 /// A part of a pool whose drop blocks whoever does it.
 struct Part {

@@ -11,19 +11,14 @@ use millpond::{
 };
 
 use crate::hazard_01_hooks::{Bad, HOOK_LIMIT, Habit};
-use crate::kinds::{Ground, Kind, Work, completes, on_every_kind, on_processes, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, completes, on_every_kind, put, put_labelled, value};
 use crate::latch::Meter;
 use crate::patience::{FOREVER, at_rest, control_answers, eventually};
 
 on_every_kind!(
     at_a_termination_idle_exit_recycling_and_ladder_they_never_answer,
     at_a_termination_idle_exit_recycling_and_ladder_they_block,
-    at_a_termination_idle_exit_recycling_and_ladder_they_panic,
-);
-on_processes!(
-    at_a_termination_idle_exit_recycling_and_ladder_they_never_answer,
-    at_a_termination_idle_exit_recycling_and_ladder_they_block,
-    at_a_termination_idle_exit_recycling_and_ladder_they_panic,
+    at_a_termination_idle_exit_recycling_and_ladder_they_panic
 );
 
 const LIMIT: TimeLimit = TimeLimit(FOREVER);

@@ -13,12 +13,11 @@ use millpond::{
 };
 
 use crate::hazard_01_hooks::HOOK_LIMIT;
-use crate::kinds::{Ground, Kind, Work, on_every_kind, on_processes, put, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
 use crate::latch::Meter;
 use crate::patience::{FOREVER, at_rest, control_answers, eventually, scaled};
 
 on_every_kind!(a_hook_that_floods_its_pool, a_hook_that_floods_a_pool_that_ends);
-on_processes!(a_hook_that_floods_its_pool, a_hook_that_floods_a_pool_that_ends);
 
 const SPAN: Duration = Duration::from_secs(10);
 const LIMIT: TimeLimit = TimeLimit(FOREVER);

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use millpond::{Exit, JobError, Ladder, Lane, Limits, PoolEvent, PoolExecutor, Watchdog};
 
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_processes, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put, put_labelled, value};
 use crate::latch::Meter;
 use crate::patience::{at_rest, eventually};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
 on_every_kind!(who_progresses_survives_who_is_silent_is_taken_and_who_idles_is_left_alone);
-on_processes!(who_progresses_survives_who_is_silent_is_taken_and_who_idles_is_left_alone);
 
 fn who_progresses_survives_who_is_silent_is_taken_and_who_idles_is_left_alone<K: Kind>() {
     let ground = Ground::new();

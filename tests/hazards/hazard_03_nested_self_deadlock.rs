@@ -17,6 +17,7 @@ use crate::work::Then;
 
 // Not on processes: a child has no handle of a pool of its parent's, so no job there can submit to one and wait; and lineage ends at the child.
 on_every_kind!(
+    in_this_process:
     within_one_pool,
     a_pool_of_one,
     two_pools_in_a_cycle,

@@ -16,9 +16,10 @@ const LOOKUP_GOAL: Duration = Duration::from_millis(20);
 const QUEUE_LIMIT: Duration = Duration::from_secs(1);
 
 on_every_kind!(
+    in_this_process:
     a_reserved_lane_is_served,
     without_a_reserve_the_queue_limit_explains_itself,
-    without_a_queue_the_admission_limit_explains_itself
+    without_a_queue_the_admission_limit_explains_itself,
 );
 
 /// Four bulk jobs run and forty wait; says from which line they came.

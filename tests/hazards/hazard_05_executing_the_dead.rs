@@ -24,9 +24,10 @@ const ROUNDS: usize = 6_000;
 const WORKERS: usize = 4;
 
 on_every_kind!(
+    in_this_process:
     queue_limits_under_twice_the_load,
     deadlines_under_twice_the_load,
-    expired_jobs_leave_from_anywhere_while_all_workers_are_stuck
+    expired_jobs_leave_from_anywhere_while_all_workers_are_stuck,
 );
 
 fn queue_limits_under_twice_the_load<K: Kind>() {

@@ -18,7 +18,7 @@ const SUBMITTERS: u64 = 64;
 const SIZE: usize = 4;
 const CAPACITY: usize = 4;
 
-on_every_kind!(submits_dropped_after_0_to_2_ms, submits_dropped_between_grant_and_receipt);
+on_every_kind!(in_this_process: submits_dropped_after_0_to_2_ms, submits_dropped_between_grant_and_receipt);
 
 fn pool<K: Kind>(name: &str, ground: &Ground, size: usize, capacity: usize) -> Pool<K::Backend> {
     K::builder(name, ground)

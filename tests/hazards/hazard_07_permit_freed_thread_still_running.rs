@@ -14,7 +14,7 @@ const LIMIT: usize = 2;
 const CAP: usize = 2;
 const RUN_LIMIT: Duration = Duration::from_millis(50);
 
-on_every_kind!(bodies_never_exceed_the_limit_and_the_cap);
+on_every_kind!(in_this_process: bodies_never_exceed_the_limit_and_the_cap);
 
 fn bodies_never_exceed_the_limit_and_the_cap<K: Kind>() {
     let ground = Ground::new();

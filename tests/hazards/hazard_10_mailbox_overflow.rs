@@ -18,7 +18,7 @@ const CAPACITY: usize = 64;
 /// A million jobs that were kept would take several times this; the tests beside this one take some.
 const FLAT: usize = 96 << 20;
 
-on_every_kind!(a_million_submits_against_a_stalled_pool);
+on_every_kind!(in_this_process: a_million_submits_against_a_stalled_pool);
 
 fn a_million_submits_against_a_stalled_pool<K: Kind>() {
     // Two threads flood as well as eight, and leave the scheduler of two cores something to decide.

@@ -13,13 +13,12 @@ use millpond::{
     ThreadPool, TimeLimit,
 };
 
-use crate::kinds::{Ground, Work, failure, on_every_kind, on_processes, value};
+use crate::kinds::{Ground, Work, failure, on_every_kind, value};
 use crate::latch::Meter;
 use crate::mortal::{Mortal, MortalPool, Starts, put_mortal};
 use crate::patience::{at_rest, eventually};
 
 on_every_kind!(one_start_fails, all_starts_fail);
-on_processes!(one_start_fails, all_starts_fail);
 
 const SECOND: Duration = Duration::from_secs(1);
 

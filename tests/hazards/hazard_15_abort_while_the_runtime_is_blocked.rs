@@ -16,7 +16,7 @@ use crate::patience::{CONTROL_LIMIT, Flag, eventually, within};
 
 const THREADS: usize = 2;
 
-on_every_kind!(an_abort_writes_every_outcome_while_the_runtime_is_blocked);
+on_every_kind!(in_this_process: an_abort_writes_every_outcome_while_the_runtime_is_blocked);
 
 fn an_abort_writes_every_outcome_while_the_runtime_is_blocked<K: Kind>() {
     let ground = Ground::with_threads(THREADS);

@@ -17,10 +17,11 @@ use crate::patience::{CONTROL_LIMIT, eventually, has_passed, scaled, within};
 const QUEUED: u64 = 100;
 
 on_every_kind!(
+    in_this_process:
     nothing_but_the_unkillable_runs,
     the_rest_is_done_in_time,
     who_is_asked_in_time_ends_by_itself,
-    submits_beside_a_shutdown_are_kept_or_refused
+    submits_beside_a_shutdown_are_kept_or_refused,
 );
 
 /// For what runs into the limit anyway; not shorter than a supervisor's look at things takes on a busy machine.

@@ -14,11 +14,12 @@ use crate::latch::Meter;
 use crate::patience::{FOREVER, Flag, eventually};
 
 on_every_kind!(
+    in_this_process:
     a_drain_of_a_killed_pool_is_closed,
     a_termination_in_a_killed_pool_is_closed,
     a_shutdown_of_a_killed_pool_is_closed,
     the_debt_of_a_killed_pool_is_settled,
-    a_drain_of_an_aborted_pool_is_answered
+    a_drain_of_an_aborted_pool_is_answered,
 );
 
 type Waits<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

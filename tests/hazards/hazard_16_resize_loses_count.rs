@@ -10,10 +10,11 @@ use crate::latch::{Latch, Meter};
 use crate::patience::{at_rest, eventually};
 
 on_every_kind!(
+    in_this_process:
     two_one_two_with_both_out,
     four_to_one_while_a_leaving_worker_panics,
     below_what_is_busy_and_up_at_once,
-    growth_wakes_those_who_wait
+    growth_wakes_those_who_wait,
 );
 
 fn resize<B: millpond::Backend>(pool: &Pool<B>, max: usize) -> ResizeReport {

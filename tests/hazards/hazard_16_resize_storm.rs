@@ -14,7 +14,7 @@ use crate::patience::{Noise, at_rest, eventually};
 const RESIZES: usize = 1_000;
 const LARGEST: usize = 8;
 
-on_every_kind!(a_thousand_random_resizes);
+on_every_kind!(in_this_process: a_thousand_random_resizes);
 
 fn a_thousand_random_resizes<K: Kind>() {
     let ground = Ground::new();

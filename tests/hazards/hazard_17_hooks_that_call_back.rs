@@ -11,11 +11,10 @@ use millpond::{
     pools,
 };
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, on_processes, put, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
 use crate::patience::{at_rest, eventually, returns};
 
 on_every_kind!(a_hook_that_awaits_its_pool, a_hook_that_blocks_for_its_pool, a_hook_that_resizes_over_a_resize);
-on_processes!(a_hook_that_awaits_its_pool, a_hook_that_blocks_for_its_pool, a_hook_that_resizes_over_a_resize);
 
 const LIMIT: TimeLimit = TimeLimit::secs(20);
 

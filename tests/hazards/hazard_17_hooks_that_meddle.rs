@@ -14,7 +14,7 @@ use millpond::{
 };
 
 use crate::hazard_17_hooks_that_call_back::pool_of;
-use crate::kinds::{Ground, Kind, Work, completes, on_every_kind, on_processes, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, completes, on_every_kind, put, put_labelled, value};
 use crate::latch::Meter;
 use crate::patience::{FOREVER, at_rest, eventually};
 
@@ -22,13 +22,7 @@ on_every_kind!(
     a_hook_that_meddles_with_a_termination,
     a_hook_that_meddles_with_an_idle_exit,
     a_hook_that_meddles_with_a_recycling,
-    a_hook_that_meddles_with_the_ladder_of_an_overdue_job,
-);
-on_processes!(
-    a_hook_that_meddles_with_a_termination,
-    a_hook_that_meddles_with_an_idle_exit,
-    a_hook_that_meddles_with_a_recycling,
-    a_hook_that_meddles_with_the_ladder_of_an_overdue_job,
+    a_hook_that_meddles_with_the_ladder_of_an_overdue_job
 );
 
 const LIMIT: TimeLimit = TimeLimit(FOREVER);

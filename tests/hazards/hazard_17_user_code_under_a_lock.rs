@@ -10,24 +10,19 @@ use millpond::{
     Executor, JobError, JobOptions, Ladder, Lane, Limits, Pool, PoolExecutor, Select, TimeLimit, WorkerState,
 };
 
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_processes, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put, put_labelled, value};
 use crate::latch::{Latch, Meter, OnDrop};
 use crate::patience::{at_rest, eventually, returns};
 
+// A child's output is made, and dropped unread, in that child, and a job there has no handle of the pool it is of.
 on_every_kind!(
     a_drop_that_submits,
     a_drop_that_submits_to_a_pool_that_ends,
     a_predicate_that_panics,
+    a_payload_whose_drop_panics,
+    ; in_this_process:
     an_output_whose_drop_panics,
-    a_payload_whose_drop_panics,
-    a_job_that_asks_its_own_pool
-);
-// A child's output is made, and dropped unread, in that child, and a job there has no handle of the pool it is of.
-on_processes!(
-    a_drop_that_submits,
-    a_drop_that_submits_to_a_pool_that_ends,
-    a_predicate_that_panics,
-    a_payload_whose_drop_panics,
+    a_job_that_asks_its_own_pool,
 );
 
 /// A pool of one worker, which is held, and four places in its queue.

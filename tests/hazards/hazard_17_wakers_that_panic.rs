@@ -12,22 +12,11 @@ use millpond::{
     Executor, JobError, JobOptions, JobStatus, Ladder, Lane, Limits, Pool, PoolExecutor, Select, ThreadPool, TimeLimit,
 };
 
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_processes, put, value};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{CONTROL_LIMIT, Flag, at_rest, eventually, returns, within};
 
 on_every_kind!(
-    a_handles_waker_panics_on_its_worker,
-    a_handles_waker_panics_on_the_timer,
-    a_handles_waker_panics_on_control,
-    a_handles_waker_panics_in_who_aborts,
-    a_submitters_waker_panics_on_a_worker,
-    a_submitters_waker_panics_on_the_timer,
-    a_submitters_waker_panics_at_a_shutdown,
-    a_readers_waker_panics_on_control,
-    a_callers_waker_panics_on_control
-);
-on_processes!(
     a_handles_waker_panics_on_its_worker,
     a_handles_waker_panics_on_the_timer,
     a_handles_waker_panics_on_control,

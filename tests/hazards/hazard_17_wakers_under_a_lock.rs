@@ -9,16 +9,11 @@ use std::time::Duration;
 
 use millpond::{Executor, JobOptions, Ladder, Lane, Limits, Pool, PoolExecutor, Select, TimeLimit};
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, on_processes, put, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{FOREVER, at_rest, eventually, returns};
 
 on_every_kind!(
-    wakers_that_ask_the_pool,
-    a_cancelled_waiters_waker_outlives_it_in_the_line,
-    a_detached_jobs_waker_outlives_its_handle_in_the_queue
-);
-on_processes!(
     wakers_that_ask_the_pool,
     a_cancelled_waiters_waker_outlives_it_in_the_line,
     a_detached_jobs_waker_outlives_its_handle_in_the_queue

@@ -20,10 +20,11 @@ const ADMISSION_LIMIT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 on_every_kind!(
+    in_this_process:
     a_grant_that_nobody_polls_is_taken_back,
     a_grant_whose_submitter_is_dropped_goes_to_the_next,
     a_grant_that_meets_the_end_of_the_pool_is_refused,
-    a_wait_ends_at_its_limit_although_a_grant_was_taken_back
+    a_wait_ends_at_its_limit_although_a_grant_was_taken_back,
 );
 
 type Submitting<'a, K> = Pin<Box<dyn Future<Output = Submitted<K>> + Send + 'a>>;

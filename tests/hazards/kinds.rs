@@ -193,9 +193,21 @@ impl Starts for OnActors {
     }
 }
 
-/// Runs each body on every kind of pool.
+/// Runs each body on every kind of pool; those after `in_this_process:` not on child processes.
 macro_rules! on_every_kind {
-    ($($body:ident),+ $(,)?) => { $(
+    ($($body:ident),+ $(,)? $(; in_this_process: $($here:ident),+ $(,)?)?) => {
+        $( on_every_kind!(@here $body); )+
+        $($( on_every_kind!(@here $here); )+)?
+        #[cfg(all(feature = "process", unix))]
+        mod on_processes { $(
+            #[test]
+            fn $body() {
+                super::$body::<crate::kinds::OnProcesses>();
+            }
+        )+ }
+    };
+    (in_this_process: $($here:ident),+ $(,)?) => { $( on_every_kind!(@here $here); )+ };
+    (@here $body:ident) => {
         mod $body {
             #[test]
             fn threads() {
@@ -210,20 +222,6 @@ macro_rules! on_every_kind {
                 super::$body::<crate::kinds::OnActors>();
             }
         }
-    )+ };
-}
-pub(crate) use on_every_kind;
-
-/// Runs each body on child processes, too.
-macro_rules! on_processes {
-    ($($body:ident),+ $(,)?) => {
-        #[cfg(all(feature = "process", unix))]
-        mod on_processes { $(
-            #[test]
-            fn $body() {
-                super::$body::<crate::kinds::OnProcesses>();
-            }
-        )+ }
     };
 }
-pub(crate) use on_processes;
+pub(crate) use on_every_kind;
