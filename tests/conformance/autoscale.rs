@@ -31,7 +31,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Wants what it is told to want, and counts how often it is asked.
 #[derive(Clone, Default)]
-struct Told(Arc<(AtomicUsize, AtomicUsize)>);
+pub(crate) struct Told(Arc<(AtomicUsize, AtomicUsize)>);
 
 impl Told {
     fn to_want(workers: usize) -> Self {
@@ -40,11 +40,11 @@ impl Told {
         told
     }
 
-    fn wants(&self, workers: usize) {
+    pub(crate) fn wants(&self, workers: usize) {
         self.0.0.store(workers, Ordering::Release);
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.0.1.load(Ordering::Acquire)
     }
 }

@@ -1,17 +1,16 @@
 //! What an autoscaler wants is asked about as a resize is: a veto leaves the limit what it is, and what comes after something newer does
 //! nothing. On a clock that the test moves.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{
-    Autoscaler, By, EventStream, HookOptions, HookSpec, Lane, LaneChange, Limits, PoolEvent, PoolExecutor, Question,
-    Retune, Snapshot, Verdict,
+    By, EventStream, HookOptions, HookSpec, Lane, LaneChange, Limits, PoolEvent, PoolExecutor, Question, Retune,
+    Verdict,
 };
 
 use crate::answers::Answers;
+use crate::autoscale::Told;
 use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, soon, until};
 use crate::subject::Subject;
 use crate::task::Gate;
@@ -27,28 +26,6 @@ conform! {
 
 const PERIOD: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Wants what it is told to want, and counts how often it is asked.
-#[derive(Clone, Default)]
-struct Told(Arc<(AtomicUsize, AtomicUsize)>);
-
-impl Told {
-    fn wants(&self, workers: usize) {
-        self.0.0.store(workers, Ordering::Release);
-    }
-
-    fn asked(&self) -> usize {
-        self.0.1.load(Ordering::Acquire)
-    }
-}
-
-impl Autoscaler for Told {
-    fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
-        let wanted = self.0.0.load(Ordering::Acquire);
-        self.0.1.fetch_add(1, Ordering::AcqRel);
-        wanted
-    }
-}
 
 /// A pool of two workers whose autoscaler wants two and has been asked once, with a hook that is asked from then on.
 struct Rig<S: Subject> {
