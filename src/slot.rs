@@ -4,8 +4,10 @@
 //! seat is made under the plane's inbox lock, so that lock makes the counts exact and plain stores enough.
 
 mod hand;
+mod process;
 
 pub(crate) use hand::{Hand, Held, Shown, Taken};
+pub(crate) use process::InProcess;
 
 use smallvec::SmallVec;
 
@@ -175,19 +177,6 @@ const SEIZED: u64 = u64::MAX;
 const TAKEN_BACK: u64 = u64::MAX - 1;
 /// Beside a claim's number: it has not begun.
 const NOT_BEGUN: u64 = 1 << 63;
-
-/// A worker that is a process of its own. Only the look at its memory may wait.
-pub(crate) trait InProcess: Send + Sync {
-    /// Ends its code at any instruction.
-    fn end_now(&self);
-    /// Has it told that it is to leave after its job. It is told in any case when that is over.
-    fn leave(&self);
-    /// Adds what the system says of it now, and what it has said itself.
-    fn look(&self, facts: &mut Facts);
-    /// The memory that it has in use, in bytes, if the system says. Holds nothing that a kill needs, however long the system takes.
-    #[cfg(feature = "process")]
-    fn resident_memory(&self) -> Option<u64>;
-}
 
 /// One incarnation, as everybody sees it. What each job changes, or looks at, comes first: it passes from core to core on few lines.
 #[repr(C)]
@@ -361,37 +350,6 @@ impl Cell {
     pub(crate) fn set_facts(&self, facts: Facts) {
         // A backend that says it twice is told apart by nobody: the first stands.
         let _ = self.facts.set(facts);
-    }
-
-    /// The worker is a process. Called once, by the backend.
-    #[cfg(feature = "process")]
-    pub(crate) fn set_process(&self, process: Arc<dyn InProcess>) {
-        let _ = self.process.set(process);
-    }
-
-    /// Ends the worker's code at once, wherever it is, if it is a process.
-    pub(crate) fn end_now(&self) {
-        if let Some(process) = self.process.get() {
-            process.end_now();
-        }
-    }
-
-    /// The memory that its process has in use, in bytes. Not for the control thread.
-    #[cfg(feature = "process")]
-    pub(crate) fn resident_memory(&self) -> Option<u64> {
-        self.process.get()?.resident_memory()
-    }
-
-    /// Has its process told now, while it has a job, that it is to leave after it.
-    pub(crate) fn tell_to_leave(&self) {
-        if let Some(process) = self.process.get() {
-            process.leave();
-        }
-    }
-
-    /// The number of its process, if it has one.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.facts.get()?.pid
     }
 
     pub(crate) fn facts(&self) -> Facts {
