@@ -4,8 +4,8 @@
 //! same kind. Shown are both medians and the median of the rounds' ratios, above 1 where millpond is ahead. What is asked
 //! of millpond a thousand times and more is shown as its p99, against the peer's median of five.
 //!
-//! With `--hooks 10` each of millpond's pools has ten hooks, hosted, asked about everything and told of everything, so that a run with them
-//! can be held against one without. No job waits for a hook; a worker that is started does, up to the hooks' limit.
+//! With `--hooks 10` each of millpond's pools has ten hooks, hosted, asked about everything and told of everything, and there are rows whose peer is the
+//! same pool without any, `no_hooks`. No job waits for a hook; a worker that is started does, up to the hooks' limit.
 //!
 //! With the feature `process` there are rows about child processes, two on each side: millpond's, procspawn's, and those of CPython's
 //! `ProcessPoolExecutor`, if there is a `python3`. One thread keeps 64 small jobs on their way; large ones go one at a time.
@@ -35,13 +35,16 @@ use std::env;
 use std::process::ExitCode;
 
 use harness::memory::{self, CHILD};
-use harness::{Measured, Options, Plan};
+use harness::{Measured, Options, Plan, Side};
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
 /// A row: its name, its peer, and what measures both.
 type Row = (&'static str, &'static str, fn(&Plan) -> Measured);
+
+/// The peer of rows that only a run with hooks has.
+const NO_HOOKS: &str = "no_hooks";
 
 const ROWS: &[Row] = &[
     ("async_64", "ractor_factory", |plan| {
@@ -57,6 +60,10 @@ const ROWS: &[Row] = &[
     ("fire_and_forget", "threadpool", |plan| {
         plan.throughput(millpond::fire_and_forget(), threadpool::fire_and_forget())
     }),
+    ("async_64", NO_HOOKS, |plan| beside_none(plan, || millpond::asynchronous(64))),
+    ("async_1", NO_HOOKS, |plan| beside_none(plan, || millpond::asynchronous(1))),
+    ("blocking_64", NO_HOOKS, |plan| beside_none(plan, || millpond::blocking(64))),
+    ("fire_and_forget", NO_HOOKS, |plan| beside_none(plan, millpond::fire_and_forget)),
     ("control_backlog", "ractor_factory", |_| rows::control_backlog()),
     ("control_burning", "ractor_ping", |_| rows::control_burning()),
     ("inventory_now", "none", |_| rows::inventory_now()),
@@ -72,6 +79,11 @@ const ROWS: &[Row] = &[
     #[cfg(feature = "process")]
     ("process_replaced", "none", |plan| processes::replaced(plan.rounds * 25)),
 ];
+
+fn beside_none<S: Side>(plan: &Plan, make: impl Fn() -> S) -> Measured {
+    let (with, without) = millpond::with_and_without(make);
+    plan.throughput(with, without)
+}
 
 fn main() -> ExitCode {
     #[cfg(feature = "process")]
@@ -90,7 +102,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> ExitCode {
-    let wanted: Vec<&Row> = ROWS.iter().filter(|(row, peer, _)| options.wants(&[row, peer])).collect();
+    let applies = |peer: &str| options.hooks > 0 || peer != NO_HOOKS;
+    let wanted: Vec<&Row> = ROWS.iter().filter(|(row, peer, _)| applies(peer) && options.wants(&[row, peer])).collect();
     if wanted.is_empty() {
         eprintln!("no row of that name");
         return ExitCode::from(2);

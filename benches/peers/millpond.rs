@@ -23,6 +23,14 @@ pub(crate) fn hooks() -> usize {
     HOOKS.load(Ordering::Relaxed)
 }
 
+/// What `make` makes, with as many hooks as there are to be, beside the same without any.
+pub(crate) fn with_and_without<S: Side>(make: impl Fn() -> S) -> (S, S) {
+    let hooks = HOOKS.swap(0, Ordering::Relaxed);
+    let without = make();
+    have_hooks(hooks);
+    (make(), without)
+}
+
 /// Hosted, asked about everything and told of everything, and leaves it all at its default.
 struct Onlooker;
 
