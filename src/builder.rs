@@ -38,7 +38,7 @@ impl<B: Backend> PoolBuilder<B> {
         &self.backend
     }
 
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "guest", feature = "process"))]
     pub(crate) fn map_backend(mut self, shape: impl FnOnce(B) -> B) -> Self {
         self.backend = shape(self.backend);
         self

@@ -77,6 +77,22 @@ pub mod fuzzing {
     pub use crate::backend::process::fuzz::{frames, session};
 }
 
+/// Interpreters: what a program with an [`InterpreterPool`] calls, and what another interpreter implements to have pools. Feature `guest`; with
+/// `interpreter`, WebAssembly.
+#[cfg(all(feature = "guest", not(millpond_loom)))]
+pub mod interpreter {
+    #[cfg(feature = "interpreter")]
+    pub use crate::backend::interpreter::wasm::{Guest, Wasm, WasmBytes, WasmCall, WasmInstance};
+    pub use crate::backend::interpreter::{Brake, Engine, InterpreterJob, Interpreters, Script, Scripted};
+    #[cfg(feature = "interpreter")]
+    pub use wasmtime;
+}
+
+#[cfg(feature = "guest")]
+pub use error::{GuestFailed, GuestFault};
+#[cfg(all(feature = "guest", not(millpond_loom)))]
+pub use pool::InterpreterPool;
+
 #[cfg(feature = "process")]
 pub use error::{Death, DeathCause, TransferFailed, TransferFault};
 #[cfg(all(feature = "process", not(millpond_loom)))]

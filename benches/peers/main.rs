@@ -10,6 +10,9 @@
 //! With the feature `process` there are rows about child processes, two on each side: millpond's, procspawn's, and those of CPython's
 //! `ProcessPoolExecutor`, if there is a `python3`. One thread keeps 64 small jobs on their way; large ones go one at a time.
 //!
+//! With the feature `interpreter` there are rows about WebAssembly: a call beside the same one to a thread with an instance behind a channel, what a fresh
+//! instance adds to a job beside a bare one, and the kill of a loop.
+//!
 //! `control_burning` is no goal but a caution: with every core burning in somebody's code, no thread's p99 can be promised.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benchmarks measure, sleep and start threads")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
@@ -18,6 +21,8 @@
 mod cpython;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[cfg(feature = "interpreter")]
+mod interpreters;
 mod millpond;
 #[cfg(feature = "process")]
 mod processes;
@@ -70,6 +75,12 @@ const ROWS: &[Row] = &[
     ("saturation_read", "none", |_| rows::saturation_read()),
     ("idle_worker", "ractor_actor", |_| rows::idle_worker()),
     ("queued_job", "none", |_| rows::queued_job()),
+    #[cfg(feature = "interpreter")]
+    ("interpreter_call", "channel", |plan| plan.throughput(interpreters::calls(), interpreters::channel())),
+    #[cfg(feature = "interpreter")]
+    ("interpreter_fresh", "wasmtime", |plan| interpreters::fresh(plan.rounds)),
+    #[cfg(feature = "interpreter")]
+    ("interpreter_killed", "none", |plan| interpreters::killed(plan.rounds * 25)),
     #[cfg(feature = "process")]
     ("process_small", cpython::NAME, |plan| plan.throughput(processes::small(), cpython::small())),
     #[cfg(feature = "process")]

@@ -2,6 +2,8 @@
 
 mod actor;
 mod host;
+#[cfg(feature = "guest")]
+pub(crate) mod interpreter;
 #[cfg(feature = "process")]
 pub(crate) mod process;
 mod thread;
@@ -49,6 +51,9 @@ pub enum KillReach {
     None,
     /// When the job next yields; one that does not is abandoned.
     AtYield,
+    /// At any loop or call of the interpreted code, whether or not that cooperates. A call from there into this process is not reached: a
+    /// job that stays in one is abandoned.
+    InGuest,
     /// At any instruction.
     Anywhere,
 }

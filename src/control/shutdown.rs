@@ -223,8 +223,9 @@ impl<B: Backend> Shared<B> {
         let reach = self.backend.capabilities().kill;
         let runs_no_more = move |cell: &Cell, claim| match reach {
             KillReach::None => false,
-            // A future that stands at an `await` is dropped there. One that is being polled may block its thread for ever.
-            KillReach::AtYield => cell.seize(claim),
+            // A future that stands at an `await` is dropped there, and interpreted code stops at its next loop. A future that is being polled, and a
+            // call from an interpreter into this process, may block their thread for ever.
+            KillReach::AtYield | KillReach::InGuest => cell.seize(claim),
             KillReach::Anywhere => {
                 cell.end_now();
                 true

@@ -71,6 +71,15 @@ pub enum BuildError {
         /// Why not.
         reason: String,
     },
+    /// Its interpreter is not what it should be: a module that is none, an import that nobody provides.
+    #[cfg(feature = "guest")]
+    #[error("pool `{pool}`: its interpreter cannot be used: {reason}")]
+    Interpreter {
+        /// The pool.
+        pool: Arc<str>,
+        /// Why not.
+        reason: String,
+    },
     /// Another actor has that name in ractor's registry.
     #[error(
         "pool `{0}`: another actor of this process has that name in ractor's registry; take another, or end that one first"

@@ -67,6 +67,10 @@ pub enum JobError {
     #[cfg(feature = "process")]
     #[error("{0}")]
     Transfer(Box<super::TransferFailed>),
+    /// Its interpreter did not bring it to its end.
+    #[cfg(feature = "guest")]
+    #[error("{0}")]
+    Guest(Box<super::GuestFailed>),
     /// Not the job failed, but the wait for it, inside another job: it would never have ended. The job is where it was, and so is a handle
     /// that was awaited by reference, which may wait again.
     #[error("{0}")]
@@ -88,6 +92,8 @@ impl JobError {
             Self::DeadLettered(_) => Ended::DeadLettered,
             #[cfg(feature = "process")]
             Self::Transfer(failed) => failed.ended(),
+            #[cfg(feature = "guest")]
+            Self::Guest(failed) => failed.fault.ended(),
         })
     }
 }

@@ -6,6 +6,8 @@ mod deadlock;
 #[cfg(feature = "process")]
 mod death;
 mod delivery;
+#[cfg(feature = "guest")]
+mod guest;
 mod job;
 mod reject;
 #[cfg(feature = "process")]
@@ -17,6 +19,8 @@ pub use deadlock::{Deadlock, NestedWait, WaitsFor};
 #[cfg(feature = "process")]
 pub use death::{Death, DeathCause};
 pub use delivery::{DeadLetter, Delivery};
+#[cfg(feature = "guest")]
+pub use guest::{GuestFailed, GuestFault};
 pub use job::{
     CancelledJob, JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut,
 };

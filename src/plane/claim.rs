@@ -8,6 +8,8 @@ use tracing::Span;
 use super::turnover::Spent;
 use super::{Plane, Signal, WorkerContext};
 use crate::error::JobError;
+#[cfg(feature = "guest")]
+use crate::id::ClaimNo;
 use crate::job::{
     ClaimKey, Envelope, JobCell, JobContext, Owed, Owner, Ran, Runs, Suspended, inside, span_of, tell_end,
 };
@@ -143,7 +145,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// # Errors
     ///
     /// The claim, if there is no outcome: [put it back](Self::put_back), or drop it, which ends the job as lost or killed.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "guest", feature = "process"))]
     pub(crate) fn attempt(self, f: impl FnOnce(&J, &mut ClaimKey) -> Option<Ran>) -> Result<bool, Self> {
         let WorkerContext { taken, key, plane, cell, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
@@ -158,6 +160,12 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
             Some(ran) => Ok(self.finish(ran)),
             None => Err(self),
         }
+    }
+
+    /// Which claim of its worker this is.
+    #[cfg(feature = "guest")]
+    pub(crate) fn number(&self) -> ClaimNo {
+        self.taken().claim
     }
 
     /// Its worker's cell.

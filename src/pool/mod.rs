@@ -1,6 +1,8 @@
 //! The pool: one mechanism, whatever the backend.
 
 mod by_name;
+#[cfg(feature = "guest")]
+mod interpreter;
 mod kinds;
 #[cfg(feature = "process")]
 mod process;
@@ -42,6 +44,10 @@ pub type ProcessPool = Pool<crate::backend::process::Processes>;
 /// Requests to programs that speak the frame protocol.
 #[cfg(feature = "process")]
 pub type ProgramPool = Pool<crate::backend::process::Programs>;
+
+/// Calls into isolated instances of an interpreter, in this process.
+#[cfg(feature = "guest")]
+pub type InterpreterPool<E> = Pool<crate::backend::interpreter::Interpreters<E>>;
 
 /// Dropped with the last owning handle.
 struct Owner(ActorRef<PoolMessage>);

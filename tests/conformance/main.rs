@@ -13,6 +13,8 @@ macro_rules! conform {
         mod on_tasks { conform!(@tests OnTasks $($body)* $($($here)*)?); }
         mod on_actors { conform!(@tests OnActors $($body)* $($($here)*)?); }
         mod on_desks { conform!(@tests OnDesks $($body)* $($($here)*)?); }
+        #[cfg(feature = "interpreter")]
+        mod on_guests { conform!(@tests OnGuests $($body)* $($($here)*)?); }
         #[cfg(feature = "process")]
         mod on_processes { conform!(@tests OnProcesses $($body)*); }
     };
@@ -28,6 +30,12 @@ mod desk;
 #[cfg(feature = "process")]
 mod errands;
 mod faults;
+#[cfg(feature = "interpreter")]
+mod guests;
+#[cfg(feature = "interpreter")]
+#[path = "../interpreter/polled.rs"]
+#[expect(unreachable_pub, reason = "the hazards' kinds, which have it too, are public")]
+mod polled;
 mod rig;
 mod subject;
 mod task;

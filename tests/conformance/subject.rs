@@ -12,6 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 
 #[cfg(feature = "process")]
 pub(crate) use crate::errands::OnProcesses;
+#[cfg(feature = "interpreter")]
+pub(crate) use crate::guests::OnGuests;
 use crate::task::Task;
 use crate::third_party::{Desks, Errand};
 

@@ -169,6 +169,39 @@ impl Kind for OnProcesses {
     }
 }
 
+/// Instances of an interpreter, that ask this process whether their work is done.
+#[cfg(feature = "interpreter")]
+pub struct OnGuests;
+
+#[cfg(feature = "interpreter")]
+impl Kind for OnGuests {
+    type Backend = millpond::interpreter::Interpreters<millpond::interpreter::Wasm>;
+    type Job = crate::polled::Polled<Output>;
+    const KILLABLE: bool = true;
+    const ON_RUNTIME: bool = false;
+
+    fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Self::Backend> {
+        millpond::InterpreterPool::builder(format!("{name}-guests"), crate::polled::engine())
+    }
+
+    fn job(work: Work) -> Self::Job {
+        let mut work = Box::pin(work.then_blocking().run_async());
+        // Who polls it is no runtime, and some work has a timer.
+        crate::polled::Polled::new(std::future::poll_fn(move |cx| {
+            let _inside = timers().enter();
+            work.as_mut().poll(cx)
+        }))
+    }
+}
+
+/// A runtime for the timers of jobs that do not run on one.
+#[cfg(feature = "interpreter")]
+fn timers() -> &'static tokio::runtime::Runtime {
+    static TIMERS: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    TIMERS.get_or_init(|| build().expect("a runtime"))
+}
+
 /// A kind whose workers have a start that can hang.
 pub trait Starts: Kind {
     /// The start waits for the latch that `start` gives, if it gives one; with `block` it blocks its thread meanwhile.
@@ -220,6 +253,11 @@ macro_rules! on_every_kind {
             #[test]
             fn actors() {
                 super::$body::<crate::kinds::OnActors>();
+            }
+            #[cfg(feature = "interpreter")]
+            #[test]
+            fn guests() {
+                super::$body::<crate::kinds::OnGuests>();
             }
         }
     };

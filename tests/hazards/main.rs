@@ -32,6 +32,9 @@ mod latch;
 #[cfg(feature = "testing")]
 mod mortal;
 mod patience;
+#[cfg(feature = "interpreter")]
+#[path = "../interpreter/polled.rs"]
+mod polled;
 mod stalls;
 mod work;
 

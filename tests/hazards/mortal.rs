@@ -177,6 +177,13 @@ impl Mortal for crate::kinds::OnProcesses {
     }
 }
 
+#[cfg(feature = "interpreter")]
+impl Mortal for crate::kinds::OnGuests {
+    fn backend(_ground: &Ground) -> <Self as Kind>::Backend {
+        millpond::interpreter::Interpreters::new(crate::polled::engine()).restart_after_trap()
+    }
+}
+
 impl Mortal for OnTasks {
     const DIES_OF_A_PANIC: bool = false;
 

@@ -134,6 +134,16 @@ impl Work {
         self
     }
 
+    /// Blocks its thread for what comes after its wait, where it would await it.
+    #[cfg(feature = "interpreter")]
+    pub fn then_blocking(mut self) -> Self {
+        self.then = self.then.map(|Then { block, .. }| Then {
+            block: Box::new(|| unreachable!("it is polled")),
+            wait: Box::pin(async move { block() }),
+        });
+        self
+    }
+
     /// Panics when it would end.
     pub fn panics(mut self) -> Self {
         self.panics = true;

@@ -1,0 +1,139 @@
+//! Pools of WebAssembly instances beside what they are made of: a thread with an instance behind a channel, and wasmtime alone.
+
+use std::hint::black_box;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ::millpond::interpreter::wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store, TypedFunc,
+};
+use ::millpond::interpreter::{Wasm, WasmCall};
+use ::millpond::{InterpreterPool, JobStatus, Ladder, Limits, PoolExecutor, Select, TimeLimit};
+
+use crate::harness::figures::{micros, quantile};
+use crate::harness::{Measured, Side, fresh_name, load};
+use crate::millpond::hooked;
+
+const MODULE: &str = r#"(module
+    (memory 1)
+    (func (export "next") (param i64) (result i64) (i64.add (local.get 0) (i64.const 1)))
+    (func (export "spin") (param i64) (result i64) (loop $again (br $again)) (i64.const 0)))"#;
+
+/// Jobs on their way at a time, where the worker is to have no pause.
+const OUTSTANDING: usize = 64;
+
+fn pool(wasm: Wasm) -> InterpreterPool<Wasm> {
+    let builder = InterpreterPool::builder(fresh_name(), wasm).limits(Limits::fixed(1));
+    let pool = hooked(builder).build().expect("the module is sound");
+    load::wait_until("the worker idles", || pool.saturation().idle == 1);
+    pool
+}
+
+fn call(number: u64) -> WasmCall<u64, u64> {
+    WasmCall::new("next", number)
+}
+
+/// Calls with a reply, one at a time.
+pub(crate) fn calls() -> impl Side {
+    Pooled(pool(Wasm::new(MODULE)), 1)
+}
+
+struct Pooled(InterpreterPool<Wasm>, usize);
+
+impl Side for Pooled {
+    fn run(&mut self, jobs: u64) -> Duration {
+        let Self(pool, most) = self;
+        load::outstanding(
+            *most,
+            jobs,
+            |number| pool.submit_blocking(call(number)).expect("a pool that takes jobs"),
+            |job| _ = black_box(job.join().expect("jobs do not fail")),
+        )
+    }
+}
+
+/// The same, to a thread with an instance of its own, over a channel, each with a channel for its reply.
+pub(crate) fn channel() -> impl Side {
+    let (calls, asked) = sync_channel::<(u64, SyncSender<u64>)>(OUTSTANDING);
+    thread::spawn(move || {
+        let mut bare = Bare::new(&Config::new());
+        let (mut store, next) = bare.instance();
+        for (number, reply) in asked {
+            let answer = next.call(&mut store, number).expect("it does not fail");
+            reply.send(answer).expect("whoever asked waits");
+        }
+    });
+    Channel(calls)
+}
+
+struct Channel(SyncSender<(u64, SyncSender<u64>)>);
+
+impl Side for Channel {
+    fn run(&mut self, jobs: u64) -> Duration {
+        let begun = Instant::now();
+        for number in 0..jobs {
+            let (reply, answer) = sync_channel(1);
+            self.0.send((number, reply)).expect("the thread waits for it");
+            black_box(answer.recv().expect("it answers"));
+        }
+        begun.elapsed()
+    }
+}
+
+/// A module of wasmtime's.
+struct Bare {
+    engine: Engine,
+    module: InstancePre<()>,
+}
+
+impl Bare {
+    fn new(config: &Config) -> Self {
+        let engine = Engine::new(config).expect("it is sound");
+        let module = Module::new(&engine, MODULE).expect("it is a module");
+        let module = Linker::new(&engine).instantiate_pre(&module).expect("it imports nothing");
+        Self { engine, module }
+    }
+
+    fn instance(&mut self) -> (Store<()>, TypedFunc<u64, u64>) {
+        let mut store = Store::new(&self.engine, ());
+        let instance = self.module.instantiate(&mut store).expect("there is one");
+        let next = instance.get_typed_func(&mut store, "next").expect("it exports it");
+        (store, next)
+    }
+}
+
+/// What a fresh instance adds to each job, beside a bare one from the same allocator that is made and dropped.
+pub(crate) fn fresh(turns: usize) -> Measured {
+    const JOBS: u64 = 20_000;
+    let mut kept = Pooled(pool(Wasm::new(MODULE)), OUTSTANDING);
+    let mut fresh = Pooled(pool(Wasm::new(MODULE).fresh_per_job()), OUTSTANDING);
+    let mut config = Config::new();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
+    let mut bare = Bare::new(&config);
+    let each = |took: Duration| took.as_secs_f64() * 1e9 / JOBS as f64;
+    let turn = |_| {
+        let kept = each(kept.run(JOBS));
+        let fresh = each(fresh.run(JOBS));
+        let begun = Instant::now();
+        (0..JOBS).for_each(|_| drop(black_box(bare.instance())));
+        (fresh - kept, each(begun.elapsed()))
+    };
+    Measured::lower_is_better("ns", (0..turns).map(turn).unzip())
+}
+
+/// The p99 of the time from the kill of a loop without end until its outcome is there.
+pub(crate) fn killed(kills: usize) -> Measured {
+    let pool = pool(Wasm::new(MODULE));
+    let kill = |_| {
+        let spins = pool.submit_blocking(WasmCall::<u64, u64>::new("spin", 0)).expect("a pool that takes jobs");
+        load::wait_until("it runs", || spins.status() == JobStatus::Running);
+        let target = Select::job(spins.id());
+        let begun = Instant::now();
+        pool.blocking().terminate(target, Ladder::kill(), TimeLimit::default()).expect("a pool that answers");
+        spins.join().expect_err("it was killed");
+        micros(begun.elapsed())
+    };
+    let times: Vec<f64> = (0..kills).map(kill).collect();
+    Measured::alone("us", quantile(&times, 0.99))
+}

@@ -1,0 +1,226 @@
+//! WebAssembly, by wasmtime: a module is compiled once and shared, and each worker, or each job, has an instance of its own.
+
+mod call;
+mod instance;
+mod limits;
+
+pub use call::{WasmBytes, WasmCall};
+pub use instance::{Guest, WasmInstance};
+
+use wasmtime::{Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig};
+
+use super::{Brake, Engine};
+use crate::backend::StartContext;
+use crate::error::GuestFault;
+use crate::job::JobContext;
+
+/// What an instance may have if nobody says.
+const MEMORY: usize = 64 << 20;
+const TABLE: usize = 10_000;
+const STACK: usize = 512 << 10;
+/// In what WebAssembly counts memory.
+const PAGE: usize = 64 << 10;
+/// The largest stack that leaves a thread of the usual size room for this process's own calls.
+const MAX_STACK: usize = 1 << 20;
+
+type HostFunctions = dyn Fn(&mut Linker<Guest>) -> wasmtime::Result<()> + Send + Sync;
+
+/// A WebAssembly module, and what its instances may do and have.
+///
+/// They can do nothing but compute: there are no files, no network and no clock, but what [`host`](Self::host) adds. Each has at most 64 MiB of
+/// memory, 10,000 elements a table and 512 KiB of stack, unless it is given more or less here.
+///
+/// From the module `millpond` a guest may import `beat: [] -> []`, which says that the job makes progress, and `cancelled: [] -> [i32]`, which
+/// is 1 once it is asked to stop.
+pub struct Wasm {
+    source: Vec<u8>,
+    host: Vec<Box<HostFunctions>>,
+    memory: usize,
+    table: usize,
+    stack: usize,
+    fuel: Option<u64>,
+    fresh: bool,
+    compiled: Option<Compiled>,
+}
+
+struct Compiled {
+    engine: wasmtime::Engine,
+    instance: InstancePre<Guest>,
+}
+
+impl Wasm {
+    /// A module, in WebAssembly's binary or text format. It is compiled, and found fit or not, when the pool is built.
+    pub fn new(module: impl Into<Vec<u8>>) -> Self {
+        Self {
+            source: module.into(),
+            host: Vec::new(),
+            memory: MEMORY,
+            table: TABLE,
+            stack: STACK,
+            fuel: None,
+            fresh: false,
+            compiled: None,
+        }
+    }
+
+    /// Gives each job an instance of its own, which is dropped after it, instead of one to each worker: a job finds nothing of the one before. Instances
+    /// come from a region of addresses that is reserved when the pool is built, and what they do not write to they share; there can be
+    /// 1,000 at a time.
+    #[must_use]
+    pub fn fresh_per_job(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
+    /// How much memory an instance may have, in bytes. One that asks for more is told that there is none; a job that then fails
+    /// ends with [`GuestFault::OutOfMemory`].
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// How many elements a table may have; as for the memory.
+    #[must_use]
+    pub fn table_limit(mut self, elements: usize) -> Self {
+        self.table = elements;
+        self
+    }
+
+    /// How much stack the guest's calls may use, in bytes, at most 1 MiB. One that recurses beyond that traps.
+    #[must_use]
+    pub fn stack_limit(mut self, bytes: usize) -> Self {
+        self.stack = bytes;
+        self
+    }
+
+    /// What a job may use, in wasmtime's units of fuel, about one an instruction: the same job ends at the same place, on whatever machine. It costs
+    /// the guest some of its speed. A start function uses of the first job's.
+    #[must_use]
+    pub fn fuel(mut self, units: u64) -> Self {
+        self.fuel = Some(units);
+        self
+    }
+
+    /// Adds functions of this process's that the guest may import. Called once, as the pool is built.
+    ///
+    /// They run on the worker's thread, where [`JobContext::current`] is the job's. A kill does not reach into them: one that blocks has its worker abandoned.
+    #[must_use]
+    pub fn host(mut self, define: impl Fn(&mut Linker<Guest>) -> wasmtime::Result<()> + Send + Sync + 'static) -> Self {
+        self.host.push(Box::new(define));
+        self
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        config.consume_fuel(self.fuel.is_some());
+        config.max_wasm_stack(self.stack);
+        if self.fresh {
+            let mut pooling = PoolingAllocationConfig::new();
+            pooling.max_memory_size(self.memory.next_multiple_of(PAGE));
+            pooling.table_elements(self.table);
+            config.memory_reservation(u64::try_from(self.memory.next_multiple_of(PAGE)).unwrap_or(u64::MAX));
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+        }
+        config
+    }
+
+    /// A module that begins with more than it may have will never have an instance.
+    fn check(&self, module: &Module) -> wasmtime::Result<()> {
+        let needs = module.resources_required();
+        let memory = needs.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE as u64);
+        let table = needs.max_initial_table_size.unwrap_or(0);
+        wasmtime::ensure!(
+            memory <= self.memory as u64,
+            "it needs {memory} bytes of memory, where {} are allowed",
+            self.memory
+        );
+        wasmtime::ensure!(
+            table <= self.table as u64,
+            "it needs a table of {table} elements, where {} are allowed",
+            self.table
+        );
+        Ok(())
+    }
+
+    fn compile(&self) -> wasmtime::Result<Compiled> {
+        let engine = wasmtime::Engine::new(&self.config())?;
+        let module = Module::new(&engine, &self.source)?;
+        self.check(&module)?;
+        let mut linker = Linker::new(&engine);
+        linker.func_wrap("millpond", "beat", || {
+            if let Some(job) = JobContext::current() {
+                job.beat();
+            }
+        })?;
+        linker.func_wrap("millpond", "cancelled", || {
+            i32::from(JobContext::current().is_some_and(|job| job.is_cancelled()))
+        })?;
+        for define in &self.host {
+            define(&mut linker)?;
+        }
+        let instance = linker.instantiate_pre(&module)?;
+        Ok(Compiled { engine, instance })
+    }
+}
+
+impl Engine for Wasm {
+    type Instance = WasmInstance;
+
+    fn kind(&self) -> &'static str {
+        "wasm pool"
+    }
+
+    fn prepare(&mut self) -> Result<(), String> {
+        for (given, what) in [(self.memory, "memory"), (self.stack, "stack")] {
+            if given == 0 {
+                return Err(format!("an instance without any {what} can do nothing"));
+            }
+        }
+        if self.stack > MAX_STACK {
+            return Err(format!("a stack of {} bytes is too large: at most {MAX_STACK}", self.stack));
+        }
+        let compiled = self.compile().map_err(|error| format!("{error:#}"))?;
+        self.compiled = Some(compiled);
+        // It is not needed again.
+        self.source = Vec::new();
+        Ok(())
+    }
+
+    fn instance(&self, brake: &Brake, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
+        let Some(Compiled { engine, instance }) = &self.compiled else {
+            return Err(GuestFault::NoInstance("its pool was not built".to_owned()));
+        };
+        let limits = limits::Limits::new(self.memory, self.table);
+        let guest = Guest::new(brake.clone(), cx.clone(), limits);
+        WasmInstance::new(engine, instance, guest, self.fuel)
+    }
+
+    fn begin(&self, instance: &mut WasmInstance) {
+        instance.begin(self.fuel);
+    }
+
+    fn is_fresh_per_job(&self) -> bool {
+        self.fresh
+    }
+
+    fn is_memory_limited(&self) -> bool {
+        true
+    }
+
+    fn prod(&self) {
+        if let Some(compiled) = &self.compiled {
+            compiled.engine.increment_epoch();
+        }
+    }
+}
+
+impl std::fmt::Debug for Wasm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { memory, table, stack, fuel, fresh, .. } = self;
+        let mut shown = f.debug_struct("Wasm");
+        shown.field("memory", memory).field("table", table).field("stack", stack).field("fuel", fuel);
+        shown.field("fresh_per_job", fresh).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+//! What every test here needs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use millpond::interpreter::{Interpreters, Script, Wasm, WasmCall};
+use millpond::{
+    GuestFault, InterpreterPool, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, TimeLimit,
+};
+
+pub(crate) type WasmPool = InterpreterPool<Wasm>;
+pub(crate) type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: TimeLimit = TimeLimit(PATIENCE);
+
+pub(crate) fn builder(wasm: Wasm) -> PoolBuilder<Interpreters<Wasm>> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("guests-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    InterpreterPool::builder(name, wasm).limits(Limits::fixed(1))
+}
+
+/// A pool of one worker.
+pub(crate) fn pool(wasm: Wasm) -> WasmPool {
+    builder(wasm).build().expect("the module is sound")
+}
+
+/// Calls an export without arguments that gives a number.
+pub(crate) fn ask(pool: &WasmPool, export: &str) -> JobHandle<i32> {
+    put(pool, WasmCall::new(export, ()))
+}
+
+pub(crate) fn put<S: Script<Wasm>>(pool: &WasmPool, job: S) -> JobHandle<S::Output> {
+    pool.try_submit(job).unwrap_or_else(|rejected| panic!("{}", rejected.reason()))
+}
+
+/// The error of a job that has to fail.
+pub(crate) fn failure<T>(handle: JobHandle<T>) -> JobError {
+    match handle.join() {
+        Err(JoinError::Job(error)) => error,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the job was to fail"),
+    }
+}
+
+/// How the guest failed.
+pub(crate) fn fault<T>(handle: JobHandle<T>) -> GuestFault {
+    match failure(handle) {
+        JobError::Guest(failed) => failed.fault,
+        other => panic!("{other}"),
+    }
+}
+
+/// Waits until `so`, by looking again and again.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "waited for ever until {what}");
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+pub(crate) fn until_busy(pool: &WasmPool, workers: usize) {
+    until("the jobs run", || pool.saturation().active == workers);
+}
