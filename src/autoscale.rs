@@ -16,7 +16,9 @@ use crate::snapshot::Snapshot;
 /// done, as far as hooks were asked about that. Workers within the limit in force are started all that time.
 ///
 /// One that panics, takes longer than a second or answers zero is let go and reported as
-/// [`PoolEvent::PolicyReplaced`](crate::PoolEvent::PolicyReplaced): the limit stays what it is.
+/// [`PoolEvent::PolicyReplaced`](crate::PoolEvent::PolicyReplaced), with the reason. What it had chosen ends with it, as it does with one that is
+/// taken away by [`Retune::no_autoscaler`](crate::Retune::no_autoscaler): the limits that were set last, its bounds, are in force, and hooks are
+/// not asked about them again.
 pub trait Autoscaler: Send + Sync + 'static {
     /// How many workers the pool may have from now on. What lies outside `bounds` is brought back to them.
     ///

@@ -162,7 +162,7 @@ impl<B: Backend> Supervision<B> {
                 Timestamp::NEVER
             }
             State::Asked { until, .. } if now >= until => {
-                self.drop_autoscaler(format!("it did not answer within {POLICY_LIMIT:?}"));
+                self.drop_autoscaler(&format!("it did not answer within {POLICY_LIMIT:?}"));
                 Timestamp::NEVER
             }
             State::Asked { until, .. } => until,
@@ -203,10 +203,10 @@ impl<B: Backend> Supervision<B> {
         let next = since.after(scaling.period);
         scaling.state = State::Rests(next.max(now));
         match wanted {
-            Ok(0) => self.drop_autoscaler("it wanted zero workers".to_owned()),
+            Ok(0) => self.drop_autoscaler("it wanted zero workers"),
             Ok(wanted) if self.ending.is_none() => self.apply_scale(wanted, next),
             Ok(_) => {}
-            Err(message) => self.drop_autoscaler(format!("it panicked: {message}")),
+            Err(message) => self.drop_autoscaler(&format!("it panicked: {message}")),
         }
     }
 
@@ -219,7 +219,7 @@ impl<B: Backend> Supervision<B> {
         {
             if wish.question.is_none() {
                 self.withdraw_wish();
-                self.put_scale_in_force((from, to));
+                self.put_scale_in_force(from, to);
             }
             // Else it waits for the end of its delay.
             return;
@@ -269,24 +269,37 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    fn put_scale_in_force(&mut self, (from, to): (Limits, Limits)) {
-        let (before, now) = (from.max, to.max);
-        match self.plane().resize(to) {
-            Ok(_) => {
-                self.update_cooling();
-                self.staff();
-                self.tell(PoolEvent::Scaled { from: before, to: now });
-            }
-            Err(conflict) => {
-                let pool = &*self.plane().config.name;
-                tracing::error!(pool, from = before, to = now, "the limit stays what it is: {conflict}");
-            }
+    fn put_scale_in_force(&mut self, from: Limits, to: Limits) {
+        if self.put_limits_in_force(from, to) {
+            self.tell(PoolEvent::Scaled { from: from.max, to: to.max });
         }
     }
 
-    /// The default takes its place: a limit that stays what it is.
-    fn drop_autoscaler(&mut self, reason: String) {
+    /// True if they are; else the reserves do not go with them, which control has looked at before.
+    fn put_limits_in_force(&mut self, from: Limits, to: Limits) -> bool {
+        if let Err(conflict) = self.plane().resize(to) {
+            let (pool, from, to) = (&*self.plane().config.name, from.max, to.max);
+            tracing::error!(pool, from, to, "the limit stays what it is: {conflict}");
+            return false;
+        }
+        self.update_cooling();
+        self.staff();
+        true
+    }
+
+    /// Nothing takes its place: the limit is what was set for the pool, as in one without an autoscaler. Hooks are not asked: they were when that was
+    /// set, and a policy's fault is nobody's choice.
+    fn drop_autoscaler(&mut self, reason: &str) {
+        let from = self.plane().limits();
+        let to = self.bounds(from);
         self.drop_scaling();
-        self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}") });
+        // A pool that ends is resized no more.
+        let goes_back = self.ending.is_none() && to != from;
+        let limit = format!(", and the limit goes back from {} to {} workers, as was set", from.max, to.max);
+        let limit = if goes_back { &*limit } else { "" };
+        self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}; it is let go{limit}") });
+        if goes_back && self.put_limits_in_force(from, to) {
+            self.tell(PoolEvent::Resized { from, to, by: By::Pool });
+        }
     }
 }

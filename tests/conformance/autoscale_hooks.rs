@@ -24,6 +24,7 @@ conform! {
     what_is_wanted_still_when_its_delay_is_over_is_done_as_far_as_hooks_were_asked,
     growth_does_not_wait_for_a_shrink_that_is_delayed,
     what_was_allowed_for_other_reserves_is_done_as_far_as_they_are_kept,
+    hooks_are_not_asked_about_the_end_of_an_autoscaler,
     a_shutdown_resizes_nothing_any_more,
 }
 
@@ -240,6 +241,20 @@ fn what_was_allowed_for_other_reserves_is_done_as_far_as_they_are_kept<S: Subjec
     rig.an_hour_later();
     assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![3], 3));
     at_rest(&rig.pool);
+}
+
+/// The bounds were asked about when they were set.
+fn hooks_are_not_asked_about_the_end_of_an_autoscaler<S: Subject>() {
+    let rig = rig::<S>("scaled-ends-unasked", Answers::denying("resize"));
+    assert_eq!(rig.pool.saturation().limit, 2);
+    drop(soon(rig.pool.retune(Retune::new().no_autoscaler(), LIMIT)).expect("nobody can deny it"));
+    assert_eq!((rig.seen.asked().len(), rig.pool.saturation().limit), (0, 4));
+    let mut rig = self::rig::<S>("scaled-falls-unasked", Answers::denying("resize"));
+    rig.told.wants(0);
+    rig.next_period();
+    assert!(matches!(rig.next(), PoolEvent::PolicyReplaced { .. }));
+    after_control(&rig.pool);
+    assert_eq!((rig.seen.asked().len(), rig.pool.saturation().limit), (0, 4));
 }
 
 fn a_shutdown_resizes_nothing_any_more<S: Subject>() {
