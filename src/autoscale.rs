@@ -11,10 +11,14 @@ use crate::snapshot::Snapshot;
 /// what it says is in force at once, and its `min` and `max` are the bounds from then on.
 ///
 /// Hooks are asked about it as about a resize. While they are, the autoscaler is not asked again; if they deny it, the limit stays what it is,
-/// and the autoscaler is asked again when its period is over.
+/// and the autoscaler is asked again when its period is over. If they put it off, the autoscaler is asked in each period meanwhile: what it
+/// does not want any more is dropped, what leads the other way is a question of its own, and when the delay is over what it wants then is
+/// done, as far as hooks were asked about that. Workers within the limit in force are started all that time.
 ///
 /// One that panics, takes longer than a second or answers zero is let go and reported as
-/// [`PoolEvent::PolicyReplaced`](crate::PoolEvent::PolicyReplaced): the limit stays what it is.
+/// [`PoolEvent::PolicyReplaced`](crate::PoolEvent::PolicyReplaced), with the reason. What it had chosen ends with it, as it does with one that is
+/// taken away by [`Retune::no_autoscaler`](crate::Retune::no_autoscaler): the limits that were set last, its bounds, are in force, and hooks are
+/// not asked about them again.
 pub trait Autoscaler: Send + Sync + 'static {
     /// How many workers the pool may have from now on. What lies outside `bounds` is brought back to them.
     ///

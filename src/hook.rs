@@ -91,7 +91,7 @@ pub enum Notice {
         /// From the fault that it was first cooled down for until this worker was ready.
         out_for: Duration,
     },
-    /// A policy was replaced by the default.
+    /// A restart policy was replaced by the default, or an autoscaler by none.
     PolicyReplaced {
         /// What it did.
         reason: String,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 #[cfg(feature = "process")]
 use crate::error::Death;
-use crate::error::{Chain, StartError};
+use crate::error::StartError;
 use crate::id::{JobId, WorkerId};
 use crate::snapshot::{Rung, Seconds};
 use crate::sync::{Arc, Timestamp};
@@ -121,7 +121,7 @@ impl fmt::Display for Exit {
                 let silent_for = Seconds(*silent_for);
                 write!(f, "stuck: no progress for {silent_for}, by rung {rung} of the watchdog's ladder")
             }
-            Self::FailedToStart(error) => write!(f, "failed to start: {}", Chain(&**error)),
+            Self::FailedToStart(error) => write!(f, "failed to start: {}", error.told()),
             Self::Lost => f.write_str("lost"),
             #[cfg(feature = "process")]
             Self::Died(death) => death.fmt(f),

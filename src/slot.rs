@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use crate::config::MAX_LANES;
 use crate::error::StartError;
 use crate::id::{ClaimNo, LaneId, WorkerId};
-use crate::job::{Envelope, InHand, PoolNo, Share};
+use crate::job::{Envelope, InHand, PoolNo, Share, catch};
 use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
@@ -362,7 +362,8 @@ impl Cell {
 
     /// Notes why it did not come up.
     pub(crate) fn fail(&self, error: StartError) {
-        let error = error.sheltered();
+        // An error of the user's is read here, and may panic.
+        let error = catch(|| error.sheltered()).unwrap_or_else(|caught| StartError::Panicked(caught.message));
         let late = {
             let mut failure = self.failure.lock();
             if failure.is_some() { Some(error) } else { failure.replace(error) }

@@ -177,22 +177,95 @@ impl std::fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// It is read where the policy is asked, and within the policy's limit: after that the default decides, and the slot gets another worker.
+/// A pool of at most one thread, started on demand, whose first start fails with this error; starts may take so long.
+fn pool_that_fails(
+    name: &str,
+    fails: impl FnOnce() -> StartError + Send + 'static,
+    start_limit: Duration,
+) -> (ThreadPool, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let fails = Mutex::new(Some(fails));
+    let builder = ThreadPool::builder(name).limits(Limits::new(0, 1)).start_limit(start_limit);
+    let builder = builder.restart_policy(Innocent(asked.clone())).initializer(move |_| {
+        let fails = fails.lock().take();
+        fails.map_or(Ok(()), |fails| Err(fails()))
+    });
+    (builder.build().expect("the configuration is sound"), asked)
+}
+
+/// It is read where it was made, and that is part of the start: what it takes counts against the limit for starts, and not against the policy.
 #[test]
-fn an_error_that_hangs_when_it_is_read_stops_no_restart() {
+fn an_error_that_hangs_when_it_is_read_is_a_start_that_takes_too_long() {
     let _alone = ALONE.lock();
     let (release, hangs) = sync_channel(1);
-    let fault = Mutex::new(Some(Unreadable(Mutex::new(hangs))));
-    let builder = ThreadPool::builder("unreadable").limits(Limits::fixed(1)).initializer(move |_| {
-        let fault = fault.lock().take();
-        fault.map_or(Ok(()), |fault| Err(StartError::failed(fault)))
-    });
-    let pool = builder.build().expect("the configuration is sound");
-    let since = Instant::now();
-    while pool.saturation().idle == 0 {
-        assert!(since.elapsed() < PATIENCE, "it never comes up: {:?}", pool.saturation());
-        sleep(Duration::from_millis(1));
-    }
-    assert_eq!(pool.try_submit(|| 4).expect("there is a place").join().expect("a replacement runs it"), 4);
+    let fails = || StartError::failed(Unreadable(Mutex::new(hangs)));
+    let (pool, asked) = pool_that_fails("unreadable", fails, Duration::from_millis(50));
+    let mut events = pool.events();
+    let job = pool.submit_blocking(|| 4).expect("it is admitted");
+    let event = verdict(&mut events);
+    assert!(matches!(event, PoolEvent::RestartDecided { .. }), "the policy was blamed: {event:?}");
+    assert_eq!(asked.load(Ordering::Acquire), 1);
+    assert_eq!(job.join().expect("a replacement runs it"), 4);
     drop(release);
+}
+
+/// An error that notes who reads it.
+#[derive(Debug)]
+struct Noted(Arc<Mutex<Vec<Option<String>>>>);
+
+impl std::fmt::Display for Noted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.lock().push(std::thread::current().name().map(str::to_owned));
+        f.write_str("no such device")
+    }
+}
+
+impl std::error::Error for Noted {}
+
+/// The first worker of a pool ends like this, and the policy is asked and not blamed.
+fn exit_of(name: &str, fails: impl FnOnce() -> StartError + Send + 'static) -> Exit {
+    let (pool, asked) = pool_that_fails(name, fails, PATIENCE);
+    let mut events = pool.events();
+    let job = pool.submit_blocking(|| 4).expect("it is admitted");
+    let exit = loop {
+        if let PoolEvent::WorkerGone { exit, .. } = events.next_blocking().expect("the pool is there") {
+            break exit;
+        }
+    };
+    assert!(matches!(verdict(&mut events), PoolEvent::RestartDecided { .. }));
+    assert_eq!(job.join().expect("a replacement runs it"), 4);
+    assert_eq!(asked.load(Ordering::Acquire), 1);
+    exit
+}
+
+/// Of all threads of ours, the worker's own alone reads it, once; whoever is shown it later is shown what was read then.
+#[test]
+fn an_error_of_a_start_is_read_once_where_it_was_made() {
+    let _alone = ALONE.lock();
+    let readers = Arc::new(Mutex::new(Vec::new()));
+    let noted = Noted(readers.clone());
+    let exit = exit_of("noted", || StartError::failed(noted));
+    assert_eq!(exit.to_string(), "failed to start: the worker's start failed: no such device");
+    assert_eq!(*readers.lock(), [Some("noted-0.1".to_owned())]);
+}
+
+/// An error that cannot be read.
+#[derive(Debug)]
+struct Panics;
+
+impl std::fmt::Display for Panics {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("who reads this?")
+    }
+}
+
+impl std::error::Error for Panics {}
+
+#[test]
+fn an_error_that_panics_when_it_is_read_is_a_start_that_panicked() {
+    let _alone = ALONE.lock();
+    let told = "failed to start: the worker's start panicked: who reads this?";
+    assert_eq!(exit_of("made", || StartError::failed(Panics)).to_string(), told);
+    // One that somebody else made is read as it is handed on.
+    assert_eq!(exit_of("handed-on", || StartError::Refused(std::io::Error::other(Panics))).to_string(), told);
 }

@@ -47,6 +47,8 @@ pub(super) struct Scaling {
     /// Tells the answers to two questions apart, whoever gives them: one that was overtaken by a resize counts no more.
     round: u64,
     state: State,
+    /// What it wanted last, if hooks have a say in it.
+    wish: Option<Wish>,
 }
 
 #[derive(Clone, Copy)]
@@ -54,10 +56,31 @@ enum State {
     /// Is asked then. Exit: `Asked`.
     Rests(Timestamp),
     /// Was asked then, and is late at `until`: `NEVER` before a side thread has come to the question, as what others take is not its
-    /// fault. Exits: `Rests`, `Wants`, or the end of it.
+    /// fault. Exits: `Rests`, or the end of it.
     Asked { since: Timestamp, until: Timestamp },
-    /// Hooks are asked about what it wants, by the question of this number, and it is not asked meanwhile. Exit: `Rests(next)`.
-    Wants { question: Option<u64>, next: Timestamp },
+}
+
+/// Limits that an autoscaler wanted in place of others, about which hooks are asked or were. It ends when it is in force or denied, or when
+/// something newer takes its place.
+struct Wish {
+    from: Limits,
+    to: Limits,
+    /// The round in which it was wanted.
+    round: u64,
+    /// The question, until hooks have allowed it.
+    question: Option<u64>,
+    /// If hooks allow it later than that, it is done if it is wanted still; `NEVER` while they are being asked.
+    current_until: Timestamp,
+}
+
+impl Wish {
+    /// How far this change leads if it may go no further than hooks were asked about; `None`: it does not lead there.
+    fn leads(&self, from: Limits, to: Limits) -> Option<Limits> {
+        let grows = self.to.max > self.from.max;
+        let max = if grows { to.max.min(self.to.max) } else { to.max.max(self.to.max) };
+        let moves = if grows { max > from.max } else { max < from.max };
+        moves.then_some(Limits { max, ..to })
+    }
 }
 
 impl Scaling {
@@ -68,7 +91,7 @@ impl Scaling {
         config.limits.max = least_max(&bounds, &config.lanes);
         // Due at once.
         let state = State::Rests(Timestamp::default());
-        Self { policy, period, bounds, round: 0, state }
+        Self { policy, period, bounds, round: 0, state, wish: None }
     }
 }
 
@@ -88,7 +111,8 @@ impl<B: Backend> Supervision<B> {
         let state = State::Rests(scaler.as_ref().map_or(Timestamp::NEVER, |scaler| self.now().after(scaler.period)));
         self.drop_scaling();
         let round = self.scale_rounds;
-        self.scaling = scaler.map(|Scaler { policy, period }| Scaling { policy, period, bounds, round, state });
+        self.scaling =
+            scaler.map(|Scaler { policy, period }| Scaling { policy, period, bounds, round, state, wish: None });
     }
 
     /// What it says to a question that is out is never taken for the answer of one that comes after it.
@@ -99,11 +123,18 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// Hooks need not say any more what they think of what it wants.
+    /// Hooks need not say any more what they think of what it wanted, and what they have said counts no more.
     fn withdraw_wish(&mut self) {
-        if let Some(Scaling { state: State::Wants { question: Some(question), .. }, .. }) = self.scaling {
+        let wish = self.scaling.as_mut().and_then(|scaling| scaling.wish.take());
+        if let Some(question) = wish.and_then(|wish| wish.question) {
             self.withdraw_question(question);
         }
+    }
+
+    /// Hooks have not said yet what they think of what it wants. One that puts it off has.
+    fn is_wish_open(&self) -> bool {
+        let wish = self.scaling.as_ref().and_then(|scaling| scaling.wish.as_ref());
+        wish.and_then(|wish| wish.question).is_some_and(|question| !self.is_delayed(question))
     }
 
     /// The limits that were set, when these are in force.
@@ -115,6 +146,7 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn scale(&mut self, now: Timestamp) -> Timestamp {
         // A pool that ends is resized no more; one that dispatches nothing shows nothing of its load.
         let dispatches = matches!(self.plane().gate(), Gate::Open | Gate::Draining);
+        let is_wish_open = self.is_wish_open();
         let Some(scaling) = self.scaling.as_mut().filter(|_| self.ending.is_none()) else { return Timestamp::NEVER };
         match scaling.state {
             State::Rests(until) if now < until => until,
@@ -123,17 +155,17 @@ impl<B: Backend> Supervision<B> {
                 scaling.state = State::Rests(next);
                 next
             }
+            // The ruling is looked at before this.
+            State::Rests(_) if is_wish_open => Timestamp::NEVER,
             State::Rests(_) => {
                 self.ask_autoscaler(now);
                 Timestamp::NEVER
             }
             State::Asked { until, .. } if now >= until => {
-                self.drop_autoscaler(format!("it did not answer within {POLICY_LIMIT:?}"));
+                self.drop_autoscaler(&format!("it did not answer within {POLICY_LIMIT:?}"));
                 Timestamp::NEVER
             }
             State::Asked { until, .. } => until,
-            // The ruling is looked at before this.
-            State::Wants { .. } => Timestamp::NEVER,
         }
     }
 
@@ -171,25 +203,44 @@ impl<B: Backend> Supervision<B> {
         let next = since.after(scaling.period);
         scaling.state = State::Rests(next.max(now));
         match wanted {
-            Ok(0) => self.drop_autoscaler("it wanted zero workers".to_owned()),
-            Ok(wanted) if self.ending.is_none() => self.ask_scale(wanted, next),
+            Ok(0) => self.drop_autoscaler("it wanted zero workers"),
+            Ok(wanted) if self.ending.is_none() => self.apply_scale(wanted, next),
             Ok(_) => {}
-            Err(message) => self.drop_autoscaler(format!("it panicked: {message}")),
+            Err(message) => self.drop_autoscaler(&format!("it panicked: {message}")),
         }
     }
 
     /// Has what it wants put in force, if the hooks allow it.
-    fn ask_scale(&mut self, wanted: usize, next: Timestamp) {
-        let Some((from, to)) = self.scale_to(wanted) else { return };
+    fn apply_scale(&mut self, wanted: usize, next: Timestamp) {
+        let change = self.scale_to(wanted);
+        if let Some((from, to)) = change
+            && let Some(wish) = self.scaling.as_ref().and_then(|scaling| scaling.wish.as_ref())
+            && let Some(to) = wish.leads(from, to)
+        {
+            if wish.question.is_none() {
+                self.withdraw_wish();
+                self.put_scale_in_force(from, to);
+            }
+            // Else it waits for the end of its delay.
+            return;
+        }
+        // It wants something else than it did, or nothing any more.
+        self.withdraw_wish();
+        if let Some((from, to)) = change {
+            self.ask_scale(from, to, next);
+        }
+    }
+
+    fn ask_scale(&mut self, from: Limits, to: Limits, next: Timestamp) {
         let Some(scaling) = &mut self.scaling else { return };
         let round = scaling.round;
-        scaling.state = State::Wants { question: None, next };
+        scaling.wish = Some(Wish { from, to, round, question: None, current_until: Timestamp::NEVER });
         let asked = self.ask_hooks(Question::of_limits(from, to), By::Autoscaler, move |supervision, ruling| {
-            supervision.on_scale_ruled(round, wanted, (from, to), &ruling);
+            supervision.on_scale_ruled(round, &ruling);
         });
         // Unless it has been ruled upon at once.
-        if let Some(Scaling { state: State::Wants { question, .. }, .. }) = &mut self.scaling {
-            *question = asked;
+        if let Some(wish) = self.scaling.as_mut().and_then(|scaling| scaling.wish.as_mut()) {
+            (wish.question, wish.current_until) = (asked, next);
         }
     }
 
@@ -201,36 +252,54 @@ impl<B: Backend> Supervision<B> {
         (from.max != max).then_some((from, Limits { max, ..bounds }))
     }
 
-    fn on_scale_ruled(&mut self, round: u64, wanted: usize, asked: (Limits, Limits), ruling: &Ruling) {
+    fn on_scale_ruled(&mut self, round: u64, ruling: &Ruling) {
         let now = self.now();
-        // Otherwise a resize, or another autoscaler, has come since.
-        let Some(scaling) = self.scaling.as_mut().filter(|scaling| scaling.round == round) else { return };
-        let State::Wants { next, .. } = scaling.state else { return };
-        scaling.state = State::Rests(next.max(now));
-        // Reserves that have changed since may want other limits, which nobody was asked about: then it is asked again.
-        if matches!(ruling, Ruling::Allowed) && self.ending.is_none() && self.scale_to(wanted) == Some(asked) {
-            self.put_scale_in_force(asked);
+        // Otherwise a resize, another autoscaler, or a newer wish has come since.
+        let wish = self.scaling.as_mut().and_then(|scaling| scaling.wish.as_mut());
+        let Some(wish) = wish.filter(|wish| wish.round == round) else { return };
+        wish.question = None;
+        let (wanted, current_until) = (wish.to.max, wish.current_until);
+        match ruling {
+            Ruling::Denied(_) => self.withdraw_wish(),
+            // A pool that ends is resized no more.
+            Ruling::Allowed if self.ending.is_some() => self.withdraw_wish(),
+            // The load may be another by now: the next answer, for which it is time, says whether that is wanted still.
+            Ruling::Allowed if now >= current_until => {}
+            Ruling::Allowed => self.apply_scale(wanted, current_until),
         }
     }
 
-    fn put_scale_in_force(&mut self, (from, to): (Limits, Limits)) {
-        let (before, now) = (from.max, to.max);
-        match self.plane().resize(to) {
-            Ok(_) => {
-                self.update_cooling();
-                self.staff();
-                self.tell(PoolEvent::Scaled { from: before, to: now });
-            }
-            Err(conflict) => {
-                let pool = &*self.plane().config.name;
-                tracing::error!(pool, from = before, to = now, "the limit stays what it is: {conflict}");
-            }
+    fn put_scale_in_force(&mut self, from: Limits, to: Limits) {
+        if self.put_limits_in_force(from, to) {
+            self.tell(PoolEvent::Scaled { from: from.max, to: to.max });
         }
     }
 
-    /// The default takes its place: a limit that stays what it is.
-    fn drop_autoscaler(&mut self, reason: String) {
+    /// True if they are; else the reserves do not go with them, which control has looked at before.
+    fn put_limits_in_force(&mut self, from: Limits, to: Limits) -> bool {
+        if let Err(conflict) = self.plane().resize(to) {
+            let (pool, from, to) = (&*self.plane().config.name, from.max, to.max);
+            tracing::error!(pool, from, to, "the limit stays what it is: {conflict}");
+            return false;
+        }
+        self.update_cooling();
+        self.staff();
+        true
+    }
+
+    /// Nothing takes its place: the limit is what was set for the pool, as in one without an autoscaler. Hooks are not asked: they were when that was
+    /// set, and a policy's fault is nobody's choice.
+    fn drop_autoscaler(&mut self, reason: &str) {
+        let from = self.plane().limits();
+        let to = self.bounds(from);
         self.drop_scaling();
-        self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}") });
+        // A pool that ends is resized no more.
+        let goes_back = self.ending.is_none() && to != from;
+        let limit = format!(", and the limit goes back from {} to {} workers, as was set", from.max, to.max);
+        let limit = if goes_back { &*limit } else { "" };
+        self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}; it is let go{limit}") });
+        if goes_back && self.put_limits_in_force(from, to) {
+            self.tell(PoolEvent::Resized { from, to, by: By::Pool });
+        }
     }
 }

@@ -75,6 +75,7 @@ struct Out {
 impl<B: Backend> Supervision<B> {
     /// Has the policy asked about a slot, which is `Ruling`, then `Deciding`, until that is answered.
     pub(super) fn ask(&mut self, worker: WorkerId, exit: Exit, at: Timestamp) {
+        self.plane().note_fault(worker, &exit);
         let questions = &mut self.questions;
         questions.pool.fault(at);
         questions.faults += 1;
@@ -116,16 +117,10 @@ impl<B: Backend> Supervision<B> {
         let number = self.questions.asked;
         self.questions.out = Some(Out { number, question, until: Timestamp::NEVER });
         let (policy, myself, clock) = (self.policy.clone(), self.myself.clone(), self.plane().clock.clone());
-        let plane = Arc::downgrade(&self.shared.plane);
         side::ask_policy(move || {
             // A pool that has ended meanwhile needs no decision: here and below.
             let now = clock.now();
             let _ = myself.cast(Command::Asked { question: number, since: now }.into());
-            if !known {
-                // A pool that has ended meanwhile explains nothing any more. An error of the user's may panic as it is
-                // read, or hang: then the policy is late, and the default decides.
-                let _ = catch(|| plane.upgrade().map(|plane| plane.note_fault(worker, &exit)));
-            }
             let decision = catch(|| {
                 let healthy_after = policy.healthy_after();
                 if !known {

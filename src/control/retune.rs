@@ -86,7 +86,8 @@ impl Retune {
         self
     }
 
-    /// No autoscaler: the limits in force stay what they are, unless others are set.
+    /// No autoscaler. What the one that there was has chosen ends with it: the limits that were set last, which it was to stay within, are in
+    /// force, unless others are named beside this. Hooks are not asked about them again.
     pub fn no_autoscaler(mut self) -> Self {
         self.autoscaler = Some(None);
         self
@@ -193,12 +194,13 @@ impl<B: Backend> Supervision<B> {
         let lanes = change_lanes(lanes, &change.lanes)?;
         let bounds = change.limits.unwrap_or_else(|| self.bounds(limits));
         check_limits(&bounds, &lanes)?;
-        let limits = change.limits.unwrap_or_else(|| {
+        let max = if change.limits.is_some() || matches!(change.autoscaler, Some(None)) {
+            bounds.max
+        } else {
             // What an autoscaler has chosen stays, if the reserves fit.
-            let max = limits.max.clamp(least_max(&bounds, &lanes), bounds.max);
-            Limits { max, ..limits }
-        });
-        Ok(Plan { limits, bounds, lanes })
+            limits.max.clamp(least_max(&bounds, &lanes), bounds.max)
+        };
+        Ok(Plan { limits: Limits { max, ..bounds }, bounds, lanes })
     }
 
     fn shown(&self) -> InForce {

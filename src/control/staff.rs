@@ -69,7 +69,7 @@ impl<B: Backend> Supervision<B> {
             Err(error) => {
                 let now = self.now();
                 let slot = &mut self.slots[index];
-                slot.refusal = Some(error.sheltered());
+                slot.refusal = Some(error.sheltered_unread());
                 slot.refused = true;
                 // From now on, not from the exit on: a demand that is handled before it must not start one worker too many.
                 self.slots.await_ruling(index, now);

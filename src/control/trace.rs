@@ -46,7 +46,7 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::ProbeSucceeded { worker, cool_downs, out_for } => {
             info!(pool, %worker, cool_downs, ?out_for, "a probe has succeeded: its slot is back");
         }
-        PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced by the default"),
+        PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced"),
         PoolEvent::Resized { from, to, by } => {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
             info!(pool, min, max, min_before, max_before, idle_timeout = ?to.idle_timeout, %by, "new limits are in force");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, CloseReason};
+use super::{Cause, Chain, CloseReason};
 use crate::config::{ConfigError, MAX_NAME};
 use crate::snapshot::{Seconds, Veto};
 use crate::sync::Arc;
@@ -33,16 +33,36 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// A start that failed for a reason of its own.
+    /// A start that failed for a reason of its own, whose text is read here.
     pub fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Failed(reason.into().into())
     }
 
     /// The same, with whatever of it is a user's in a [`Cause`]: an I/O error that carries another was not made by the system.
     pub(crate) fn sheltered(self) -> Self {
+        self.shelter(Cause::from)
+    }
+
+    /// The same on the control thread, which reads nothing of a user's.
+    pub(crate) fn sheltered_unread(self) -> Self {
+        self.shelter(|error| {
+            let kind = error.downcast_ref().map_or(std::io::ErrorKind::Other, std::io::Error::kind);
+            Cause::unread(error, &format!("the system is said to have refused it: {kind}"))
+        })
+    }
+
+    fn shelter(self, cause: impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> Cause) -> Self {
         match self {
-            Self::Refused(error) if error.get_ref().is_some() => Self::failed(error),
+            Self::Refused(error) if error.get_ref().is_some() => Self::Failed(cause(error.into())),
             other => other,
+        }
+    }
+
+    /// This, with what it came from, in one line: nothing of a user's is read.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Failed(cause) => format!("{self}: {}", cause.text()),
+            other => Chain(other).to_string(),
         }
     }
 }
@@ -209,4 +229,33 @@ pub enum AttachError {
     /// The actor is dead, or did not answer.
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// An error that nobody may read.
+    #[derive(Debug)]
+    struct Secret;
+
+    impl std::fmt::Display for Secret {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("it was read")
+        }
+    }
+
+    impl std::error::Error for Secret {}
+
+    /// As a backend hands it to the control thread.
+    #[test]
+    fn a_refusal_with_an_error_of_a_users_is_told_without_being_read() {
+        let refused = StartError::Refused(io::Error::new(io::ErrorKind::WouldBlock, Secret)).sheltered_unread();
+        let told = "the worker's start failed: the system is said to have refused it: operation would block";
+        assert_eq!(refused.told(), told);
+        let refused = StartError::Refused(io::ErrorKind::WouldBlock.into()).sheltered_unread();
+        assert_eq!(refused.told(), "the system refused the worker: operation would block");
+    }
 }

@@ -173,7 +173,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.after(after);
     }
 
-    /// Notes what ended a worker, for errors to say why slots are empty. Reads an error of the user's: not for the control thread.
+    /// Notes what ended a worker, for errors to say why slots are empty.
     pub(crate) fn note_fault(&self, worker: WorkerId, exit: &Exit) {
         let fault = exit.to_string();
         if let Exit::FailedToStart(_) = exit {

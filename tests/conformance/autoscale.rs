@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
-use millpond::{Autoscaler, EventStream, Executor, Lane, Limits, PoolEvent, PoolExecutor, Snapshot};
+use millpond::{Autoscaler, By, EventStream, Executor, Lane, Limits, PoolEvent, PoolExecutor, Snapshot};
 use parking_lot::Mutex;
 use tokio_test::{assert_pending, task::spawn};
 
@@ -22,9 +22,9 @@ conform! {
     no_limit_is_below_what_the_lanes_reserve,
     it_sees_the_load_on_the_pools_clock,
     it_is_not_asked_while_the_pool_is_quiesced,
-    one_that_panics_is_let_go_and_the_limit_stays,
-    one_that_wants_no_workers_is_let_go_and_the_limit_stays,
-    one_that_hangs_is_let_go_at_its_limit_and_control_answers_meanwhile,
+    one_that_panics_is_let_go_and_the_limit_is_what_was_set,
+    one_that_wants_no_workers_is_let_go_and_the_limit_is_what_was_set,
+    one_that_hangs_is_let_go_at_its_limit_and_what_was_set_meanwhile_is_in_force,
 }
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -211,6 +211,17 @@ fn reason(events: &mut EventStream) -> String {
     }
 }
 
+/// The limits were changed next, by nobody but the pool.
+#[track_caller]
+fn resized(events: &mut EventStream, before: Limits, after: Limits) {
+    loop {
+        if let PoolEvent::Resized { from, to, by } = soon(events.next()).expect("the pool is there") {
+            assert_eq!((from, to, by), (before, after, By::Pool));
+            return;
+        }
+    }
+}
+
 /// Sound once, then does what it was given to do.
 struct Then<F>(AtomicUsize, F);
 
@@ -228,53 +239,55 @@ fn is_let_go<S: Subject>(what: &str, then: impl Fn() -> usize + Send + Sync + 's
     clock.advance(PERIOD);
     let reason = reason(&mut events);
     assert!(reason.contains("autoscaler") && reason.contains(why), "{reason}");
+    assert!(reason.ends_with("the limit goes back from 2 to 4 workers, as was set"), "{reason}");
+    resized(&mut events, Limits::new(1, 2), Limits::new(1, 4));
     clock.advance(PERIOD * 10);
     after_control(&pool);
-    assert_eq!(pool.saturation().limit, 2);
+    assert_eq!(pool.saturation().limit, 4);
     soon(pool.resize(Limits::fixed(3), LIMIT)).expect("a resize is answered");
     assert_eq!(pool.saturation().limit, 3);
     at_rest(&pool);
 }
 
-fn one_that_panics_is_let_go_and_the_limit_stays<S: Subject>() {
+fn one_that_panics_is_let_go_and_the_limit_is_what_was_set<S: Subject>() {
     is_let_go::<S>("scaled-panics", || panic!("no idea"), "panicked: no idea");
 }
 
-fn one_that_wants_no_workers_is_let_go_and_the_limit_stays<S: Subject>() {
+fn one_that_wants_no_workers_is_let_go_and_the_limit_is_what_was_set<S: Subject>() {
     is_let_go::<S>("scaled-zero", || 0, "zero workers");
 }
 
-/// Hangs until the other end of its channel is dropped.
-struct Hangs(AtomicUsize, Mutex<Receiver<()>>);
+/// Wants two workers, twice; then it hangs until the other end of its channel is dropped.
+#[derive(Clone)]
+struct Hangs(Arc<(AtomicUsize, Mutex<Receiver<()>>)>);
 
 impl Autoscaler for Hangs {
     fn scale(&self, _snapshot: &Snapshot, _bounds: Limits) -> usize {
-        if self.0.fetch_add(1, Ordering::AcqRel) > 0 {
-            assert!(self.1.lock().recv().is_err(), "nothing is sent");
+        if self.0.0.fetch_add(1, Ordering::AcqRel) > 1 {
+            assert!(self.0.1.lock().recv().is_err(), "nothing is sent");
         }
-        4
+        2
     }
 }
 
-fn one_that_hangs_is_let_go_at_its_limit_and_control_answers_meanwhile<S: Subject>() {
+fn one_that_hangs_is_let_go_at_its_limit_and_what_was_set_meanwhile_is_in_force<S: Subject>() {
     let (release, hangs) = sync_channel(1);
-    let asked = Arc::new(Hangs(AtomicUsize::new(0), Mutex::new(hangs)));
-    struct Shared(Arc<Hangs>);
-    impl Autoscaler for Shared {
-        fn scale(&self, snapshot: &Snapshot, bounds: Limits) -> usize {
-            self.0.scale(snapshot, bounds)
-        }
-    }
-    let (pool, clock) = scaled::<S>("scaled-hangs", Limits::new(1, 4), Shared(asked.clone()));
-    limit_becomes::<S>(&pool, 4);
-    let mut events = pool.events();
+    let policy = Hangs(Arc::new((AtomicUsize::new(0), Mutex::new(hangs))));
+    let (pool, clock) = scaled::<S>("scaled-hangs", Limits::new(1, 4), policy.clone());
+    limit_becomes::<S>(&pool, 2);
     soon(pool.resize(Limits::new(1, 3), LIMIT)).expect("it answers");
     clock.advance(PERIOD);
-    until("it hangs", || asked.0.load(Ordering::Acquire) == 2);
+    limit_becomes::<S>(&pool, 2);
+    after_control(&pool);
+    let mut events = pool.events();
+    clock.advance(PERIOD);
+    until("it hangs", || policy.0.0.load(Ordering::Acquire) == 3);
+    // Control answers meanwhile.
     after_control(&pool);
     clock.advance(Duration::from_secs(1));
     let reason = reason(&mut events);
     assert!(reason.contains("did not answer within 1s"), "{reason}");
+    resized(&mut events, Limits::new(1, 2), Limits::new(1, 3));
     drop(release);
     after_control(&pool);
     assert_eq!(pool.saturation().limit, 3);

@@ -9,7 +9,7 @@ use millpond::{
     Verdict,
 };
 
-use crate::answers::Answers;
+use crate::answers::{Answers, Seen};
 use crate::autoscale::Told;
 use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, soon, until};
 use crate::subject::Subject;
@@ -20,7 +20,11 @@ conform! {
     it_is_not_asked_while_hooks_are,
     a_late_answer_does_nothing_after_a_resize_by_hand,
     a_late_answer_does_nothing_after_a_swap_of_the_autoscaler,
-    what_was_allowed_for_other_reserves_is_not_done,
+    what_is_not_wanted_any_more_when_its_delay_is_over_is_not_done,
+    what_is_wanted_still_when_its_delay_is_over_is_done_as_far_as_hooks_were_asked,
+    growth_does_not_wait_for_a_shrink_that_is_delayed,
+    what_was_allowed_for_other_reserves_is_done_as_far_as_they_are_kept,
+    hooks_are_not_asked_about_the_end_of_an_autoscaler,
     a_shutdown_resizes_nothing_any_more,
 }
 
@@ -32,10 +36,11 @@ struct Rig<S: Subject> {
     pool: PoolOf<S>,
     clock: SettableClock,
     told: Told,
+    seen: Seen,
     events: EventStream,
 }
 
-fn rig<S: Subject>(what: &str, hook: Answers) -> Rig<S> {
+fn rig<S: Subject>(what: &str, (hook, seen): (Answers, Seen)) -> Rig<S> {
     let (clock, told) = (SettableClock::new(), Told::default());
     told.wants(2);
     let pool = build::<S>(what, |builder| {
@@ -46,7 +51,7 @@ fn rig<S: Subject>(what: &str, hook: Answers) -> Rig<S> {
     let hook = HookSpec::new("budget", hook).options(HookOptions::new().limit(HOUR * 24));
     soon(pool.set_hook(hook, LIMIT)).expect("there is room");
     let events = pool.events();
-    Rig { pool, clock, told, events }
+    Rig { pool, clock, told, seen, events }
 }
 
 impl<S: Subject> Rig<S> {
@@ -69,6 +74,35 @@ impl<S: Subject> Rig<S> {
         }
     }
 
+    /// More workers are wanted, and allowed at once.
+    #[track_caller]
+    fn grows(&mut self, to: usize) {
+        self.told.wants(to);
+        self.next_period();
+        assert!(matches!(self.next(), PoolEvent::Scaled { to: max, .. } if max == to), "growth is allowed");
+    }
+
+    /// Fewer workers are wanted, and allowed in an hour.
+    #[track_caller]
+    fn is_put_off(&self, to: usize) {
+        let asked = self.seen.asked().len();
+        self.told.wants(to);
+        self.next_period();
+        until("it is asked about", || self.seen.asked().len() > asked);
+        assert!(self.seen.asked().ends_with(&["shrink"]), "{:?}", self.seen.asked());
+        until("it is delayed", || soon(self.pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
+    }
+
+    /// The delay is over, and the autoscaler has been asked since.
+    #[track_caller]
+    fn an_hour_later(&self) {
+        after_control(&self.pool);
+        let asked = self.told.asked();
+        self.clock.advance(HOUR);
+        until("it is asked anew", || self.told.asked() > asked);
+        after_control(&self.pool);
+    }
+
     /// What it came to, so far as that has happened.
     fn scaled(&mut self) -> Vec<usize> {
         let events = std::iter::from_fn(|| self.events.try_next());
@@ -77,8 +111,7 @@ impl<S: Subject> Rig<S> {
 }
 
 fn what_is_denied_stays_and_is_asked_for_again_next_period<S: Subject>() {
-    let (hook, seen) = Answers::denying("resize");
-    let mut rig = rig::<S>("scaled-veto", hook);
+    let mut rig = rig::<S>("scaled-veto", Answers::denying("resize"));
     rig.told.wants(3);
     for _ in 0..2 {
         rig.next_period();
@@ -88,7 +121,7 @@ fn what_is_denied_stays_and_is_asked_for_again_next_period<S: Subject>() {
         after_control(&rig.pool);
         assert_eq!(rig.pool.saturation().limit, 2);
     }
-    assert_eq!(seen.asked(), ["resize"; 2]);
+    assert_eq!(rig.seen.asked(), ["resize"; 2]);
     soon(rig.pool.remove_hook("budget", LIMIT)).expect("it is there");
     rig.next_period();
     assert!(matches!(rig.next(), PoolEvent::Scaled { from: 2, to: 3 }), "nobody denies it any more");
@@ -98,10 +131,10 @@ fn what_is_denied_stays_and_is_asked_for_again_next_period<S: Subject>() {
 fn it_is_not_asked_while_hooks_are<S: Subject>() {
     let gate = Gate::new();
     let (hook, seen) = Answers::new(|_| Verdict::Allow);
-    let mut rig = rig::<S>("scaled-waits", hook.behind(gate.other()));
+    let mut rig = rig::<S>("scaled-waits", (hook.behind(gate.other()), seen));
     rig.told.wants(3);
     rig.next_period();
-    until("hooks are asked", || seen.asked() == ["resize"]);
+    until("hooks are asked", || rig.seen.asked() == ["resize"]);
     let asked = rig.told.asked();
     for _ in 0..5 {
         after_control(&rig.pool);
@@ -115,21 +148,20 @@ fn it_is_not_asked_while_hooks_are<S: Subject>() {
     rig.told.wants(2);
     rig.next_period();
     assert!(matches!(rig.next(), PoolEvent::Scaled { from: 3, to: 2 }));
-    assert_eq!(seen.asked(), ["resize", "shrink"]);
+    assert_eq!(rig.seen.asked(), ["resize", "shrink"]);
     at_rest(&rig.pool);
+}
+
+/// Has a shrink wait for an hour, and allows everything else.
+fn delays_shrinks() -> (Answers, Seen) {
+    Answers::new(|word| if word == "shrink" { Verdict::Delay(HOUR) } else { Verdict::Allow })
 }
 
 /// Four workers may be there, and hooks have been asked about two, with an answer that comes in an hour.
 fn delayed<S: Subject>(what: &str) -> Rig<S> {
-    let (hook, seen) = Answers::new(|word| if word == "shrink" { Verdict::Delay(HOUR) } else { Verdict::Allow });
-    let mut rig = rig::<S>(what, hook);
-    rig.told.wants(4);
-    rig.next_period();
-    assert!(matches!(rig.next(), PoolEvent::Scaled { from: 2, to: 4 }));
-    rig.told.wants(2);
-    rig.next_period();
-    until("it is asked about", || seen.asked().ends_with(&["shrink"]));
-    until("it is delayed", || soon(rig.pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
+    let mut rig = rig::<S>(what, delays_shrinks());
+    rig.grows(4);
+    rig.is_put_off(2);
     rig
 }
 
@@ -160,16 +192,69 @@ fn a_late_answer_does_nothing_after_a_swap_of_the_autoscaler<S: Subject>() {
     at_rest(&rig.pool);
 }
 
-/// What was allowed would not do any more, and what would do was not asked about.
-fn what_was_allowed_for_other_reserves_is_not_done<S: Subject>() {
+fn what_is_not_wanted_any_more_when_its_delay_is_over_is_not_done<S: Subject>() {
+    let mut rig = delayed::<S>("scaled-stale");
+    rig.told.wants(4);
+    rig.an_hour_later();
+    assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![], 4));
+    // What was said about it counts no more.
+    rig.is_put_off(2);
+    at_rest(&rig.pool);
+}
+
+fn what_is_wanted_still_when_its_delay_is_over_is_done_as_far_as_hooks_were_asked<S: Subject>() {
+    let mut rig = rig::<S>("scaled-later", delays_shrinks());
+    rig.grows(4);
+    rig.is_put_off(3);
+    // Still fewer: nobody is asked about that before the other is done, or its delay would begin anew each time.
+    rig.told.wants(2);
+    rig.next_period();
+    after_control(&rig.pool);
+    assert_eq!((rig.seen.asked(), rig.pool.saturation().limit), (vec!["resize", "shrink"], 4));
+    rig.an_hour_later();
+    assert!(matches!(rig.next(), PoolEvent::Scaled { from: 4, to: 3 }), "without another question");
+    assert_eq!(rig.seen.asked(), ["resize", "shrink"]);
+    rig.is_put_off(2);
+    rig.an_hour_later();
+    assert!(matches!(rig.next(), PoolEvent::Scaled { from: 3, to: 2 }));
+    assert_eq!(rig.seen.asked(), ["resize", "shrink", "shrink"]);
+    at_rest(&rig.pool);
+}
+
+fn growth_does_not_wait_for_a_shrink_that_is_delayed<S: Subject>() {
+    let mut rig = rig::<S>("scaled-grows", delays_shrinks());
+    rig.grows(3);
+    rig.is_put_off(2);
+    rig.grows(4);
+    rig.an_hour_later();
+    assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![], 4));
+    assert_eq!(rig.seen.asked(), ["resize", "shrink", "resize"]);
+    at_rest(&rig.pool);
+}
+
+/// Hooks have allowed fewer than there may be now.
+fn what_was_allowed_for_other_reserves_is_done_as_far_as_they_are_kept<S: Subject>() {
     let mut rig = delayed::<S>("scaled-reserves");
     // The other lane needs one as well.
     let change = Retune::new().lane(LaneChange::new("dns").reserve(2));
     soon(rig.pool.retune(change, LIMIT)).expect("four seats have room for it");
-    rig.clock.advance(HOUR);
-    after_control(&rig.pool);
-    assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![], 4));
+    rig.an_hour_later();
+    assert_eq!((rig.scaled(), rig.pool.saturation().limit), (vec![3], 3));
     at_rest(&rig.pool);
+}
+
+/// The bounds were asked about when they were set.
+fn hooks_are_not_asked_about_the_end_of_an_autoscaler<S: Subject>() {
+    let rig = rig::<S>("scaled-ends-unasked", Answers::denying("resize"));
+    assert_eq!(rig.pool.saturation().limit, 2);
+    drop(soon(rig.pool.retune(Retune::new().no_autoscaler(), LIMIT)).expect("nobody can deny it"));
+    assert_eq!((rig.seen.asked().len(), rig.pool.saturation().limit), (0, 4));
+    let mut rig = self::rig::<S>("scaled-falls-unasked", Answers::denying("resize"));
+    rig.told.wants(0);
+    rig.next_period();
+    assert!(matches!(rig.next(), PoolEvent::PolicyReplaced { .. }));
+    after_control(&rig.pool);
+    assert_eq!((rig.seen.asked().len(), rig.pool.saturation().limit), (0, 4));
 }
 
 fn a_shutdown_resizes_nothing_any_more<S: Subject>() {

@@ -14,7 +14,7 @@ use crate::task::Gate;
 
 conform! {
     an_autoscaler_that_is_set_begins_its_period_anew,
-    an_autoscaler_that_is_removed_is_not_heard_any_more,
+    an_autoscaler_that_is_removed_is_not_heard_any_more_and_what_was_set_is_in_force,
     a_reserve_that_is_raised_raises_the_limit_that_an_autoscaler_has_chosen,
 }
 
@@ -92,7 +92,7 @@ fn an_autoscaler_that_is_set_begins_its_period_anew<S: Subject>() {
     at_rest(&pool);
 }
 
-fn an_autoscaler_that_is_removed_is_not_heard_any_more<S: Subject>() {
+fn an_autoscaler_that_is_removed_is_not_heard_any_more_and_what_was_set_is_in_force<S: Subject>() {
     let clock = SettableClock::new();
     let (slow, gate) = (Wants::new(5), Gate::new());
     let pool = build::<S>("scaler-gone", |builder| {
@@ -106,7 +106,7 @@ fn an_autoscaler_that_is_removed_is_not_heard_any_more<S: Subject>() {
     slow.0.0.store(1, Ordering::Release);
     let retuned = soon(pool.retune(Retune::new().no_autoscaler(), LIMIT)).expect("it can be done").retuned;
     assert_eq!((retuned.to.autoscaled_every, retuned.to.limits, retuned.to.bounds), {
-        (None, Limits::new(1, 5), Limits::new(1, 5))
+        (None, Limits::new(1, 6), Limits::new(1, 6))
     });
     // Another comes, and is asked its first question while the first one's answer is on its way.
     let other = Wants::new(3);
@@ -118,7 +118,7 @@ fn an_autoscaler_that_is_removed_is_not_heard_any_more<S: Subject>() {
     gate.open();
     until("the other is asked", || other.asked() == 1);
     after_control(&pool);
-    assert_eq!(pool.saturation().limit, 5, "what the first one says is nobody's answer");
+    assert_eq!(pool.saturation().limit, 6, "what the first one says is nobody's answer");
     second.open();
     limit_becomes::<S>(&pool, 3);
     at_rest(&pool);

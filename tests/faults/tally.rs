@@ -20,7 +20,11 @@ impl Tally {
             PoolEvent::WorkerGone { exit, .. } => self.note(format!("exit: {}", kind_of(exit))),
             PoolEvent::WorkerAbandoned { .. } => self.note("abandoned"),
             PoolEvent::RestartPolicySet { .. } => self.note("policy set"),
-            PoolEvent::PolicyReplaced { reason } => self.note(format!("replaced: {reason}")),
+            PoolEvent::PolicyReplaced { reason } => {
+                // Of an autoscaler, what becomes of the limit follows.
+                let what = reason.split(';').next().unwrap_or_default();
+                self.note(format!("replaced: {what}"));
+            }
             PoolEvent::Scaled { .. } => self.note("scaled"),
             PoolEvent::Overrun { .. } => self.note("overrun"),
             PoolEvent::Overdue { .. } => self.note("overdue"),

@@ -297,6 +297,11 @@ impl<B: Backend> Supervision<B> {
         out.filter_map(|(number, pending)| Some((*number, his(pending)?))).collect()
     }
 
+    /// Hooks allow what this question is about, but not yet.
+    pub(in crate::control) fn is_delayed(&self, number: u64) -> bool {
+        self.hooks.questions.out.get(&number).is_some_and(|pending| pending.at.is_some())
+    }
+
     /// Nobody is to follow up on this question any more.
     pub(in crate::control) fn withdraw_question(&mut self, number: u64) {
         drop(self.hooks.questions.out.remove(&number));

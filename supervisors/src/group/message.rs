@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond::{ControlError, PoolMessage, ShutdownReport, Snapshot};
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::{ActorId, ActorRef, RpcReplyPort};
 
 use super::member::Newcomer;
 
@@ -43,6 +43,8 @@ pub(super) enum Step {
     Overdue { member: usize, generation: u64 },
     /// So much for the pause after a start that failed.
     Rested { member: usize },
+    /// A pool that was told to stop has had its time.
+    StillThere { actor: ActorId },
     /// Every pool has answered a shutdown, or has had its time.
     Over,
 }

@@ -33,8 +33,8 @@ pub enum Strategy {
 ///
 /// A pool that was shut down is left alone; one that failed or was killed is started again, by the [`Strategy`]. One that does not come up, within
 /// the limit for starts, has failed too; it is started again, a moment later, and takes nobody along. One for one, the pools after it come up
-/// all the same; otherwise they wait for it. More failures than its intensity allows, and the group itself fails, so that *its* parent
-/// decides; its pools go with it.
+/// all the same; otherwise they wait for it. More failures than its intensity allows, be it of one member that never comes up, or a pool that
+/// cannot be made to end, and the group itself fails, so that *its* parent decides; its pools go with it.
 ///
 /// ```no_run
 /// use millpond::{Limits, PoolExecutor, TaskPool, ThreadPool};
@@ -63,6 +63,7 @@ pub struct Group {
     intensity: Intensity,
     limit: Duration,
     start_limit: Duration,
+    stop_limit: Duration,
     members: Vec<Member>,
 }
 
@@ -70,8 +71,8 @@ impl Group {
     /// A group without members: three failures within five seconds are one too many for nobody yet.
     pub fn new(strategy: Strategy) -> Self {
         let intensity = Intensity { most: 3, within: Duration::from_secs(5) };
-        let (limit, start_limit) = (Duration::from_secs(1), Duration::from_secs(30));
-        Self { strategy, intensity, limit, start_limit, members: Vec::new() }
+        let [limit, stop_limit, start_limit] = [1, 5, 30].map(Duration::from_secs);
+        Self { strategy, intensity, limit, start_limit, stop_limit, members: Vec::new() }
     }
 
     /// Adds a pool: `start` spawns it, linked under the cell that it is handed, and gives its actor. It is called again when the pool is to
@@ -87,6 +88,9 @@ impl Group {
     }
 
     /// How many failures of members within this time are put up with; default 3 within 5 s. The next one fails the group (OTP's "restart intensity").
+    ///
+    /// As many starts of one member may fail in a row, however long each of them takes: one that never comes up fails the group as well, by
+    /// default after four starts of 30 s.
     #[must_use]
     pub fn intensity(mut self, failures: usize, within: Duration) -> Self {
         self.intensity = Intensity { most: failures, within };
@@ -99,6 +103,15 @@ impl Group {
     #[must_use]
     pub fn start_limit(mut self, limit: Duration) -> Self {
         self.start_limit = limit;
+        self
+    }
+
+    /// How long a pool has to end that is told to stop, because it goes with another that failed, or came up too late; default 5 s. Its member is
+    /// started again when it is gone, and unless it is [`OneForOne`](Strategy::OneForOne), nobody is before. Past the limit it is killed; past
+    /// it once more, the group fails, since nothing that it can do will end that pool.
+    #[must_use]
+    pub fn stop_limit(mut self, limit: Duration) -> Self {
+        self.stop_limit = limit;
         self
     }
 
@@ -169,6 +182,7 @@ impl Group {
             }
             Step::Overdue { member, generation } => return self.on_overdue(myself, state, (member, generation)),
             Step::Rested { member } => self.on_rested(myself, state, member),
+            Step::StillThere { actor } => return self.on_still_there(myself, state, actor),
             Step::Over => myself.stop(Some("shut down".to_owned())),
         }
         Ok(())

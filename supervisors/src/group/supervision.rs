@@ -16,20 +16,27 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// A member at the moment.
 #[derive(Debug)]
 enum State {
-    /// To be started when it is its turn. Exit: `Starting`.
+    /// To be started when it is its turn, and whatever of it leaves is gone. Exit: `Starting`.
     Down,
     /// Its start is under way. Exits: `Up`, `Unwanted`, `Resting`.
     Starting,
-    /// Its start is under way, and another one failed, which it goes with: what comes up is stopped. Exits: `Stopping`, `Down`.
+    /// Its start is under way, and another one failed, which it goes with: what comes up is stopped. Exit: `Down`.
     Unwanted,
     /// Its start failed, or took too long; the next one is not to come at once. Exit: `Down`.
     Resting,
-    /// Exits: `Stopping`, `Down`, `Done`.
+    /// Exits: `Down`, `Done`.
     Up(ActorRef<PoolMessage>),
-    /// Stopped since another one failed. Exit: `Down`.
-    Stopping(ActorRef<PoolMessage>),
     /// It was shut down by somebody, and is left alone.
     Done,
+}
+
+/// A pool that was told to stop, and has not ended.
+#[derive(Debug)]
+struct Leaving {
+    actor: ActorRef<PoolMessage>,
+    since: Timestamp,
+    why: String,
+    killed: Option<Timestamp>,
 }
 
 /// What is known of a member.
@@ -39,11 +46,15 @@ struct Standing {
     /// Numbers its starts; 0: none has begun.
     generation: u64,
     restarts: u64,
+    /// What it had before, and what came up late.
+    leaving: Vec<Leaving>,
+    /// So many starts in a row have failed, and when the first of them began.
+    failed_starts: Option<(usize, Timestamp)>,
 }
 
 impl Standing {
     const fn new() -> Self {
-        Self { state: State::Down, generation: 0, restarts: 0 }
+        Self { state: State::Down, generation: 0, restarts: 0, leaving: Vec::new(), failed_starts: None }
     }
 
     /// Whether its first start has ended, well or not.
@@ -125,6 +136,14 @@ impl Supervision {
         }
     }
 
+    /// This pool, if it was told to stop: its member's index, and what is known of it.
+    fn take_leaving(&mut self, actor: ActorId) -> Option<(usize, Leaving)> {
+        self.members.iter_mut().enumerate().find_map(|(member, standing)| {
+            let index = standing.leaving.iter().position(|leaving| leaving.actor.get_id() == actor)?;
+            Some((member, standing.leaving.swap_remove(index)))
+        })
+    }
+
     /// Whether this member is to be started now. One for one, members wait for those before them at their first start alone. Otherwise each
     /// comes up after those before it, and nobody before all who were stopped are gone; an unwanted start holds up its own member and
     /// those after it, since those before it may be what it waits for.
@@ -133,11 +152,10 @@ impl Supervision {
         let may_start = match strategy {
             Strategy::OneForOne => it.generation > 0 || before.iter().all(Standing::was_tried),
             Strategy::OneForAll | Strategy::RestForOne => {
-                let leaves = |member: &Standing| matches!(member.state, State::Stopping(_));
-                before.iter().all(Standing::is_settled) && !self.members.iter().any(leaves)
+                before.iter().all(Standing::is_settled) && self.members.iter().all(|member| member.leaving.is_empty())
             }
         };
-        matches!(it.state, State::Down) && may_start
+        matches!(it.state, State::Down) && it.leaving.is_empty() && may_start
     }
 }
 
@@ -157,6 +175,7 @@ impl Group {
     fn start(&self, myself: &ActorRef<GroupMessage>, standing: &mut Standing, member: usize) {
         standing.state = State::Starting;
         standing.generation += 1;
+        standing.failed_starts.get_or_insert_with(|| (0, Clock::real().now()));
         let generation = standing.generation;
         let mut start = spawned(self.members[member].start(myself.get_cell()));
         let (group, limit) = (myself.clone(), self.start_limit);
@@ -184,11 +203,15 @@ impl Group {
         (member, generation): (usize, u64),
         started: Result<Newcomer, String>,
     ) -> Result<(), ActorProcessingErr> {
-        if !state.members[member].awaits(generation) {
-            // It was given up: a newcomer is stopped as it is dropped.
-            return Ok(());
-        }
+        let awaited = state.members[member].awaits(generation);
         match started.map(Newcomer::taken) {
+            // The start was given up.
+            Ok(actor) if !awaited => {
+                let why = "it came up when its group no longer waited for it";
+                self.stop_late(myself, &mut state.members[member], actor, why);
+                Ok(())
+            }
+            Err(_) if !awaited => Ok(()),
             started if state.ending => {
                 state.on_late(member, started.ok());
                 Ok(())
@@ -206,14 +229,17 @@ impl Group {
         actor: ActorRef<PoolMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let (name, standing) = (&self.members[member].name, &mut state.members[member]);
-        standing.state = if matches!(standing.state, State::Unwanted) {
+        standing.failed_starts = None;
+        if matches!(standing.state, State::Unwanted) {
             tracing::info!(member = name, "a pool of the group is up too late, and is stopped");
-            actor.stop(Some("it came up after the failure of a pool that it goes with".to_owned()));
-            State::Stopping(actor.clone())
-        } else {
-            tracing::info!(member = name, pool = ?actor.get_name(), "a pool of the group is up");
-            State::Up(actor.clone())
-        };
+            standing.state = State::Down;
+            standing.restarts += 1;
+            self.stop_late(myself, standing, actor, "it came up after the failure of a pool that it goes with");
+            self.start_due(myself, state);
+            return Ok(());
+        }
+        tracing::info!(member = name, pool = ?actor.get_name(), "a pool of the group is up");
+        standing.state = State::Up(actor.clone());
         // It may be ending already, and its event have come before this: then nobody would start it again.
         if actor.get_status() >= ActorStatus::Stopping {
             return self.on_end(myself, state, actor.get_id(), Some("it ended as it came up".to_owned()));
@@ -250,9 +276,10 @@ impl Group {
             tracing::error!(member = name, "a pool of the group does not come up: {why}");
             standing.state = State::Resting;
             self.count_failure(state, name, why)?;
+            self.count_start(&mut state.members[member], name, why)?;
             let group = myself.clone();
             beside(async move {
-                pause().await;
+                pause(AGAIN).await;
                 let _ = group.cast(Step::Rested { member }.into());
             });
         }
@@ -274,44 +301,110 @@ impl Group {
         actor: ActorId,
         failure: Option<String>,
     ) -> Result<(), ActorProcessingErr> {
-        let is = |member: &Standing| matches!(&member.state, State::Up(pool) | State::Stopping(pool) if pool.get_id() == actor);
-        let Some(member) = state.members.iter().position(is) else { return Ok(()) };
-        let standing = &mut state.members[member];
-        let stopped = matches!(standing.state, State::Stopping(_));
-        if state.ending || !stopped && failure.is_none() {
-            standing.state = State::Done;
+        if state.take_leaving(actor).is_some() {
+            self.start_due(myself, state);
             return Ok(());
         }
+        let is = |member: &Standing| matches!(&member.state, State::Up(pool) if pool.get_id() == actor);
+        let Some(member) = state.members.iter().position(is) else { return Ok(()) };
+        let standing = &mut state.members[member];
+        let Some(failure) = failure.filter(|_| !state.ending) else {
+            standing.state = State::Done;
+            return Ok(());
+        };
         standing.state = State::Down;
         standing.restarts += 1;
-        if let Some(failure) = failure.filter(|_| !stopped) {
-            let name = &self.members[member].name;
-            tracing::error!(member = name, "a pool of the group failed: {failure}");
-            self.count_failure(state, name, &failure)?;
-            self.stop_those_that_go_with(state, member);
-        }
+        let name = &self.members[member].name;
+        tracing::error!(member = name, "a pool of the group failed: {failure}");
+        self.count_failure(state, name, &failure)?;
+        self.stop_those_that_go_with(myself, state, member);
         self.start_due(myself, state);
         Ok(())
     }
 
-    fn stop_those_that_go_with(&self, state: &mut Supervision, failed: usize) {
+    /// Tells a pool to stop, which is no member's any more, and sees to it that it does.
+    fn stop(&self, myself: &ActorRef<GroupMessage>, standing: &mut Standing, actor: ActorRef<PoolMessage>, why: &str) {
+        actor.stop(Some(why.to_owned()));
+        self.look_after(myself, actor.get_id());
+        standing.leaving.push(Leaving { actor, since: Clock::real().now(), why: why.to_owned(), killed: None });
+    }
+
+    /// The same for one that was never up: its end may have been told of before this if it is stopping already, and then its name is free.
+    fn stop_late(&self, myself: &ActorRef<GroupMessage>, late: &mut Standing, actor: ActorRef<PoolMessage>, why: &str) {
+        if actor.get_status() < ActorStatus::Stopping {
+            self.stop(myself, late, actor, why);
+        }
+    }
+
+    fn look_after(&self, myself: &ActorRef<GroupMessage>, actor: ActorId) {
+        let (group, limit) = (myself.clone(), self.stop_limit);
+        beside(async move {
+            pause(limit).await;
+            // A group that is gone takes its pools with it.
+            let _ = group.cast(Step::StillThere { actor }.into());
+        });
+    }
+
+    /// A pool that was told to stop has had its time: it is killed, and if it has been, the group fails.
+    pub(super) fn on_still_there(
+        &self,
+        myself: &ActorRef<GroupMessage>,
+        state: &mut Supervision,
+        actor: ActorId,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((member, mut leaving)) = state.take_leaving(actor) else { return Ok(()) };
+        let (name, now) = (&self.members[member].name, Clock::real().now());
+        if state.ending || leaving.actor.get_status() == ActorStatus::Stopped {
+            // A group that ends takes it along. Of one that was not linked under the group nobody tells that it has ended.
+            self.start_due(myself, state);
+            return Ok(());
+        }
+        let told = format!("was told to stop {:?} ago, as {}", now.since(leaving.since), leaving.why);
+        if let Some(killed) = leaving.killed {
+            let killed = now.since(killed);
+            return Err(format!("pool `{name}` {told}, was killed {killed:?} ago, and is still there").into());
+        }
+        tracing::warn!(member = name, "a pool of the group {told}, and is killed");
+        leaving.actor.kill();
+        leaving.killed = Some(now);
+        state.members[member].leaving.push(leaving);
+        self.look_after(myself, actor);
+        Ok(())
+    }
+
+    fn stop_those_that_go_with(&self, myself: &ActorRef<GroupMessage>, state: &mut Supervision, failed: usize) {
         let goes = |member: usize| match self.strategy {
             Strategy::OneForOne => false,
             Strategy::OneForAll => member != failed,
             Strategy::RestForOne => member > failed,
         };
         for member in (0..state.members.len()).rev().filter(|&member| goes(member)) {
-            let state = &mut state.members[member].state;
-            match state {
+            let standing = &mut state.members[member];
+            match &standing.state {
                 State::Up(actor) => {
                     let actor = actor.clone();
-                    actor.stop(Some(format!("`{}` failed, which it goes with", self.members[failed].name)));
-                    *state = State::Stopping(actor);
+                    standing.state = State::Down;
+                    standing.restarts += 1;
+                    let why = format!("`{}` failed, which it goes with", self.members[failed].name);
+                    self.stop(myself, standing, actor, &why);
                 }
-                State::Starting => *state = State::Unwanted,
-                State::Down | State::Unwanted | State::Resting | State::Stopping(_) | State::Done => (),
+                State::Starting => standing.state = State::Unwanted,
+                State::Down | State::Unwanted | State::Resting | State::Done => (),
             }
         }
+    }
+
+    /// One more start of a member that failed; an error if that is one too many in a row: however far they lie apart, since they may take long.
+    fn count_start(&self, standing: &mut Standing, name: &str, why: &str) -> Result<(), ActorProcessingErr> {
+        let now = Clock::real().now();
+        let (starts, since) = standing.failed_starts.get_or_insert((0, now));
+        *starts += 1;
+        if *starts <= self.intensity.most {
+            return Ok(());
+        }
+        let since = now.since(*since);
+        Err(format!("`{name}` has not come up for {since:?}: {starts} starts in a row failed, the last one: {why}")
+            .into())
     }
 
     /// One more failure; an error if that is one too many.
@@ -340,6 +433,6 @@ pub(super) fn spawned<T: Send + 'static>(
 }
 
 #[expect(clippy::disallowed_methods, reason = "a group lives on the runtime that its actor was spawned on")]
-async fn pause() {
-    concurrency::sleep(AGAIN).await;
+async fn pause(span: Duration) {
+    concurrency::sleep(span).await;
 }

@@ -12,6 +12,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent, cal
 use tokio::sync::mpsc;
 
 mod starts;
+mod stops;
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 

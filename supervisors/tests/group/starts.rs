@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{LIMIT_MS, MANY, Outcome, failure_of, status};
 
 /// What a start that never ends is given.
-const SHORT: Duration = Duration::from_millis(50);
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
 
 /// Stands for a pool: it can be shut down, and answers nothing else.
 struct Bare;
@@ -35,7 +35,7 @@ impl Bare {
     }
 }
 
-async fn bare(parent: ActorCell) -> Result<ActorRef<PoolMessage>, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) async fn bare(parent: ActorCell) -> Result<ActorRef<PoolMessage>, Box<dyn std::error::Error + Send + Sync>> {
     let (actor, _) = Actor::spawn(None, Bare, ()).await?;
     // Not under a group that is over.
     actor.link(parent);
@@ -92,7 +92,7 @@ impl Starts {
 }
 
 /// Waits until these members, and no others, have an actor.
-async fn until_up(group: &ActorRef<GroupMessage>, names: &[&str]) {
+pub(crate) async fn until_up(group: &ActorRef<GroupMessage>, names: &[&str]) {
     let up = async {
         loop {
             let members = status(group).await;
@@ -227,6 +227,36 @@ async fn starts_that_never_end_or_panic_are_failures_that_count() -> Outcome {
     let group = Group::new(Strategy::RestForOne).intensity(0, MANY);
     let why = failure_of(group.member("panics", |_| async { panic!("no such device") })).await?;
     assert!(why.contains("`panics`: its start did not return") && why.contains("no such device"), "{why}");
+    Ok(())
+}
+
+/// Each is too far from the one before to count with it.
+#[tokio::test]
+async fn starts_that_fail_in_a_row_are_too_many_however_long_they_take() -> Outcome {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll] {
+        let group = Group::new(strategy).start_limit(SHORT).intensity(1, Duration::from_millis(1));
+        let why = failure_of(group.member("hangs", |_| std::future::pending())).await?;
+        assert!(why.contains("`hangs` has not come up for ") && why.contains("2 starts in a row failed"), "{why}");
+        assert!(why.contains("it did not come up within 50ms"), "{why}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn starts_that_fail_are_not_in_a_row_once_the_member_was_up_in_between() -> Outcome {
+    let group = Group::new(Strategy::OneForOne).intensity(1, Duration::ZERO);
+    let (group, mut starts) = Starts::of(group, ["db"]);
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    for _ in 0..3 {
+        drop(starts.next("db").await);
+        let db = starts.next("db").await.comes_up().await;
+        until_up(&group, &["db"]).await;
+        db.kill();
+    }
+    starts.next("db").await.comes_up().await;
+    until_up(&group, &["db"]).await;
+    group.stop(None);
+    ended.await?;
     Ok(())
 }
 
