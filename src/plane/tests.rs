@@ -89,3 +89,21 @@ fn all_who_overstay_are_found_however_many_they_are() {
     assert_eq!((above, found.len()), (690, workers.len()));
     assert!(found.iter().zip(0..).all(|(idler, slot)| idler.worker == id(slot)), "the longest idle first");
 }
+
+#[test]
+fn a_worker_that_is_seated_keeps_nobody_out_while_the_crowd_is_looked_at() {
+    let plane = plane(Limits::new(1, 4));
+    let looks = plane.cells.read();
+    std::thread::scope(|scope| {
+        let seated = scope.spawn(|| plane.seat_worker(id(0), 0));
+        // Once somebody waits to write, nobody else gets to read.
+        while plane.cells.try_read().is_some() {
+            std::thread::yield_now();
+        }
+        let free = plane.ready.is_free() && plane.inbox.is_free();
+        drop(looks);
+        assert!(free, "submitters wait for whoever looks at the workers");
+        assert!(seated.join().is_ok_and(|cell| cell.id == id(0)));
+    });
+    assert_eq!((plane.counts.starting(), plane.cells().len()), (1, 1));
+}
