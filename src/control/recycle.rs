@@ -67,7 +67,7 @@ impl<B: Backend> Supervision<B> {
                 return next.min(now.after(plane.config.kill_grace.max(LOOK)));
             }
         } else if plane.has_one_to_spare() {
-            plane.let_one_go(now);
+            plane.let_one_go(&self.recycling.due, now);
         } else if let Some(slot) = self.slot_for_spare() {
             // The one that is due stays until this one is up.
             self.start(slot);

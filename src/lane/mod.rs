@@ -78,6 +78,12 @@ impl<T> Counted<T> {
         self.lock.lock()
     }
 
+    /// True if nobody holds the lock.
+    #[cfg(all(test, not(millpond_loom)))]
+    pub(crate) fn is_free(&self) -> bool {
+        self.lock.try_lock().is_some()
+    }
+
     pub(crate) fn count(&self, lane: usize) -> u64 {
         self.counts[lane].load(Ordering::Acquire)
     }

@@ -65,24 +65,36 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// How many workers there are above `min`, and which have idled for too long, the longest first.
+    /// How many workers there are above `min`, and which have idled for too long, the longest first: with the lock of those that submit free
+    /// between two bites of them, and with no other held. Who comes and goes meanwhile may be missed, until the next look.
     pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>) {
-        let _ready = self.ready.lock();
-        let inbox = self.inbox.lock();
-        let limits = *self.limits.lock();
+        let limits = self.limits();
         let Some(timeout) = limits.idle_timeout else { return (0, Vec::new()) };
-        let overstays = inbox.idle.iter().map_while(|cell| {
-            let state = cell.lock();
-            let (worker, claims, since) = (cell.id, state.claims(), state.since);
-            (since.after(timeout) <= now).then_some(Overstays { worker, claims, since })
-        });
-        (self.counts.live().saturating_sub(limits.min), overstays.collect())
+        let (mut found, mut last) = (Vec::new(), None::<Arc<Cell>>);
+        loop {
+            let (above, bite) = {
+                let inbox = self.inbox.lock();
+                let bite = inbox.idle.bite(last.as_deref(), |since| since.after(timeout) <= now);
+                (self.counts.live().saturating_sub(limits.min), bite)
+            };
+            let idle = |cell: &Arc<Cell>| {
+                let state = cell.lock();
+                let (worker, claims, since) = (cell.id, state.claims(), state.since);
+                (state.state == WorkerState::Idle).then_some(Overstays { worker, claims, since })
+            };
+            found.extend(bite.iter().filter_map(idle).filter(|idler| idler.since.after(timeout) <= now));
+            last = bite.last().cloned();
+            if above == 0 || last.is_none() {
+                return (above, found);
+            }
+        }
     }
 
     /// Retires a worker that was found idle for too long, unless a job has taken it since or it would be one too few: whichever comes
     /// first under the locks counts. True if it leaves.
     pub(crate) fn retire_overstaying(&self, worker: WorkerId, claims: u64) -> bool {
         let mut after = super::After::default();
+        let found = self.cell(worker);
         let retired = {
             let _ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
@@ -93,7 +105,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             };
             // One that was woken to look for work is not in the list: it is wanted.
             let may_go = limits.idle_timeout.is_some() && self.counts.live() > limits.min;
-            let found = self.cell(worker).filter(|cell| may_go && is_the_one(cell) && inbox.idle.remove(cell));
+            let found = found.filter(|cell| may_go && is_the_one(cell) && inbox.idle.remove(cell));
             if let Some(cell) = &found {
                 self.retire(cell, Exit::IdleTimeout, &mut after);
             }

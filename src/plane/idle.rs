@@ -7,6 +7,9 @@ use crate::sync::{Arc, Ordering, Timestamp};
 /// No node, as `usize::MAX` in a cell.
 const NONE: usize = usize::MAX;
 
+/// So many workers are looked at in one hold of the lock.
+const BITE: usize = 256;
+
 /// The idle list of one pool, guarded by its inbox lock, as the places in its cells are.
 #[derive(Default)]
 pub(super) struct Idle {
@@ -103,13 +106,24 @@ impl Idle {
         Some(cell)
     }
 
+    /// Those that follow `last`, or the first ones, while their times are `wanted`: as many as are one bite. None if `last` is not in.
+    pub(super) fn bite(&self, last: Option<&Cell>, wanted: impl Fn(Timestamp) -> bool) -> Vec<Arc<Cell>> {
+        let begin = match last.map(|cell| cell.idle_at.load(Ordering::Relaxed)) {
+            None => self.ends.map_or(NONE, |ends| ends.first),
+            Some(place) => self.nodes.get(place).map_or(NONE, |node| node.behind),
+        };
+        let wanted = self.nodes_from(begin).take(BITE).take_while(|node| wanted(node.since));
+        wanted.filter_map(|node| node.cell.clone()).collect()
+    }
+
+    fn nodes_from(&self, place: usize) -> impl Iterator<Item = &Node> {
+        std::iter::successors(self.nodes.get(place), |node| self.nodes.get(node.behind))
+    }
+
+    /// All of them: for tests alone, since it would hold the lock for as long as there are many.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Cell>> {
-        let mut next = self.ends.map_or(NONE, |ends| ends.first);
-        std::iter::from_fn(move || {
-            let node = self.nodes.get(next)?;
-            next = node.behind;
-            node.cell.as_ref()
-        })
+        self.nodes_from(self.ends.map_or(NONE, |ends| ends.first)).filter_map(|node| node.cell.as_ref())
     }
 }
 
@@ -121,10 +135,33 @@ mod tests {
     use crate::id::WorkerId;
     use crate::sync::Clock;
 
+    fn cells(count: u32) -> Vec<Arc<Cell>> {
+        let cell = |slot| Cell::new(WorkerId { slot, generation: 1 }, 0, crate::job::PoolNo::NOBODY, Clock::real());
+        (0..count).map(cell).collect()
+    }
+
+    #[test]
+    fn a_crowd_is_looked_through_in_bites() {
+        let (mut idle, cells) = (Idle::default(), cells(1_000));
+        for (cell, since) in cells.iter().zip(1..) {
+            idle.add(cell.clone(), Timestamp::from_nanos(since));
+        }
+        let (mut seen, mut last) = (Vec::new(), None::<Arc<Cell>>);
+        loop {
+            let bite = idle.bite(last.as_deref(), |since| since <= Timestamp::from_nanos(700));
+            assert!(bite.len() <= BITE, "{} in one hold of the lock", bite.len());
+            let Some(end) = bite.last() else { break };
+            last = Some(end.clone());
+            seen.extend(bite.iter().map(|cell| cell.id.slot));
+        }
+        assert!(seen.into_iter().eq(0..700), "each once, the longest idle first, as far as they are wanted");
+        assert!(idle.remove(&cells[3]));
+        assert!(idle.bite(Some(&cells[3]), |_| true).is_empty(), "nobody follows one that has gone");
+    }
+
     #[test]
     fn whoever_comes_and_goes_the_list_is_in_the_order_of_their_times() {
-        let cell = |slot| Cell::new(WorkerId { slot, generation: 1 }, 0, crate::job::PoolNo::NOBODY, Clock::real());
-        let cells: Vec<_> = (0..50).map(cell).collect();
+        let cells = cells(50);
         let (mut idle, mut model) = (Idle::default(), VecDeque::<(u64, usize)>::new());
         let mut noise = 1_u64;
         for step in 100..20_100 {

@@ -22,6 +22,8 @@ mod redeliver;
 mod retune;
 mod seats;
 mod steer;
+#[cfg(all(test, not(millpond_loom)))]
+mod tests;
 mod tick;
 mod turnover;
 mod watch;

@@ -120,29 +120,61 @@ impl<J: ?Sized + Envelope> Plane<J> {
         true
     }
 
-    /// One worker that is due may go: one that idles goes now, else whichever next asks for work. Not while another one goes.
-    pub(crate) fn let_one_go(&self, now: Timestamp) {
-        let mut after = After::default();
-        {
-            let mut ready = self.ready.lock();
-            let mut inbox = self.inbox.lock();
-            if self.counts.leaving() > 0 {
-                return;
-            }
-            let idle = inbox.idle.iter().find(|cell| self.is_due(cell, now)).filter(|_| self.can_spare_one()).cloned();
-            ready.lets_one_go = idle.is_none();
-            self.disturb();
-            if let Some(cell) = idle {
-                inbox.idle.remove(&cell);
-                let exit = {
-                    let state = cell.lock();
-                    state.due.map_or(Exit::Retired, |reason| Exit::Recycled(as_of(now, reason, &cell, &state)))
-                };
-                self.retire(&cell, exit, &mut after);
-                self.rouse(&mut ready, &mut inbox, &mut after);
+    /// One of `due`, the workers that are due, may go: one that idles goes now, the longest idle first, else whichever next asks for work. Not
+    /// while another one goes.
+    pub(crate) fn let_one_go(&self, due: &[Arc<Cell>], now: Timestamp) {
+        if !self.begin_letting_go() {
+            return;
+        }
+        // From here on, whoever asks for work and is due goes by itself. So who idles and may go did so before, and is found here: with the
+        // plane's locks free, since they may be many.
+        let since = |cell: &Arc<Cell>| {
+            let state = cell.lock();
+            (state.state == WorkerState::Idle).then_some(state.since)
+        };
+        let mut idle: Vec<_> = due.iter().filter_map(|cell| Some((since(cell)?, cell))).collect();
+        idle.sort_by_key(|(since, _)| *since);
+        for (_, cell) in idle {
+            if !self.lets_one_go_still(cell, now) {
+                break;
             }
         }
+    }
+
+    /// Whoever next asks for work may go. False if another one is going.
+    fn begin_letting_go(&self) -> bool {
+        let mut ready = self.ready.lock();
+        let _inbox = self.inbox.lock();
+        if self.counts.leaving() > 0 {
+            return false;
+        }
+        ready.lets_one_go = true;
+        self.disturb();
+        true
+    }
+
+    /// Lets this worker go if it idles still, in the place of whoever next asks for work. True if another one may go yet.
+    fn lets_one_go_still(&self, cell: &Arc<Cell>, now: Timestamp) -> bool {
+        let mut after = After::default();
+        let mut ready = self.ready.lock();
+        let mut inbox = self.inbox.lock();
+        if !ready.lets_one_go || !self.can_spare_one() {
+            return false;
+        }
+        // One that was called for work is not in the list, and asks for it.
+        if !self.is_due(cell, now) || !inbox.idle.remove(cell) {
+            return true;
+        }
+        ready.lets_one_go = false;
+        let exit = {
+            let state = cell.lock();
+            state.due.map_or(Exit::Retired, |reason| Exit::Recycled(as_of(now, reason, cell, &state)))
+        };
+        self.retire(cell, exit, &mut after);
+        self.rouse(&mut ready, &mut inbox, &mut after);
+        drop((inbox, ready));
         self.after(after);
+        false
     }
 
     /// Nobody goes for now.

@@ -34,10 +34,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn seat_worker(&self, id: WorkerId, restarts: u32) -> Arc<Cell> {
         let cell = Cell::new(id, restarts, self.number(), self.clock.clone());
         self.note_generation(id);
+        // Before the locks: whoever looks at all cells may take long, and submitters are not to wait for that. Who finds this one finds it gone.
+        self.cells.write().insert(id, cell.clone());
         let _ready = self.ready.lock();
         let _inbox = self.inbox.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, Hand::Empty, cell.started_at);
-        self.cells.write().insert(id, cell.clone());
         cell
     }
 

@@ -2,7 +2,7 @@
 
 use loom::future::block_on;
 
-use super::{NOW, Pond, check, config, join, lane, look, work, work_once};
+use super::{NOW, Pond, WorkerContext, check, config, join, lane, look, work, work_once};
 use crate::config::{Limits, PoolConfig};
 use crate::policy::{Exit, RecycleReason};
 
@@ -16,14 +16,15 @@ fn of_two_that_are_due_one_goes() {
         let mut workers = [pond.employ(0), pond.employ(1)];
         let handles = [pond.submit(0), pond.submit(0)];
         workers.iter_mut().for_each(look);
-        assert!(workers.iter().all(|worker| pond.plane.make_due(&worker.facts_cell(), DUE)));
+        let due = workers.each_ref().map(WorkerContext::facts_cell);
+        assert!(due.iter().all(|cell| pond.plane.make_due(cell, DUE)));
         let workers = workers.map(|mut worker| {
             pond.spawn(move |_| {
                 assert!(work_once(&mut worker));
                 worker
             })
         });
-        pond.plane.let_one_go(NOW);
+        pond.plane.let_one_go(&due, NOW);
         let workers = workers.map(join);
         // One that idles by then goes at once, without having asked.
         assert!(pond.plane.counts.live() >= 1, "never below min");
@@ -43,12 +44,13 @@ fn a_worker_that_may_go_takes_no_job_along() {
         let pond = Pond::new(&config);
         let mut due = pond.employ(0);
         look(&mut due);
-        assert!(pond.plane.make_due(&due.facts_cell(), DUE));
+        let cells = [due.facts_cell()];
+        assert!(pond.plane.make_due(&cells[0], DUE));
         let mut other = pond.employ(1);
         look(&mut other);
         let workers = [due, other].map(|worker| pond.spawn(|_| work(worker)));
         let handle = pond.submit(0);
-        pond.plane.let_one_go(NOW);
+        pond.plane.let_one_go(&cells, NOW);
         assert!(block_on(handle).is_ok(), "whoever is there runs it");
         pond.plane.stop_all();
         assert_eq!(workers.into_iter().map(join).sum::<usize>(), 1);
