@@ -65,7 +65,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// How many workers there are above `min`, and which have idled for too long, the longest first.
+    /// How many workers may leave because they idle, and which have idled for too long, the longest first.
     pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>) {
         let _ready = self.ready.lock();
         let inbox = self.inbox.lock();
@@ -76,7 +76,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let (worker, claims, since) = (cell.id, state.claims(), state.since);
             (since.after(timeout) <= now).then_some(Overstays { worker, claims, since })
         });
-        (self.counts.live().saturating_sub(limits.min), overstays.collect())
+        (self.idle_to_spare(&inbox, &limits), overstays.collect())
     }
 
     /// Retires a worker that was found idle for too long, unless a job has taken it since or it would be one too few: whichever comes
@@ -92,7 +92,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 cell.id == worker && state.claims() == claims && state.state == WorkerState::Idle
             };
             // One that was woken to look for work is not in the list: it is wanted.
-            let may_go = limits.idle_timeout.is_some() && self.counts.live() > limits.min;
+            let may_go = limits.idle_timeout.is_some() && self.idle_to_spare(&inbox, &limits) > 0;
             let found = self.cell(worker).filter(|cell| may_go && is_the_one(cell) && inbox.idle.remove(cell));
             if let Some(cell) = &found {
                 self.retire(cell, Exit::IdleTimeout, &mut after);

@@ -8,7 +8,7 @@ use millpond::{
     Redelivery, Select, TimeLimit,
 };
 
-use crate::rig::{Marks, death_of, exists, failure, mark, pids, pool, pool_with, signal, until};
+use crate::rig::{Marks, builder, death_of, exists, failure, mark, pids, pool, pool_with, signal, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -74,6 +74,31 @@ fn a_job_that_loses_its_worker_is_delivered_again_under_its_number() {
     let of = |delivery: &millpond::Delivery| (delivery.number, delivery.pid.expect("it was a process"));
     assert_eq!([of(&lost[0]), of(&lost[1])], [(1, ran[0]), (2, ran[1])]);
     assert!(lost[0].ended_at <= lost[1].began_at && lost[1].began_at < lost[1].ended_at);
+}
+
+/// While its job rests the pool starts nobody: the spare is there, and has the job when the rest is over.
+#[test]
+fn a_job_that_is_delivered_again_goes_to_the_spare() {
+    let limits = Limits::new(0, 2).min_idle(1);
+    let pool = builder("to-the-spare").limits(limits).build().expect("it is built");
+    let marks = Marks::new("to-the-spare");
+    let fragile = |path: String| {
+        mark(&path);
+        if delivery() == 1 {
+            sleep_for_ever(path);
+        }
+        std::process::id()
+    };
+    let rest = Duration::from_millis(500);
+    let options = JobOptions::new().redeliver(Redelivery::new(2).back_off(rest, rest));
+    let handle = pool.with(options).submit_call_blocking(fragile, marks.path()).unwrap();
+    let (worker, pid) = holder(&pool);
+    until("its spare is up", || pool.saturation().idle == 1 && !marks.pids().is_empty());
+    let rows = pool.inventory_now().workers;
+    let spare = rows.iter().find(|row| row.worker != worker).and_then(|row| row.facts.pid).expect("it is a process");
+    signal(pid, "KILL");
+    assert_eq!(handle.join().unwrap(), spare);
+    until("another is kept warm", || pool.saturation().idle == 1);
 }
 
 #[test]

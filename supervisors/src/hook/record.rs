@@ -201,7 +201,10 @@ fn of_retune(retuned: &Retuned) -> Value {
 }
 
 fn of_limits(limits: &Limits) -> Value {
-    json!({ "min": limits.min, "max": limits.max, "idle_timeout_ms": limits.idle_timeout.map(millis) })
+    json!({
+        "min": limits.min, "max": limits.max, "min_idle": limits.min_idle,
+        "idle_timeout_ms": limits.idle_timeout.map(millis),
+    })
 }
 
 fn of_saturation(saturation: &Saturation) -> Value {
