@@ -334,17 +334,23 @@ impl Hand {
     fn dismiss(&self, mut link: Link) {
         link.dismiss();
         let mut until = self.clock.now().after(self.children.options.leave_grace);
-        loop {
+        let breach = loop {
             match link.wait(until) {
-                Ok(Event::Frame(_) | Event::Bell) => {}
+                Ok(Event::Frame(frame)) if frame.kind == Kind::Goodbye => {}
+                Ok(Event::Frame(frame)) => match self.between(&mut link, &frame) {
+                    Ok(()) => {}
+                    Err(breach) => break Some(breach),
+                },
+                Ok(Event::Bell) => {}
                 Ok(Event::TimedOut) => {
                     self.grip.begin_kill();
                     until = Timestamp::NEVER;
                 }
-                Ok(Event::Ended) | Err(_) => break,
+                Ok(Event::Ended) => break None,
+                Err(breach) => break Some(breach),
             }
-        }
-        let (death, _) = link.bury(None);
+        };
+        let (death, _) = link.bury(breach.as_ref());
         tracing::trace!(target: "millpond::process", %death, "a child that was dismissed has ended");
     }
 }
