@@ -16,7 +16,7 @@ pub use control::{AttachError, BuildError, ControlError, StartError};
 pub use deadlock::{Deadlock, NestedWait, WaitsFor};
 #[cfg(feature = "process")]
 pub use death::{Death, DeathCause};
-pub use delivery::{DeadLetter, Delivery};
+pub use delivery::{DeadLetter, Delivery, Payload};
 pub use job::{
     CancelledJob, JobError, JoinError, KilledJob, LimitKind, NotStarted, PanicReport, StartFailed, TimedOut,
 };

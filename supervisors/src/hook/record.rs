@@ -164,6 +164,7 @@ fn of_letter(letter: &DeadLetter) -> Value {
         "job": letter.job.get(), "label": letter.label.as_deref(), "lane": &*letter.lane,
         "submitted_from": letter.submitted_from.to_string(), "deliveries": deliveries,
         "quarantine": letter.quarantine.as_ref().map(|why| why.to_string()),
+        "payload_bytes": letter.payload_bytes,
     })
 }
 
