@@ -39,12 +39,14 @@ pub struct Limits {
     pub max: usize,
     /// How long a worker above `min` may idle before it leaves; `None`: for ever. Default 30 s.
     pub idle_timeout: Option<Duration>,
+    /// Workers that idle, or come up, while fewer than `max` are there; see the method of this name. Default 0.
+    pub min_idle: usize,
 }
 
 impl Limits {
     /// Between `min` and `max` workers, started on demand.
     pub const fn new(min: usize, max: usize) -> Self {
-        Self { min, max, idle_timeout: Some(DEFAULT_IDLE_TIMEOUT) }
+        Self { min, max, idle_timeout: Some(DEFAULT_IDLE_TIMEOUT), min_idle: 0 }
     }
 
     /// Always `workers` workers.
@@ -58,6 +60,20 @@ impl Limits {
         self.idle_timeout = timeout.into();
         self
     }
+
+    /// Keeps `workers` warm spares: while the pool has fewer than `max` workers, at least so many idle or come up. When some of them get work, leave or
+    /// die, others are started, and none leaves for idling that would leave fewer. So a job that comes finds a worker, as long as there is room, and a
+    /// worker that is killed, or whose process dies, has its replacement there. 0, the default: workers are started when a job needs one. More than `max`
+    /// is refused.
+    ///
+    /// What spares do not do: they keep no seat free once `max` workers are busy, nor for one lane (that is its [reserve](Lane::reserve), whose idle workers
+    /// count among the spares). Slots that back off or cool down, starts that a hook denies or puts off, and abandoned workers beyond their cap, are
+    /// room that is not there. A pool that is quiesced, drains or shuts down starts none.
+    #[must_use]
+    pub const fn min_idle(mut self, workers: usize) -> Self {
+        self.min_idle = workers;
+        self
+    }
 }
 
 impl Default for Limits {
@@ -69,7 +85,11 @@ impl Default for Limits {
 
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..={}", self.min, self.max)
+        write!(f, "{}..={}", self.min, self.max)?;
+        match self.min_idle {
+            0 => Ok(()),
+            spares => write!(f, ", {spares} of them idle"),
+        }
     }
 }
 
@@ -262,7 +282,7 @@ fn check_lane(lane: &Lane) -> Result<(), ConfigError> {
 
 /// Checks limits against each other and against the reserves.
 pub(crate) fn check_limits(limits: &Limits, lanes: &[Lane]) -> Result<(), ConfigError> {
-    let Limits { min, max, idle_timeout } = *limits;
+    let Limits { min, max, idle_timeout, min_idle } = *limits;
     check_limit("idle timeout", idle_timeout)?;
     if max == 0 {
         return Err(ConfigError::NoWorkers);
@@ -272,6 +292,9 @@ pub(crate) fn check_limits(limits: &Limits, lanes: &[Lane]) -> Result<(), Config
     }
     if min > max {
         return Err(ConfigError::MinAboveMax { min, max });
+    }
+    if min_idle > max {
+        return Err(ConfigError::MinIdleAboveMax { min_idle, max });
     }
     let reserved = reserved(lanes);
     if reserved > min {
@@ -285,11 +308,11 @@ pub(crate) fn check_limits(limits: &Limits, lanes: &[Lane]) -> Result<(), Config
     }
 }
 
-/// The smallest `max` that goes with these limits' `min` and the reserves.
+/// The smallest `max` that goes with these limits' `min`, their spares and the reserves.
 pub(crate) fn least_max(limits: &Limits, lanes: &[Lane]) -> usize {
     let reserved = reserved(lanes);
     let starves = lanes.iter().any(|lane| lane.reserve == 0);
-    limits.min.max(reserved + usize::from(starves)).clamp(1, limits.max)
+    limits.min.max(limits.min_idle).max(reserved + usize::from(starves)).clamp(1, limits.max)
 }
 
 fn reserved(lanes: &[Lane]) -> usize {
@@ -324,6 +347,7 @@ mod tests {
         for (limits, error) in [
             (Limits::fixed(0), ConfigError::NoWorkers),
             (Limits::new(3, 2), ConfigError::MinAboveMax { min: 3, max: 2 }),
+            (Limits::new(1, 2).min_idle(3), ConfigError::MinIdleAboveMax { min_idle: 3, max: 2 }),
             (Limits::fixed(usize::MAX), ConfigError::TooManyWorkers { max: usize::MAX }),
             (Limits::fixed(1).idle_timeout(Duration::ZERO), ConfigError::ZeroLimit("idle timeout")),
         ] {

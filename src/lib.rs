@@ -111,8 +111,8 @@ pub use {
     config::{ConfigError, InForce, Lane, LaneChange, Limits, Quarantine, Recycle, Retuned, WhenFull},
     error::{
         AttachError, BuildError, CancelledJob, Cause, CloseReason, ControlError, DeadLetter, Deadlock, Delivery,
-        JobError, JoinError, KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, RejectReason, Rejected,
-        StartError, StartFailed, TimedOut, WaitsFor,
+        JobError, JoinError, KilledJob, LimitKind, NestedWait, NotStarted, NotYet, PanicReport, Payload, RejectReason,
+        Rejected, StartError, StartFailed, TimedOut, WaitsFor,
     },
     id::{By, ClaimNo, JobId, WorkerId},
     job::{JobContext, JobHandle, JobOptions, JobStatus},

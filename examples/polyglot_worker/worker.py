@@ -12,7 +12,7 @@ import traceback
 
 WELCOME, JOB, CANCEL, STOP = 1, 2, 3, 4
 HELLO, READY, ACK, BEAT, RESULT, FAILURE, PANIC, LOG, GOODBYE = range(129, 138)
-HEADER = struct.Struct("<IB3xQ")
+HEADER = struct.Struct("<IBBHQ")
 
 
 class Worker:
@@ -28,12 +28,15 @@ class Worker:
 
     def send(self, kind, job=0, body=b""):
         with self.writing:
-            self.socket.sendall(HEADER.pack(len(body), kind, job) + body)
+            self.socket.sendall(HEADER.pack(len(body), kind, 0, 0, job) + body)
 
     def receive(self):
-        length, kind, job = HEADER.unpack(self.exactly(HEADER.size))
+        length, kind, flag, lost, job = HEADER.unpack(self.exactly(HEADER.size))
         if length > self.limit:
             raise SystemExit(f"a frame of {length} bytes")
+        # Memory files were not agreed upon, and nothing but a job is delivered again.
+        if flag or (lost and kind != JOB):
+            raise SystemExit("a header that is not zero where it should be")
         return kind, job, self.exactly(length)
 
     def exactly(self, length):

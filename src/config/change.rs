@@ -182,6 +182,7 @@ impl fmt::Display for Retuned {
         let (from, to) = (&self.from, &self.to);
         note(&mut parts, "min", from.limits.min, to.limits.min);
         note(&mut parts, "max", from.limits.max, to.limits.max);
+        note(&mut parts, "min idle", from.limits.min_idle, to.limits.min_idle);
         note(&mut parts, "idle timeout", Shown(from.limits.idle_timeout), Shown(to.limits.idle_timeout));
         for (from, to) in from.lanes.iter().zip(&to.lanes).filter(|(from, to)| from != to) {
             parts.push(format!("lane `{}`: {}", to.name, changes_of(from, to).join(", ")));

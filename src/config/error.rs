@@ -19,6 +19,14 @@ pub enum ConfigError {
         /// The `max` asked for.
         max: usize,
     },
+    /// More spares than workers.
+    #[error("min_idle = {min_idle} is above max = {max}: so many can never idle at once; raise max or lower min_idle")]
+    MinIdleAboveMax {
+        /// The `min_idle` asked for.
+        min_idle: usize,
+        /// The `max` asked for, or in force.
+        max: usize,
+    },
     /// `max` is absurd.
     #[error("max = {max} is above {MAX_WORKERS}, the most that a pool can have")]
     TooManyWorkers {

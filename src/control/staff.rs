@@ -199,10 +199,11 @@ impl<B: Backend> Supervision<B> {
         let (asked, why) = self.slots.shortage();
         let (missing, given_up) = (why.cooling + why.refused + why.given_up + why.vetoed, why.given_up);
         self.plane().note_shortage(why);
+        self.plane().note_asked(self.slots.asked());
         self.plane().set_cooling(missing + asked, missing, given_up);
     }
 
-    /// Workers above `min` that idled for too long leave. Says when to look again.
+    /// Workers that idled for too long leave, but for those that `min` and `min_idle` keep. Says when to look again.
     pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
         let limits = self.plane().limits();
         let next = if self.asks_before_exits() {
@@ -213,7 +214,7 @@ impl<B: Backend> Supervision<B> {
         };
         match limits.idle_timeout {
             // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
-            Some(timeout) if self.plane().counts.live() > limits.min => {
+            Some(timeout) if self.plane().counts.live() > limits.min.max(limits.min_idle) => {
                 next.min(now.after((timeout / 4).max(Duration::from_millis(5))))
             }
             _ => Timestamp::NEVER,

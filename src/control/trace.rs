@@ -49,7 +49,8 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
         PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced"),
         PoolEvent::Resized { from, to, by } => {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
-            info!(pool, min, max, min_before, max_before, idle_timeout = ?to.idle_timeout, %by, "new limits are in force");
+            let (min_idle, idle_timeout) = (to.min_idle, to.idle_timeout);
+            info!(pool, min, max, min_before, max_before, min_idle, ?idle_timeout, %by, "new limits are in force");
         }
         PoolEvent::Retuned(retuned) => {
             info!(pool, by = %retuned.by, changes = %retuned, "the pool was retuned");

@@ -56,11 +56,62 @@ pub struct DeadLetter {
     pub deliveries: Vec<Arc<Delivery>>,
     /// Why it has not had all of its deliveries, if it has not: its label is kept out.
     pub quarantine: Option<Arc<Quarantined>>,
+    /// What the job was to be done with, to be sent again, or stored: in the error that its handle gives, and nowhere else. `None` in events and what hooks are
+    /// told; for a backend that hands over no bytes; and where it was never delivered and cannot be, as it is too large or cannot be serialised.
+    pub payload: Option<Payload>,
+    /// How many bytes that is, also where it is not shown.
+    pub payload_bytes: Option<usize>,
+}
+
+impl DeadLetter {
+    /// The letter with the payload, for its submitter; and without, for whoever is told.
+    pub(crate) fn with_payload(self: Arc<Self>, payload: Option<Payload>) -> (Arc<Self>, Arc<Self>) {
+        let Some(payload) = payload else { return (self.clone(), self) };
+        let told = Self { payload_bytes: Some(payload.bytes().len()), ..(*self).clone() };
+        (Arc::new(Self { payload: Some(payload), ..told.clone() }), Arc::new(told))
+    }
+}
+
+/// The payload of a job as it is sent to a process: no longer than a frame may be. Of a `ProcessPool`'s job it is the arguments, without the function; of a
+/// `ProgramPool`'s the job itself.
+///
+/// Whoever stores arguments reads them with the same types: they are in the format `postcard`, which does not say what is in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(Arc<[u8]>);
+
+impl Payload {
+    #[cfg(feature = "process")]
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::from(bytes))
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The arguments of a call, if that is what it is, to be submitted again.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferFault::ArgumentsUnknown`](crate::TransferFault::ArgumentsUnknown), if these bytes are no `A`. Bytes of other arguments may happen to be one:
+    /// which job it was its label says.
+    #[cfg(feature = "process")]
+    pub fn arguments<A: serde::de::DeserializeOwned>(&self) -> Result<A, super::TransferFault> {
+        postcard::from_bytes(&self.0).map_err(|error| super::TransferFault::ArgumentsUnknown(error.to_string()))
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// How long it is; what is in it may be secret, or long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.bytes().len())
+    }
 }
 
 impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, lane, job, label, submitted_from, accepted_at: _, deliveries, quarantine } = self;
+        let Self { pool, lane, job, label, submitted_from, accepted_at: _, deliveries, quarantine, payload, .. } = self;
         let (job, times) = (Named(*job, label, submitted_from), deliveries.len());
         write!(f, "pool `{pool}`, lane `{lane}`: {job} ")?;
         match quarantine {
@@ -69,6 +120,9 @@ impl fmt::Display for DeadLetter {
         }
         for delivery in deliveries {
             write!(f, "; {delivery}")?;
+        }
+        if let Some(payload) = payload {
+            write!(f, "; its payload, of {} bytes, is in this letter", payload.bytes().len())?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub use control::{AttachError, BuildError, ControlError, StartError};
 pub use deadlock::{Deadlock, NestedWait, WaitsFor};
 #[cfg(feature = "process")]
 pub use death::{Death, DeathCause};
-pub use delivery::{DeadLetter, Delivery};
+pub use delivery::{DeadLetter, Delivery, Payload};
 #[cfg(feature = "guest")]
 pub use guest::{GuestFailed, GuestFault};
 pub use job::{

@@ -31,6 +31,8 @@ pub(super) struct Rare<J: ?Sized + Envelope> {
     pub(super) sent_away: Vec<Line<Arc<Waiter>>>,
     /// Has run as many jobs as it is to run.
     pub(super) worn: Option<WorkerId>,
+    /// Too few workers idle.
+    pub(super) demand: bool,
     /// Found expired when a worker came for them.
     pub(super) expired: Vec<Share<J>>,
     pub(super) swept: Vec<Share<J>>,
@@ -44,6 +46,7 @@ impl<J: ?Sized + Envelope> Default for Rare<J> {
             waiters: Vec::new(),
             sent_away: Vec::new(),
             worn: None,
+            demand: false,
             expired: Vec::new(),
             swept: Vec::new(),
             due: Vec::new(),
@@ -104,7 +107,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     #[cold]
     pub(super) fn after_all(&self, rare: Rare<J>) {
-        let Rare { wake_more, waiters, sent_away, worn, expired, swept, due } = rare;
+        let Rare { wake_more, waiters, sent_away, worn, demand, expired, swept, due } = rare;
         self.wake_all(wake_more);
         for waiter in waiters {
             waiter.wake();
@@ -117,6 +120,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         if let Some(worker) = worn {
             self.port.signal(Signal::Worn(worker));
+        }
+        if demand {
+            self.port.signal(Signal::Demand);
         }
         drop((swept, due));
     }

@@ -65,7 +65,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// How many workers there are above `min`, and which have idled for too long, the longest first: with the lock of those that submit free
+    /// How many workers may leave because they idle, and which have idled for too long, the longest first: with the lock of those that submit free
     /// between two bites of them, and with no other held. Who comes and goes meanwhile may be missed, until the next look.
     pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>) {
         let limits = self.limits();
@@ -75,7 +75,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let (above, bite) = {
                 let inbox = self.inbox.lock();
                 let bite = inbox.idle.bite(last.as_deref(), |since| since.after(timeout) <= now);
-                (self.counts.live().saturating_sub(limits.min), bite)
+                (self.idle_to_spare(&inbox, &limits), bite)
             };
             let idle = |cell: &Arc<Cell>| {
                 let state = cell.lock();
@@ -104,7 +104,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 cell.id == worker && state.claims() == claims && state.state == WorkerState::Idle
             };
             // One that was woken to look for work is not in the list: it is wanted.
-            let may_go = limits.idle_timeout.is_some() && self.counts.live() > limits.min;
+            let may_go = limits.idle_timeout.is_some() && self.idle_to_spare(&inbox, &limits) > 0;
             let found = found.filter(|cell| may_go && is_the_one(cell) && inbox.idle.remove(cell));
             if let Some(cell) = &found {
                 self.retire(cell, Exit::IdleTimeout, &mut after);

@@ -75,6 +75,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         };
         drop(state);
         self.stop_searching(&mut inbox, cell);
+        if spent.is_none() && matches!(turn, Turn::Run(_)) && self.lacks_spares(&mut inbox) {
+            rare.get_or_insert_default().demand = true;
+        }
         Some(Turned { turn, called: false, more: false, rare })
     }
 }

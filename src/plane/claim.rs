@@ -7,7 +7,7 @@ use tracing::Span;
 
 use super::turnover::Spent;
 use super::{Plane, Signal, WorkerContext};
-use crate::error::JobError;
+use crate::error::{JobError, Payload};
 #[cfg(feature = "guest")]
 use crate::id::ClaimNo;
 use crate::job::{
@@ -183,18 +183,27 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// The claim, to be begun, unless workers [kept being lost](crate::PoolBuilder::quarantine) under jobs of its label: then it has ended. For a backend
     /// that tells of [lost](Self::lost) workers, before it begins a job.
     pub fn unless_kept_out(self) -> Option<Self> {
+        self.unless_kept_out_saving(|_, _| None)
+    }
+
+    /// The same; `save` gives the payload for the letter of one that has ended.
+    pub(crate) fn unless_kept_out_saving(
+        self,
+        save: impl FnOnce(&J, &mut ClaimKey) -> Option<Payload>,
+    ) -> Option<Self> {
         let WorkerContext { taken, key, plane, .. } = &mut *self.0;
-        let (Some(taken), Some(key)) = (taken, key.take()) else { return None };
+        let (Some(taken), Some(mut key)) = (taken, key.take()) else { return None };
         let Some(letter) = plane.withheld(taken.job()) else {
             self.0.key = Some(key);
             return Some(self);
         };
+        let (letter, told) = letter.with_payload(save(taken.job(), &mut key));
         let inner = taken.job().sealed().0;
         inner.discard(key);
-        let settled = inner.settle_error(JobError::DeadLettered(letter.clone()), Some(Owner::Worker));
+        let settled = inner.settle_error(JobError::DeadLettered(letter), Some(Owner::Worker));
         // Of those that were never delivered there may be very many, and whoever listens was told why.
-        if settled.is_some() && !letter.deliveries.is_empty() {
-            plane.port.signal(Signal::DeadLettered(letter));
+        if settled.is_some() && !told.deliveries.is_empty() {
+            plane.port.signal(Signal::DeadLettered(told));
         }
         self.finish(Ran { panicked: false, settled });
         None
@@ -204,7 +213,13 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     /// may be [delivered again](crate::JobOptions::redeliver) rests, and then goes to another worker, or is dead-lettered if that was its last
     /// delivery; any other is lost. Whoever wrote an outcome before, or took the worker, wins.
     pub fn lost(self, exit: &Exit) {
-        self.0.lose(exit);
+        self.0.lose(exit, |_, _| None);
+    }
+
+    /// The same; `save` gives the payload for the letter of one that had its last delivery.
+    #[cfg(feature = "process")]
+    pub(crate) fn lost_saving(self, exit: &Exit, save: impl FnOnce(&J, &mut ClaimKey) -> Option<Payload>) {
+        self.0.lose(exit, save);
     }
 
     /// All bookkeeping, the next claim included, comes before the outcome is published.

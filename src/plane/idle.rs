@@ -39,6 +39,10 @@ impl Idle {
         self.ends.is_none()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
     /// A worker idles, `since` when. One that was called in vain has all that time, and goes back to its place: whoever has idled for longest
     /// leaves first. Looked for from the near end, since whoever idles shortest is called first.
     pub(super) fn add(&mut self, cell: Arc<Cell>, since: Timestamp) {

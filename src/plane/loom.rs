@@ -7,6 +7,7 @@ mod recycle;
 mod redeliver;
 mod retune;
 mod seats;
+mod spares;
 mod watch;
 
 use std::panic::Location;

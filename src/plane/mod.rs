@@ -21,6 +21,7 @@ mod recycle;
 mod redeliver;
 mod retune;
 mod seats;
+mod spares;
 mod steer;
 #[cfg(all(test, not(millpond_loom)))]
 mod tests;
@@ -85,6 +86,10 @@ pub(crate) struct Inbox<J: ?Sized + Envelope> {
     /// Workers woken that have not looked yet. Jobs that could start and idle workers imply that this is above zero.
     searching: usize,
     next_id: u64,
+    /// How many workers are to idle, or come up, while more may be started.
+    min_idle: usize,
+    /// How many starts hooks are asked about.
+    asked: usize,
     /// Those that wait for work, the longest idle first.
     idle: idle::Idle,
     lanes: SmallVec<[InboxLane<J>; 1]>,
@@ -216,6 +221,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     idle: idle::Idle::default(),
                     searching: 0,
                     next_id: 0,
+                    min_idle: config.limits.min_idle,
+                    asked: 0,
                     demanded: false,
                 },
             )),

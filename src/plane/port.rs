@@ -25,7 +25,7 @@ pub(crate) trait ControlPort: Send + Sync {
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Signal {
-    /// Jobs could start if there were more workers.
+    /// Jobs could start if there were more workers, or too few of them idle.
     Demand,
     /// A worker asked for work for the first time.
     Ready(WorkerId),

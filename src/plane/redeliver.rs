@@ -104,6 +104,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             accepted_at: header.accepted_at(),
             deliveries,
             quarantine,
+            payload: None,
+            payload_bytes: None,
         })
     }
 

@@ -124,10 +124,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Asks control for workers, once until it has looked.
     pub(super) fn demand(&self, inbox: &mut Inbox<J>, after: &mut After<J>) {
-        if !inbox.demanded && self.startable_workers() > 0 {
-            inbox.demanded = true;
-            after.demand = true;
-        }
+        after.demand |= self.demands(inbox);
+    }
+
+    /// The same: true if control is to be told when no lock is held.
+    pub(super) fn demands(&self, inbox: &mut Inbox<J>) -> bool {
+        let demands = !inbox.demanded && self.startable_workers() > 0;
+        inbox.demanded |= demands;
+        demands
     }
 
     /// Promises free places to those who wait, in their order. Under both locks.

@@ -58,7 +58,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             .is_some_and(|latest| (1..=*latest).contains(&worker.generation))
     }
 
-    /// How many workers should be started now: for jobs that could start, and up to `min`. Clears the demand.
+    /// How many workers should be started now: for jobs that could start, so that enough idle beside those, and up to `min`. Clears the demand.
     pub(crate) fn workers_wanted(&self) -> usize {
         let _ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
@@ -70,8 +70,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
             .filter_map(|index| u16::try_from(index).ok().map(crate::id::LaneId))
             .map(|lane| self.queued_awake(lane.index()).min(self.startable(lane, None)))
             .sum();
-        let spare = self.counts.idle() + self.counts.starting();
-        let for_jobs = if inbox.gate.dispatches() { startable.saturating_sub(spare) } else { 0 };
+        let free = self.counts.idle() + self.counts.starting();
+        let wanted = if inbox.gate.dispatches() { startable + self.spares(&inbox) } else { 0 };
+        let for_jobs = wanted.saturating_sub(free);
         let min = self.limits.lock().min;
         let for_min = min.saturating_sub(self.counts.live());
         for_jobs.max(for_min).min(self.startable_workers())
@@ -86,6 +87,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let mut inbox = self.inbox.lock();
             self.set_lanes(&inbox, lanes);
             *self.limits.lock() = limits;
+            inbox.min_idle = limits.min_idle;
             self.max.store(limits.max, Ordering::Release);
             ready.in_debt = true;
             self.disturb();
@@ -124,7 +126,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         after.call(cell.clone());
     }
 
-    /// Retires workers above `min` that have idled for too long; says when to look again.
+    /// Retires workers that have idled for too long, as long as that leaves `min`, and `min_idle` idle ones; says when to look again.
     pub(crate) fn retire_idle(&self, now: Timestamp) -> Timestamp {
         let mut after = After::default();
         let next = loop {
@@ -143,7 +145,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let limits = *self.limits.lock();
         let Some(timeout) = limits.idle_timeout else { return Some(Timestamp::NEVER) };
         for _ in 0..BITE {
-            let longest = inbox.idle.first().filter(|_| self.counts.live() > limits.min);
+            let longest = inbox.idle.first().filter(|_| self.idle_to_spare(&inbox, &limits) > 0);
             let Some(until) = longest.map(|cell| cell.lock().since.after(timeout)) else {
                 return Some(Timestamp::NEVER);
             };

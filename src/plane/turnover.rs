@@ -148,6 +148,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 inbox.idle.add(cell.clone(), since);
             }
             self.stop_searching(&mut inbox, cell);
+            if released.is_none() && matches!(turn, Turn::Run(_)) {
+                after.demand |= self.lacks_spares(&mut inbox);
+            }
             self.rouse(ready, &mut inbox, after);
             self.note_quiet(&inbox, after);
             self.calm_down(ready, &inbox);

@@ -8,7 +8,7 @@ use super::company::Company;
 use super::redeliver::Loss;
 use super::turnover::{Spent, Turn, Turned};
 use super::{Plane, Seldom, Signal};
-use crate::error::{JobError, KilledJob, StartError};
+use crate::error::{JobError, KilledJob, Payload, StartError};
 use crate::id::WorkerId;
 use crate::job::{ClaimKey, Envelope, Owed, Owner, Settlement};
 use crate::policy::Exit;
@@ -303,18 +303,19 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         if lost { JobError::Lost(loss) } else { JobError::Killed(loss) }
     }
 
-    /// The worker has ended unasked under the job of its claim.
-    pub(super) fn lose(&mut self, exit: &Exit) {
-        let (Some(taken), Some(key)) = (self.taken.take(), self.key.take()) else { return };
+    /// The worker has ended unasked under the job of its claim. `save` gives the payload of one that is not delivered any more.
+    pub(super) fn lose(&mut self, exit: &Exit, save: impl FnOnce(&J, &mut ClaimKey) -> Option<Payload>) {
+        let (Some(taken), Some(mut key)) = (self.taken.take(), self.key.take()) else { return };
         // First: who learns of the outcome finds its label kept out, if it is from now on.
         self.plane.count_loss(taken.job().header());
         match self.plane.lose(&self.cell, &taken, exit) {
             // The payload stays where it is, for whoever claims the job next.
             Loss::Rests => taken.let_go(),
             Loss::Spent(letter) => {
-                let error = JobError::DeadLettered(letter.clone());
+                let (letter, told) = letter.with_payload(save(taken.job(), &mut key));
+                let error = JobError::DeadLettered(letter);
                 if self.end_with(taken, key, |_| error) {
-                    self.plane.port.signal(Signal::DeadLettered(letter));
+                    self.plane.port.signal(Signal::DeadLettered(told));
                 }
             }
             Loss::Ends => {

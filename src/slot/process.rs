@@ -5,7 +5,7 @@ use crate::snapshot::Facts;
 #[cfg(feature = "process")]
 use crate::sync::Arc;
 
-/// A worker that is a process of its own. Only the look at its memory may wait.
+/// A worker that is a process of its own. Only the looks at what it uses may wait, and they hold nothing that a kill needs.
 pub(crate) trait InProcess: Send + Sync {
     /// Ends its code at any instruction.
     fn end_now(&self);
@@ -13,7 +13,7 @@ pub(crate) trait InProcess: Send + Sync {
     fn leave(&self);
     /// Adds what the system says of it now, and what it has said itself.
     fn look(&self, facts: &mut Facts);
-    /// The memory that it has in use, in bytes, if the system says. Holds nothing that a kill needs, however long the system takes.
+    /// The memory that it has in use, in bytes, if the system says.
     #[cfg(feature = "process")]
     fn resident_memory(&self) -> Option<u64>;
 }

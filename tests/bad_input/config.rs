@@ -32,6 +32,9 @@ fn zero_and_absurd_limits() {
     let conflict =
         refused_config(of(Limits::new(3, 2)), &["pool `bad-limits`", "min = 3", "max = 2", "raise max or lower min"]);
     assert_eq!(conflict, ConfigError::MinAboveMax { min: 3, max: 2 });
+    let spares = of(Limits::new(1, 2).min_idle(3));
+    let conflict = refused_config(spares, &["min_idle = 3", "max = 2", "raise max or lower min_idle"]);
+    assert_eq!(conflict, ConfigError::MinIdleAboveMax { min_idle: 3, max: 2 });
     let conflict = refused_config(of(Limits::fixed(usize::MAX)), &[&usize::MAX.to_string()]);
     assert_eq!(conflict, ConfigError::TooManyWorkers { max: usize::MAX });
     let zero = of(Limits::fixed(1).idle_timeout(Duration::ZERO));
@@ -58,6 +61,7 @@ fn zero_and_absurd_limits_in_a_resize_change_nothing() {
     for (limits, part) in [
         (Limits::fixed(0), "max = 0"),
         (Limits::new(2, 1), "min = 2"),
+        (Limits::fixed(1).min_idle(2), "min_idle = 2"),
         (Limits::fixed(usize::MAX), "the most that a pool can have"),
         (Limits::fixed(1).idle_timeout(Duration::ZERO), "idle timeout"),
     ] {

@@ -314,6 +314,28 @@ fn who_waits_is_told_when_the_last_live_worker_crashes_beyond_the_cap() {
     at_rest(&stage.pool);
 }
 
+/// A spare is started as any worker is: its slot backs off, and is tried again.
+#[test]
+fn a_spare_whose_start_fails_waits_for_its_slot() {
+    let stage = stage("spare-refused", true, Limits::new(0, 1).min_idle(1), |builder, script| {
+        (0..2).for_each(|_| script.refuse_next_start());
+        builder
+    });
+    until("its slot backs off", || {
+        let seen = stage.pool.snapshot();
+        seen.saturation.missing == 1 && seen.health.is_unavailable()
+    });
+    after_control(&stage.pool);
+    assert!(stage.script.started().is_empty(), "it is not tried at once");
+    until("it is up", || {
+        stage.clock.advance(SECOND / 10);
+        after_control(&stage.pool);
+        stage.pool.saturation().idle == 1
+    });
+    assert_eq!(stage.script.alive(), [WorkerId { slot: 0, generation: 3 }]);
+    at_rest(&stage.pool);
+}
+
 /// Each failure in a row makes that slot wait longer for its next start.
 #[test]
 fn a_slot_that_keeps_failing_backs_off() {

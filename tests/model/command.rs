@@ -94,10 +94,11 @@ pub(crate) fn setups() -> BoxedStrategy<Setup> {
     let limits = (0..=3usize, 1..=4usize);
     // No multiples of ten: see `ADMISSION_LIMIT`.
     let idle_timeout = prop::option::of(select(vec![57, 333]));
-    (limits, [0..=3usize, 0..=2usize], 0..=1usize, 0..=2usize, any::<bool>(), idle_timeout)
-        .prop_map(|((min, max), capacity, reserve, abandoned_cap, killable, idle_timeout)| {
-            let (min, max) = fit(min, max, reserve);
-            Setup { min, max, capacity, reserve, abandoned_cap, killable, idle_timeout }
+    let min_idle = prop_oneof![2 => Just(0), 1 => 1..=2usize];
+    (limits, [0..=3usize, 0..=2usize], 0..=1usize, 0..=2usize, any::<bool>(), idle_timeout, min_idle)
+        .prop_map(|((min, max), capacity, reserve, abandoned_cap, killable, idle_timeout, min_idle)| {
+            let (min, max) = fit(min, max.max(min_idle), reserve);
+            Setup { min, max, capacity, reserve, abandoned_cap, killable, idle_timeout, min_idle }
         })
         .boxed()
 }
@@ -117,7 +118,7 @@ fn terms() -> impl Strategy<Value = Terms> {
 
 /// What may be done now.
 pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
-    let reserve = model.setup.reserve;
+    let (reserve, min_idle) = (model.setup.reserve, model.setup.min_idle);
     let mut choices: Vec<(u32, BoxedStrategy<Command>)> = vec![
         (20, (0..LANES.len(), terms()).prop_map(|(lane, terms)| Command::Submit { lane, terms }).boxed()),
         (4, (0..LANES.len()).prop_map(|lane| Command::Wait { lane }).boxed()),
@@ -130,13 +131,13 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
         (2, Just(Command::KillIdle).boxed()),
     ];
     let resize = (0..=4usize, 1..=4usize).prop_map(move |(min, max)| {
-        let (min, max) = fit(min, max, reserve);
+        let (min, max) = fit(min, max.max(min_idle), reserve);
         Command::Resize { min, max }
     });
     choices.push((3, resize.boxed()));
     let bounds = || [0..=3usize, 0..=2usize];
-    let retune = (0..=4usize, 1..=4usize, bounds(), 0..=2usize).prop_map(|(min, max, capacity, reserve)| {
-        let (min, max) = fit(min, max, reserve);
+    let retune = (0..=4usize, 1..=4usize, bounds(), 0..=2usize).prop_map(move |(min, max, capacity, reserve)| {
+        let (min, max) = fit(min, max.max(min_idle), reserve);
         Command::Retune { min, max, capacity, reserve }
     });
     choices.push((4, retune.boxed()));
@@ -168,9 +169,10 @@ pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
     match command {
         Command::Submit { .. } | Command::KillStale | Command::RetuneInVain { .. } => true,
         // Which slot is empty by a fault, so that nobody is asked about its next start, is a matter of threads; and as with starts that fail, who
-        // waits at the gate is promised places that are not to be. For `min` alone it is not asked again and again.
+        // waits at the gate is promised places that are not to be. For `min` or spares alone it is not asked again and again.
         Command::Hook(Manner::DeniesStarts) => {
-            model.refusals == 0 && !model.unasked && model.min == 0 && !model.quiesced && model.at_gate().is_empty()
+            let for_itself = model.min + model.setup.min_idle > 0;
+            model.refusals == 0 && !model.unasked && !for_itself && !model.quiesced && model.at_gate().is_empty()
         }
         Command::Hook(Manner::DelaysStarts) => model.refusals == 0 && !model.unasked,
         Command::Hook(_) => true,

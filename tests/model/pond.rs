@@ -43,6 +43,7 @@ pub(crate) struct Pond {
     pub(crate) clock: SettableClock,
     pub(crate) killable: bool,
     idle_timeout: Option<u64>,
+    min_idle: usize,
     /// There is a hook.
     pub(crate) hooked: bool,
     events: EventStream,
@@ -79,7 +80,7 @@ impl Pond {
         };
         let name = format!("model-{}", POOLS.fetch_add(1, Ordering::Relaxed));
         let pool = PoolBuilder::new(&name, backend)
-            .limits(limits(setup.min, setup.max, setup.idle_timeout))
+            .limits(limits(setup.min, setup.max, setup.idle_timeout).min_idle(setup.min_idle))
             .default_lane(lane(0))
             .lane(lane(1).reserve(setup.reserve))
             .abandoned_cap(setup.abandoned_cap)
@@ -95,6 +96,7 @@ impl Pond {
             clock,
             killable: setup.killable,
             idle_timeout: setup.idle_timeout,
+            min_idle: setup.min_idle,
             hooked: false,
             faults: 0,
             decisions: 0,
@@ -271,7 +273,7 @@ impl Pond {
     }
 
     pub(crate) fn limits(&self, min: usize, max: usize) -> Limits {
-        limits(min, max, self.idle_timeout)
+        limits(min, max, self.idle_timeout).min_idle(self.min_idle)
     }
 
     pub(crate) fn start_termination(&self, select: millpond::Select, how: millpond::Ladder) -> Termination {

@@ -16,6 +16,8 @@ pub(crate) struct Setup {
     pub(crate) killable: bool,
     /// Milliseconds that a worker above `min` may idle.
     pub(crate) idle_timeout: Option<u64>,
+    /// How many workers are to idle while there are fewer than `max`.
+    pub(crate) min_idle: usize,
 }
 
 /// What became of a job that came to the gate.
@@ -245,7 +247,8 @@ impl Model {
 
     pub(crate) fn wanted(&self) -> usize {
         let startable: usize = (0..LANES.len()).map(|lane| self.queues[lane].len().min(self.free(lane))).sum();
-        let for_jobs = if self.quiesced { 0 } else { startable.saturating_sub(self.idle.len()) };
+        let wanted = startable + self.setup.min_idle;
+        let for_jobs = if self.quiesced { 0 } else { wanted.saturating_sub(self.idle.len()) };
         for_jobs.max(self.min.saturating_sub(self.live())).min(self.startable_workers())
     }
 
@@ -292,7 +295,7 @@ impl Model {
         }
     }
 
-    fn idle_take(&mut self) -> bool {
+    pub(crate) fn idle_take(&mut self) -> bool {
         // Taken off first: the worker that takes is not idle and busy at once.
         let Some(called) = self.idle.pop() else { return false };
         let taken = self.take(true);
@@ -312,7 +315,8 @@ impl Model {
 
     /// True if, so much later, somebody leaves who has idled for too long, or is asked about.
     pub(crate) fn exits_are_due(&self, span: u64) -> bool {
-        self.live() > self.min && self.idle.iter().any(|idler| self.overstays_from(idler) <= self.now + span)
+        let to_spare = self.live() > self.min && self.idle.len() > self.setup.min_idle;
+        to_spare && self.idle.iter().any(|idler| self.overstays_from(idler) <= self.now + span)
     }
 
     /// Workers above `min` that have idled for too long leave, the longest idle first, unless a hook has them stay.

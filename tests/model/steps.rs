@@ -58,6 +58,8 @@ impl Model {
             self.fates.insert(no, Fate::SaturatedByAbandoned);
         } else if self.gate[lane].is_empty() && self.room(lane) > 0 {
             self.enter(no, lane, terms);
+            // One that idles is called; another is started for it afterwards, where so many are to idle.
+            self.idle_take();
         } else {
             self.fates.insert(no, Fate::Full);
         }

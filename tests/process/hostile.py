@@ -101,7 +101,7 @@ def echo_memory():
 
 how = sys.argv[1]
 lost = 0
-can = 1 if how.startswith("memory") else 0
+can = 1 if how.startswith("memory") else 2 if how == "vague" else 0
 send(129, 0, struct.pack("<4sHBB", b"MPNX" if how == "stranger" else b"MPND", 9 if how == "version" else 1, can, 0))
 receive()
 if how == "eager":
@@ -124,6 +124,10 @@ while True:
         s.sendall(os.urandom(5000))
     elif how == "gigabytes":
         s.sendall(HEADER.pack(0xFFFFFFFF, 133, job))
+    elif how == "bodied":
+        send(132, job, b"and")
+    elif how == "flagged":
+        s.sendall(struct.pack("<IBBHQ", 0, 132, 0, 1, job))
     elif how == "half":
         s.sendall(HEADER.pack(1000, 133, job) + b"x" * 500)
     elif how in ("silent", "half-large", "polite"):

@@ -85,6 +85,8 @@ fn a_worker_that_breaks_the_protocol_costs_its_job_and_itself() {
         ("other", "it sent Result about job"),
         ("parents", "it sent Job about job"),
         ("malformed", "a FAILURE frame whose body is not one"),
+        ("bodied", "a Beat frame with a body of 3 bytes, where there is none"),
+        ("flagged", "a frame header that is not zero where it should be"),
         ("closes", "SIGKILL"),
     ]);
 }
@@ -168,6 +170,7 @@ fn a_second_answer_costs_the_worker_and_no_job() {
 fn a_worker_that_is_wrong_from_the_start_never_comes_up() {
     for (how, words) in [
         ("stranger", "a HELLO frame whose body is not one"),
+        ("vague", "a HELLO frame whose body is not one"),
         ("version", "it speaks version 9"),
         ("eager", "before it was ready"),
     ] {

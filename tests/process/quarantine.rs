@@ -92,6 +92,8 @@ fn what_is_queued_or_rests_when_its_label_is_kept_out_is_dead_lettered() {
         let JobError::DeadLettered(letter) = &error else { panic!("{error}") };
         let why = letter.quarantine.as_ref().expect("its label is kept out");
         assert_eq!((letter.deliveries.len(), &*why.label), (0, "bad"));
+        let payload = letter.payload.as_ref().expect("it can be sent again");
+        assert_eq!(payload.arguments::<String>(), Ok(marks.path()));
         assert!(
             error.to_string().contains("is not delivered") && error.to_string().contains("in quarantine"),
             "{error}"

@@ -8,7 +8,7 @@ use millpond::{
     Redelivery, Select, TimeLimit,
 };
 
-use crate::rig::{Marks, death_of, exists, failure, mark, pids, pool, pool_with, signal, until};
+use crate::rig::{Marks, builder, death_of, exists, failure, mark, pids, pool, pool_with, signal, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -76,6 +76,31 @@ fn a_job_that_loses_its_worker_is_delivered_again_under_its_number() {
     assert!(lost[0].ended_at <= lost[1].began_at && lost[1].began_at < lost[1].ended_at);
 }
 
+/// While its job rests the pool starts nobody: the spare is there, and has the job when the rest is over.
+#[test]
+fn a_job_that_is_delivered_again_goes_to_the_spare() {
+    let limits = Limits::new(0, 2).min_idle(1);
+    let pool = builder("to-the-spare").limits(limits).build().expect("it is built");
+    let marks = Marks::new("to-the-spare");
+    let fragile = |path: String| {
+        mark(&path);
+        if delivery() == 1 {
+            sleep_for_ever(path);
+        }
+        std::process::id()
+    };
+    let rest = Duration::from_millis(500);
+    let options = JobOptions::new().redeliver(Redelivery::new(2).back_off(rest, rest));
+    let handle = pool.with(options).submit_call_blocking(fragile, marks.path()).unwrap();
+    let (worker, pid) = holder(&pool);
+    until("its spare is up", || pool.saturation().idle == 1 && !marks.pids().is_empty());
+    let rows = pool.inventory_now().workers;
+    let spare = rows.iter().find(|row| row.worker != worker).and_then(|row| row.facts.pid).expect("it is a process");
+    signal(pid, "KILL");
+    assert_eq!(handle.join().unwrap(), spare);
+    until("another is kept warm", || pool.saturation().idle == 1);
+}
+
 #[test]
 fn one_that_loses_each_worker_is_dead_lettered_with_its_history() {
     let pool = pool_with("spent", 1, ChildOptions::new().memory(1 << 30));
@@ -94,11 +119,59 @@ fn one_that_loses_each_worker_is_dead_lettered_with_its_history() {
     assert!(ledger.balances() && (ledger.dead_lettered, ledger.lost, ledger.ended()) == (1, 0, 1), "{ledger}");
     loop {
         match events.next_timeout(LIMIT.0).expect("it is told").expect("the pool goes on") {
-            PoolEvent::DeadLettered(told) => return assert_eq!(told, *letter),
+            PoolEvent::DeadLettered(told) => {
+                assert_eq!((&told.deliveries, told.job, &told.payload), (&letter.deliveries, id, &None));
+                return assert_eq!((told.payload_bytes, letter.payload_bytes), (Some(0), Some(0)), "of no arguments");
+            }
             PoolEvent::RestartDecided { .. } => panic!("a slot does not answer for a job"),
             _ => {}
         }
     }
+}
+
+/// Its submitter has what it takes to send it again; whoever is told has how long that is.
+#[test]
+fn a_dead_letter_brings_the_payload_home() {
+    let pool = pool("letters", 1);
+    let mut events = pool.events();
+    let fragile = |(path, number, dies): (String, u64, bool)| {
+        mark(&path);
+        if dies {
+            std::process::abort();
+        }
+        number
+    };
+    let marks = Marks::new("letters");
+    let sent = (marks.path(), 77_u64, true);
+    let error = failure(pool.with(times(2)).submit_call_blocking(fragile, sent.clone()).unwrap());
+    let JobError::DeadLettered(letter) = &error else { panic!("{error}") };
+    let payload = letter.payload.as_ref().expect("it was delivered");
+    assert_eq!(payload.arguments::<(String, u64, bool)>(), Ok(sent));
+    assert_eq!((marks.pids().len(), letter.payload_bytes), (2, Some(payload.bytes().len())));
+    let said = format!("its payload, of {} bytes, is in this letter", payload.bytes().len());
+    assert!(error.to_string().contains(&said) && format!("{error:?}").contains("Payload("), "{error:?}");
+    assert!(payload.arguments::<(u64, String)>().is_err(), "it is something else");
+    let told = loop {
+        if let PoolEvent::DeadLettered(told) = events.next_timeout(LIMIT.0).expect("it is told").expect("it goes on") {
+            break told;
+        }
+    };
+    assert_eq!((&told.payload, told.payload_bytes), (&None, letter.payload_bytes));
+    let (path, number, _) = payload.arguments::<(String, u64, bool)>().expect("it is that");
+    let again = pool.submit_blocking(fragile, (path, number, false)).unwrap();
+    assert_eq!(again.join().unwrap(), 77);
+}
+
+/// A program's payload is the job as it was submitted.
+#[test]
+fn a_programs_dead_letter_brings_its_bytes_home() {
+    let Some(pool) = crate::rig::python("examples/polyglot_worker/worker.py", &[], 1) else { return };
+    let error = failure(pool.with(times(2)).submit_blocking(b"die".to_vec()).unwrap());
+    let JobError::DeadLettered(letter) = &error else { panic!("{error}") };
+    assert_eq!(
+        (letter.deliveries.len(), letter.payload.as_ref().map(millpond::Payload::bytes)),
+        (2, Some(&b"die"[..]))
+    );
 }
 
 #[test]

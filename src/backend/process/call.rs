@@ -164,6 +164,11 @@ where
         }
     }
 
+    fn save(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> bool {
+        let saved = self.look(key, |Call(call)| caught(|| put(&call.arguments, out)).is_ok());
+        saved == Some(true)
+    }
+
     fn conclude(&self, key: &mut ClaimKey, pool: &str, reply: Reply<'_>) -> Ran {
         self.conclude_with(
             key,

@@ -50,6 +50,20 @@ impl Kind {
             _ => return None,
         })
     }
+
+    /// True if its frame has no body.
+    fn is_bare(self) -> bool {
+        matches!(self, Self::Cancel | Self::Stop | Self::Ready | Self::Ack | Self::Beat | Self::Goodbye)
+    }
+
+    /// True if its frame may be about this job; 0: about none.
+    fn may_be_about(self, job: u64) -> bool {
+        match self {
+            Self::Welcome | Self::Stop | Self::Hello | Self::Ready | Self::Goodbye => job == 0,
+            Self::Log => true,
+            Self::Job | Self::Cancel | Self::Ack | Self::Beat | Self::Result | Self::Failure | Self::Panic => job != 0,
+        }
+    }
 }
 
 /// What is not a frame. There is no way to go on after it: where the next one begins is unknown.
@@ -61,6 +75,10 @@ pub(super) enum Garbage {
     TooLong { length: u32, limit: u32 },
     #[error("a frame header that is not zero where it should be")]
     Reserved,
+    #[error("a {kind:?} frame about job #{job}")]
+    About { kind: Kind, job: u64 },
+    #[error("a {kind:?} frame with a body of {length} bytes, where there is none")]
+    NotBare { kind: Kind, length: u32 },
     #[error("more than one descriptor")]
     Descriptors,
     #[error("a descriptor that belongs to no frame")]
@@ -226,12 +244,18 @@ impl Decoder {
         if r0 != 0 && !encloses || lost != 0 && kind != Kind::Job {
             return Err(Garbage::Reserved);
         }
+        let job = u64::from_le_bytes(*job);
+        if !kind.may_be_about(job) {
+            return Err(Garbage::About { kind, job });
+        }
+        if kind.is_bare() && length > 0 {
+            return Err(Garbage::NotBare { kind, length });
+        }
         let begin = self.start + HEADER;
         let body = begin..begin + length as usize;
         if self.bytes.len() < body.end {
             return Ok(None);
         }
-        let job = u64::from_le_bytes(*job);
         self.start = body.end;
         let enclosed = if encloses { Some(self.came.take().ok_or(Garbage::Unaccompanied)?) } else { None };
         Ok(Some(Frame { kind, job, lost, enclosed, body }))
@@ -265,6 +289,10 @@ mod tests {
         Ok(frames)
     }
 
+    fn kinds() -> Vec<Kind> {
+        (0..=u8::MAX).filter_map(Kind::of).collect()
+    }
+
     fn one(kind: Kind, job: u64, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         put(&mut out, kind, job, body);
@@ -274,11 +302,15 @@ mod tests {
     proptest! {
         #[test]
         fn frames_come_out_as_they_went_in_however_they_are_cut(
-            frames in prop::collection::vec((0_usize..13, any::<u64>(), prop::collection::vec(any::<u8>(), 0..300)), 0..20),
+            frames in prop::collection::vec((0_usize..13, 1..=u64::MAX, prop::collection::vec(any::<u8>(), 0..300)), 0..20),
             cuts in prop::collection::vec(1_usize..97, 1..50),
         ) {
-            let kinds: Vec<Kind> = (0..=u8::MAX).filter_map(Kind::of).collect();
-            let sent: Vec<_> = frames.into_iter().map(|(kind, job, body)| (kinds[kind], job, body)).collect();
+            let fits = |(kind, job, body): (usize, u64, Vec<u8>)| {
+                let kind = kinds()[kind];
+                let job = if kind.may_be_about(job) { job } else { 0 };
+                (kind, job, if kind.is_bare() { Vec::new() } else { body })
+            };
+            let sent: Vec<_> = frames.into_iter().map(fits).collect();
             let mut bytes: Vec<u8> = sent.iter().flat_map(|(kind, job, body)| one(*kind, *job, body)).collect();
             let (mut decoder, mut got, mut cuts) = (Decoder::new(LIMIT), Vec::new(), cuts.into_iter().cycle());
             while !bytes.is_empty() {
@@ -331,6 +363,51 @@ mod tests {
             let mut bytes = one(Kind::Ack, 1, b"");
             bytes[reserved] = 1;
             assert_eq!(decode(&mut Decoder::new(LIMIT), &bytes), Err(Garbage::Reserved));
+        }
+    }
+
+    /// Of each kind: what its header may say, and what it may not.
+    #[test]
+    fn a_header_says_what_its_kind_allows_and_nothing_else() {
+        use Kind::{Ack, Beat, Cancel, Failure, Goodbye, Hello, Job, Log, Panic, Ready, Result, Stop, Welcome};
+        let table = [
+            // Kind, may be about no job, may be about one, may have a body, may speak of lost deliveries, of a memory file.
+            (Welcome, true, false, true, false, false),
+            (Job, false, true, true, true, true),
+            (Cancel, false, true, false, false, false),
+            (Stop, true, false, false, false, false),
+            (Hello, true, false, true, false, false),
+            (Ready, true, false, false, false, false),
+            (Ack, false, true, false, false, false),
+            (Beat, false, true, false, false, false),
+            (Result, false, true, true, false, true),
+            (Failure, false, true, true, false, false),
+            (Panic, false, true, true, false, false),
+            (Log, true, true, true, false, false),
+            (Goodbye, true, false, false, false, false),
+        ];
+        assert_eq!(table.map(|row| row.0).to_vec(), kinds());
+        for (kind, none, one_job, body, lost, file) in table {
+            let verdict = |job: u64, body: &[u8], change: &[(usize, u8)]| {
+                let mut bytes = one(kind, job, body);
+                change.iter().for_each(|(at, byte)| bytes[*at] = *byte);
+                let mut decoder = Decoder::new(LIMIT);
+                decoder.share(true);
+                decode(&mut decoder, &bytes).err()
+            };
+            let job = u64::from(one_job);
+            let unless = |fits: bool, garbage| (!fits).then_some(garbage);
+            assert_eq!(verdict(0, b"", &[]), unless(none, Garbage::About { kind, job: 0 }), "{kind:?}");
+            assert_eq!(verdict(9, b"", &[]), unless(one_job, Garbage::About { kind, job: 9 }), "{kind:?}");
+            assert_eq!(verdict(job, b"x", &[]), unless(body, Garbage::NotBare { kind, length: 1 }), "{kind:?}");
+            for at in [6, 7] {
+                assert_eq!(verdict(job, b"", &[(at, 1)]), unless(lost, Garbage::Reserved), "{kind:?}");
+            }
+            // One that may speak of a file is believed that one comes along.
+            let spoke = if file { Garbage::Unaccompanied } else { Garbage::Reserved };
+            assert_eq!(verdict(job, b"", &[(5, 1)]), Some(spoke), "{kind:?}");
+            assert_eq!(verdict(job, b"", &[(5, 2)]), Some(Garbage::Reserved), "{kind:?}");
+            assert_eq!(verdict(job, b"", &[(5, 3)]), Some(Garbage::Reserved), "{kind:?}");
         }
     }
 

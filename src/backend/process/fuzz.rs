@@ -268,6 +268,53 @@ mod tests {
         run("session", session);
     }
 
+    /// What a child sends that comes up, idles, or has job 7, and what the parent says of it; each costs the child its life.
+    #[test]
+    fn whatever_is_not_as_the_protocol_says_is_a_breach() {
+        let framed = |kind, job, body: &[u8]| {
+            let mut out = Vec::new();
+            frame::put(&mut out, kind, job, body);
+            out
+        };
+        let changed = |kind, job, at: usize| {
+            let mut out = framed(kind, job, b"");
+            out[at] = 1;
+            out
+        };
+        let hello = |flags: &[u8]| framed(Kind::Hello, 0, &[b"MPND\x01\0", flags].concat());
+        let zero = "a frame header that is not zero where it should be";
+        let panicked = [&[0; 12][..], b"x"].concat();
+        let table = [
+            (0, hello(&[2, 0]), "a HELLO frame whose body is not one"),
+            (0, hello(&[0, 1]), "a HELLO frame whose body is not one"),
+            (0, hello(&[0]), "a HELLO frame whose body is not one"),
+            (0, changed(Kind::Hello, 0, 8), "a Hello frame about job #1"),
+            (
+                0,
+                [hello(&[0, 0]), framed(Kind::Ready, 0, b"x")].concat(),
+                "a Ready frame with a body of 1 bytes, where there is none",
+            ),
+            (0, [hello(&[0, 0]), changed(Kind::Ready, 0, 8)].concat(), "a Ready frame about job #1"),
+            (1, changed(Kind::Log, 0, 7), zero),
+            (1, framed(Kind::Log, 0, &[0, 0, 0]), "a LOG frame whose body is not one"),
+            (1, framed(Kind::Goodbye, 0, b"x"), "a Goodbye frame with a body of 1 bytes, where there is none"),
+            (2, changed(Kind::Ack, JOB, 5), zero),
+            (2, changed(Kind::Beat, JOB, 6), zero),
+            (2, changed(Kind::Result, JOB, 5), zero),
+            (2, framed(Kind::Ack, JOB, b"x"), "a Ack frame with a body of 1 bytes, where there is none"),
+            (2, framed(Kind::Beat, JOB, b"xy"), "a Beat frame with a body of 2 bytes, where there is none"),
+            (2, framed(Kind::Beat, 0, b""), "a Beat frame about job #0"),
+            (2, framed(Kind::Result, 0, b"x"), "a Result frame about job #0"),
+            (2, framed(Kind::Failure, JOB, b""), "a FAILURE frame whose body is not one"),
+            (2, framed(Kind::Panic, JOB, &panicked), "a PANIC frame whose body is not one"),
+        ];
+        for (state, sent, words) in table {
+            let script = Script { state, limit: 1 << 10, sizes: &[], sent: &sent };
+            assert_eq!(led(&script, &[&sent], false), words, "{sent:?}");
+            assert_eq!(led(&script, &[&sent], true), words, "{sent:?}");
+        }
+    }
+
     /// Frames that are nearly right.
     fn sent() -> impl Strategy<Value = Vec<u8>> {
         let kinds = (1_u8..5).chain(129..138).chain([0, 5, 200]).collect::<Vec<_>>();

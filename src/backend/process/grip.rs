@@ -176,17 +176,27 @@ impl Grip {
         }
     }
 
+    /// The child, while its number is certain to be its own: from its spawn to its reaping.
+    fn unreaped(&self) -> Option<Pid> {
+        let state = self.state.lock();
+        state.pid.filter(|_| state.child.is_some())
+    }
+
+    /// What is read of the child by its number, with nothing held that a kill needs, however long the system takes. `None`: there is no child, or it may
+    /// have been another's number by then.
+    fn read_unlocked<T>(&self, read: impl FnOnce(Pid) -> T) -> Option<T> {
+        let read = read(self.unreaped()?);
+        // A grip has one child, and never another one: not reaped by now, it had its number all the time.
+        self.unreaped().map(|_| read)
+    }
+
     /// Ends what is left of the group, and reaps the child, which has died or is to. Waits for that.
     ///
     /// The group is killed before its leader is reaped, while its number is certain to be its own; a kill of a group is one step, so
     /// that nobody in it can fork out of it. Afterwards it is only asked whether it is gone.
     pub(super) fn reap(&self) -> Option<ExitStatus> {
-        let dying = {
-            let mut state = self.state.lock();
-            self.send(&mut state, Asked::Kill);
-            state.pid.filter(|_| state.child.is_some())
-        };
-        if let Some(pid) = dying {
+        self.send(&mut self.state.lock(), Asked::Kill);
+        if let Some(pid) = self.unreaped() {
             // Not under the lock: it may have much memory to give back. Fails if somebody else reaps all children of this process.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         }
@@ -229,22 +239,13 @@ impl InProcess for Grip {
     fn look(&self, facts: &mut Facts) {
         let acknowledged = self.acknowledged.load(Ordering::Relaxed);
         facts.acknowledged = (acknowledged != 0).then_some(JobId(acknowledged));
-        // Under the lock, so that it is this process and no other of its number.
-        let state = self.state.lock();
-        if let Some(pid) = state.pid.filter(|_| state.child.is_some()) {
-            usage::look(pid, facts);
+        if let Some(usage) = self.read_unlocked(usage::of) {
+            usage.tell(facts);
         }
     }
 
     fn resident_memory(&self) -> Option<u64> {
-        let pid = || {
-            let state = self.state.lock();
-            state.pid.filter(|_| state.child.is_some())
-        };
-        let before = pid()?;
-        let memory = usage::resident_memory(before)?;
-        // Not reaped by now: so it was this process, and no other of its number.
-        (pid() == Some(before)).then_some(memory)
+        self.read_unlocked(usage::resident_memory)?
     }
 }
 
@@ -262,5 +263,39 @@ pub(super) struct Held(pub(super) Arc<Grip>);
 impl WorkerControl for Held {
     fn kill(&self) -> KillOutcome {
         self.0.kill()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn held() -> Arc<Grip> {
+        let grip = Grip::new(Bell::new().expect("there are sockets"), Clock::real(), Duration::ZERO);
+        let mut command = Command::new("sleep");
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        grip.take_hold(command.arg("3600").spawn().expect("there is a `sleep`"));
+        grip
+    }
+
+    /// With the lock held while it is read, this would wait for itself.
+    #[test]
+    fn a_kill_goes_on_while_somebody_reads_of_the_child() {
+        let grip = held();
+        let read = grip.read_unlocked(|pid| {
+            assert!(matches!(grip.kill(), KillOutcome::Signalled));
+            pid
+        });
+        assert!(read.is_some(), "it is a zombie at most, which keeps its number");
+        assert!(grip.reap().is_some());
+    }
+
+    /// Its number may be another's from the reaping on.
+    #[test]
+    fn what_was_read_while_the_child_was_reaped_is_not_told() {
+        let grip = held();
+        assert!(grip.read_unlocked(|_| grip.reap().expect("it ends")).is_none());
+        assert!(grip.read_unlocked(|pid| panic!("{pid:?} has been reaped")).is_none());
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Reply<'a> {
 pub(super) trait Carried {
     /// Puts the payload's bytes in. The payload stays, so that it can be sent again.
     fn load(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> Load;
+    /// Puts in what its submitter can make the job of again, and nothing that is for the worker alone. False: it cannot be had.
+    fn save(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> bool;
     /// Writes the outcome that a worker's answer makes.
     fn conclude(&self, key: &mut ClaimKey, pool: &str, reply: Reply<'_>) -> Ran;
     /// Writes the outcome of one that cannot be carried.

@@ -33,6 +33,10 @@ impl Carried for JobCell<Vec<u8>, Answer> {
         }
     }
 
+    fn save(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> bool {
+        self.look(key, |bytes| out.extend(bytes)).is_some()
+    }
+
     fn conclude(&self, key: &mut ClaimKey, pool: &str, reply: Reply<'_>) -> Ran {
         let failed = |message| Ok(Err(RequestFailed { message }));
         self.conclude_with(key, pool, reply, |bytes| Ok(Ok(bytes.to_vec())), failed)

@@ -1,20 +1,41 @@
 //! What the system says of a process.
 
+use std::time::Duration;
+
 use rustix::process::Pid;
 
 use crate::snapshot::Facts;
 
+/// What one uses.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    resident_memory: Option<u64>,
+    cpu_time: Option<Duration>,
+    open_files: Option<u64>,
+}
+
+impl Usage {
+    pub(super) fn tell(self, facts: &mut Facts) {
+        let Self { resident_memory, cpu_time, open_files } = self;
+        (facts.resident_memory, facts.cpu_time, facts.open_files) = (resident_memory, cpu_time, open_files);
+    }
+}
+
 /// Reads three small files of `/proc`, none of which waits for the process.
 #[cfg(target_os = "linux")]
-pub(super) fn look(pid: Pid, facts: &mut Facts) {
-    facts.resident_memory = resident_memory(pid);
-    facts.cpu_time = read(pid, "stat").and_then(|stat| cpu_time(&stat, rustix::param::clock_ticks_per_second()));
+pub(super) fn of(pid: Pid) -> Usage {
     let descriptors = std::fs::metadata(format!("/proc/{}/fd", pid.as_raw_nonzero()));
-    facts.open_files = descriptors.ok().map(|folder| folder.len()).filter(|count| *count > 0);
+    Usage {
+        resident_memory: resident_memory(pid),
+        cpu_time: read(pid, "stat").and_then(|stat| cpu_time(&stat, rustix::param::clock_ticks_per_second())),
+        open_files: descriptors.ok().map(|folder| folder.len()).filter(|count| *count > 0),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn look(_pid: Pid, _facts: &mut Facts) {}
+pub(super) fn of(_pid: Pid) -> Usage {
+    Usage::default()
+}
 
 /// The memory that it has in use, in bytes.
 #[cfg(target_os = "linux")]
@@ -41,10 +62,10 @@ fn resident(statm: &str) -> Option<u64> {
 
 /// The fourteenth and fifteenth are ticks in user and in system code; the second is a name in brackets, which may hold anything.
 #[cfg(target_os = "linux")]
-fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<std::time::Duration> {
+fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
     let mut after_name = stat.rsplit(')').next()?.split_whitespace().skip(11);
     let ticks: u64 = after_name.next()?.parse::<u64>().ok()? + after_name.next()?.parse::<u64>().ok()?;
-    Some(std::time::Duration::from_millis(ticks * 1_000 / ticks_per_second.max(1)))
+    Some(Duration::from_millis(ticks * 1_000 / ticks_per_second.max(1)))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -54,14 +75,14 @@ mod tests {
     #[test]
     fn this_process_uses_something() {
         let mut facts = Facts::default();
-        look(rustix::process::getpid(), &mut facts);
+        of(rustix::process::getpid()).tell(&mut facts);
         assert!(facts.resident_memory.is_some_and(|bytes| bytes > 100_000) && facts.cpu_time.is_some());
     }
 
     #[test]
     fn a_name_may_hold_anything() {
         let stat = "7 (a) b (c) 9) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 100 0 0";
-        assert_eq!(cpu_time(stat, 100), Some(std::time::Duration::from_secs(2)));
+        assert_eq!(cpu_time(stat, 100), Some(Duration::from_secs(2)));
         assert_eq!(cpu_time("nonsense", 100), None);
     }
 }

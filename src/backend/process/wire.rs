@@ -36,6 +36,20 @@ impl<'a> Bytes<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
+    /// A byte that says yes or no.
+    fn flag(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            SHARES => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Nothing comes after what was taken.
+    fn end(self) -> Option<()> {
+        self.0.is_empty().then_some(())
+    }
+
     fn short_text(&mut self) -> Option<String> {
         let length = self.u16()?;
         self.take(length.into()).map(text)
@@ -65,6 +79,9 @@ fn put_long(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&text.as_bytes()[..cut]);
 }
 
+/// The highest level of a log.
+const TRACING: u8 = 5;
+
 /// In HELLO: the worker can send and take memory files. In WELCOME: both sides may.
 const SHARES: u8 = 1;
 
@@ -90,9 +107,11 @@ pub(super) fn put_hello(out: &mut Vec<u8>, identity: &[u8], shares: bool) {
 pub(super) fn read_hello(body: &[u8]) -> Result<Hello<'_>, Malformed> {
     let mut bytes = Bytes(body);
     let parts = (|| {
-        let (magic, version, can, _zero) = (bytes.take(4)?, bytes.u16()?, bytes.u8()?, bytes.u8()?);
-        let shares = can & SHARES != 0;
-        (magic == MAGIC).then_some(Hello { version, shares, identity: bytes.0 })
+        let (magic, version, can) = (bytes.take(4)?, bytes.u16()?, bytes.take(2)?);
+        // What another version means by these two nobody here knows: it is told apart by its number.
+        let shares = if version == VERSION { Bytes(can).flag()? } else { false };
+        let is_one = magic == MAGIC && (version != VERSION || can[1] == 0);
+        is_one.then_some(Hello { version, shares, identity: bytes.0 })
     })();
     parts.ok_or(Malformed("HELLO"))
 }
@@ -125,8 +144,9 @@ impl Welcome {
     pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Bytes(body);
         let parts = (|| {
-            let (version, level, may, limit) = (bytes.u16()?, bytes.u8()?, bytes.u8()?, bytes.u32()?);
-            let (slot, generation, shares) = (bytes.u32()?, bytes.u32()?, may & SHARES != 0);
+            let (version, level, shares, limit) = (bytes.u16()?, bytes.u8()?, bytes.flag()?, bytes.u32()?);
+            let (slot, generation) = (bytes.u32()?, bytes.u32()?);
+            (level <= TRACING).then_some(())?;
             Some(Self { version, level, shares, limit, slot, generation, pool: text(bytes.0) })
         })();
         parts.ok_or(Malformed("WELCOME"))
@@ -204,6 +224,7 @@ impl Panicked {
         let known = |text: String| (!text.is_empty()).then_some(text);
         let parts = (|| {
             let (message, location, backtrace) = (bytes.long_text()?, bytes.long_text()?, bytes.long_text()?);
+            bytes.end()?;
             Some(Self { message, location: known(location), backtrace: known(backtrace) })
         })();
         parts.ok_or(Malformed("PANIC"))
@@ -229,7 +250,10 @@ impl Log {
 
     pub(super) fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Bytes(body);
-        let parts = (|| Some(Self { level: bytes.u8()?, target: bytes.short_text()?, text: text(bytes.0) }))();
+        let parts = (|| {
+            let (level, target) = (bytes.u8()?, bytes.short_text()?);
+            (1..=TRACING).contains(&level).then(|| Self { level, target, text: text(bytes.0) })
+        })();
         parts.ok_or(Malformed("LOG"))
     }
 }
@@ -250,7 +274,8 @@ mod tests {
         #[test]
         fn bodies_come_out_as_they_went_in(
             (a, b, c) in (".{0,40}", ".{1,40}", ".{1,40}"),
-            (level, limit, slot, generation) in any::<(u8, u32, u32, u32)>(),
+            level in 1..=TRACING,
+            (limit, slot, generation) in any::<(u32, u32, u32)>(),
             payload in prop::collection::vec(any::<u8>(), 0..100),
         ) {
             let welcome = Welcome { version: VERSION, level, shares: limit % 2 == 0, limit, slot, generation, pool: a.clone() };
@@ -277,6 +302,71 @@ mod tests {
         fn any_bytes_are_a_body_or_malformed(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = (Welcome::read(&bytes), Panicked::read(&bytes), Log::read(&bytes));
             let _ = (read_failure(&bytes), read_hello(&bytes), read_job(&bytes), read_length(&bytes));
+        }
+    }
+
+    /// Of each kind that has one: a body that is too short, one that is too long, and bytes that mean nothing.
+    #[test]
+    fn a_body_is_as_its_kind_says_or_malformed() {
+        let welcome = |level: u8, may: u8| [&[1, 0, level, may][..], &[0; 12], b"pool"].concat();
+        let hello = |magic: &[u8], can: u8, zero: u8| [magic, &[1, 0, can, zero], b"who"].concat();
+        let panic = |lengths: [u32; 3], rest: &[u8]| [lengths.map(u32::to_le_bytes).concat(), rest.to_vec()].concat();
+        let log = |level: u8, target: u16, rest: &[u8]| [&[level][..], &target.to_le_bytes(), rest].concat();
+        let is_one = |kind: Kind, body: &[u8]| match kind {
+            Kind::Welcome => Welcome::read(body).is_ok(),
+            Kind::Job => read_job(body).is_ok(),
+            Kind::Hello => read_hello(body).is_ok(),
+            Kind::Result => read_length(body).is_ok(),
+            Kind::Failure => read_failure(body).is_ok(),
+            Kind::Panic => Panicked::read(body).is_ok(),
+            _ => Log::read(body).is_ok(),
+        };
+        let good = [
+            (Kind::Welcome, welcome(0, 0)),
+            (Kind::Welcome, welcome(5, 1)),
+            (Kind::Welcome, welcome(1, 0)[..16].to_vec()),
+            (Kind::Job, b"\x02\0dnspayload".to_vec()),
+            (Kind::Job, b"\0\0".to_vec()),
+            (Kind::Hello, hello(b"MPND", 0, 0)),
+            (Kind::Hello, hello(b"MPND", 1, 0)[..8].to_vec()),
+            // Refused by its number, and not for what nobody here can read.
+            (Kind::Hello, b"MPND\x02\0\xff\xff".to_vec()),
+            (Kind::Result, vec![0; 8]),
+            (Kind::Failure, b"\x03why".to_vec()),
+            (Kind::Failure, b"\0".to_vec()),
+            (Kind::Panic, panic([0; 3], b"")),
+            (Kind::Log, log(1, 1, b"ttext")),
+            (Kind::Log, log(5, 0, b"")),
+        ];
+        for (kind, body) in &good {
+            assert!(is_one(*kind, body), "{kind:?} {body:?}");
+        }
+        let bad = [
+            (Kind::Welcome, welcome(1, 0)[..15].to_vec()),
+            (Kind::Welcome, welcome(6, 0)),
+            (Kind::Welcome, welcome(1, 2)),
+            (Kind::Welcome, welcome(1, 3)),
+            (Kind::Job, b"".to_vec()),
+            (Kind::Job, b"\x04\0dns".to_vec()),
+            (Kind::Hello, hello(b"MPND", 0, 0)[..7].to_vec()),
+            (Kind::Hello, hello(b"MPNX", 0, 0)),
+            (Kind::Hello, hello(b"MPND", 2, 0)),
+            (Kind::Hello, hello(b"MPND", 3, 0)),
+            (Kind::Hello, hello(b"MPND", 0, 1)),
+            (Kind::Result, vec![0; 7]),
+            (Kind::Result, vec![0; 9]),
+            (Kind::Failure, b"".to_vec()),
+            (Kind::Failure, b"\x04why".to_vec()),
+            (Kind::Panic, panic([0; 3], b"")[..11].to_vec()),
+            (Kind::Panic, panic([0; 3], b"x")),
+            (Kind::Panic, panic([u32::MAX, 0, 0], b"x")),
+            (Kind::Log, log(0, 0, b"text")),
+            (Kind::Log, log(6, 0, b"text")),
+            (Kind::Log, log(3, 6, b"text")),
+            (Kind::Log, b"\x03\0".to_vec()),
+        ];
+        for (kind, body) in &bad {
+            assert!(!is_one(*kind, body), "{kind:?} {body:?}");
         }
     }
 

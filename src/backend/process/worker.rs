@@ -16,7 +16,7 @@ use super::memory::{self, Lost};
 use super::parcel::{Carried, Load, ProcessJob, Reply};
 use super::sys::AtParentsDeath;
 use super::wire::{self, Hello, Panicked, VERSION, Welcome};
-use crate::error::{DeathCause, StartError, TransferFault};
+use crate::error::{DeathCause, Payload, StartError, TransferFault};
 use crate::job::{ClaimKey, JobContext, Ran};
 use crate::plane::{Claim, WorkerContext};
 use crate::policy::Exit;
@@ -90,7 +90,8 @@ impl Hand {
                 }
             }
             let Some(claim) = cx.next_blocking() else { return self.dismiss(link) };
-            let Some(claim) = claim.unless_kept_out() else { continue };
+            let kept_out = |job: &Job, key: &mut ClaimKey| self.saved(job, key);
+            let Some(claim) = claim.unless_kept_out_saving(kept_out) else { continue };
             let panicked = match self.carry(claim, &mut link, &waker) {
                 Ok(panicked) => panicked,
                 Err((claim, begun, breach)) => return self.lose(claim, begun, link, breach.as_ref()),
@@ -110,7 +111,7 @@ impl Hand {
         let confirmed = death.cause != DeathCause::Unknown && !self.grip.lingers();
         let exit = Exit::Died(death);
         if begun && confirmed && !self.grip.was_killed() {
-            return claim.lost(&exit);
+            return claim.lost_saving(&exit, |job, key| self.saved(job, key));
         }
         cell.lock().leave.get_or_insert(exit);
         if begun {
@@ -118,6 +119,17 @@ impl Hand {
         } else {
             claim.put_back();
         }
+    }
+
+    /// The payload of a job that is not delivered any more, for its letter: no more than could be sent.
+    fn saved(&self, job: &Job, key: &mut ClaimKey) -> Option<Payload> {
+        let mut bytes = Vec::new();
+        let at = frame::begin(&mut bytes, Kind::Job, job.header().id().get());
+        let terms = Terms { limit: self.children.options.frame_limit, shares: false, pool: "" };
+        let mut freight = Freight::new(&mut bytes, at, terms);
+        let saved = job.parcel().0.save(key, &mut freight);
+        freight.end().ok().filter(|_| saved)?;
+        Some(Payload::new(bytes.split_off(frame::HEADER)))
     }
 
     /// HELLO, WELCOME, READY, within `patience`.
@@ -334,17 +346,23 @@ impl Hand {
     fn dismiss(&self, mut link: Link) {
         link.dismiss();
         let mut until = self.clock.now().after(self.children.options.leave_grace);
-        loop {
+        let breach = loop {
             match link.wait(until) {
-                Ok(Event::Frame(_) | Event::Bell) => {}
+                Ok(Event::Frame(frame)) if frame.kind == Kind::Goodbye => {}
+                Ok(Event::Frame(frame)) => match self.between(&mut link, &frame) {
+                    Ok(()) => {}
+                    Err(breach) => break Some(breach),
+                },
+                Ok(Event::Bell) => {}
                 Ok(Event::TimedOut) => {
                     self.grip.begin_kill();
                     until = Timestamp::NEVER;
                 }
-                Ok(Event::Ended) | Err(_) => break,
+                Ok(Event::Ended) => break None,
+                Err(breach) => break Some(breach),
             }
-        }
-        let (death, _) = link.bury(None);
+        };
+        let (death, _) = link.bury(breach.as_ref());
         tracing::trace!(target: "millpond::process", %death, "a child that was dismissed has ended");
     }
 }

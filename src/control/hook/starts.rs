@@ -27,6 +27,7 @@ impl<B: Backend> Supervision<B> {
             generation: self.slots[index].next_generation(),
         };
         self.slots.set(index, SlotState::Asked);
+        self.plane().note_asked(self.slots.asked());
         self.ask_hooks(Question::Start { worker }, By::Pool, move |supervision, ruling| {
             supervision.on_start_ruled(index, ruling)
         });
@@ -37,6 +38,7 @@ impl<B: Backend> Supervision<B> {
             Ruling::Denied(veto) => self.veto_start(index, veto),
             Ruling::Allowed => {
                 self.slots.set(index, SlotState::Vacant);
+                self.plane().note_asked(self.slots.asked());
                 // Wanted still, and in a slot that a shrink has left. Those that are asked about do not count: the first one that is
                 // allowed is started.
                 if self.may_start() && index < self.plane().max() && self.plane().workers_wanted() > 0 {

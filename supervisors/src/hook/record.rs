@@ -164,6 +164,7 @@ fn of_letter(letter: &DeadLetter) -> Value {
         "job": letter.job.get(), "label": letter.label.as_deref(), "lane": &*letter.lane,
         "submitted_from": letter.submitted_from.to_string(), "deliveries": deliveries,
         "quarantine": letter.quarantine.as_ref().map(|why| why.to_string()),
+        "payload_bytes": letter.payload_bytes,
     })
 }
 
@@ -201,7 +202,10 @@ fn of_retune(retuned: &Retuned) -> Value {
 }
 
 fn of_limits(limits: &Limits) -> Value {
-    json!({ "min": limits.min, "max": limits.max, "idle_timeout_ms": limits.idle_timeout.map(millis) })
+    json!({
+        "min": limits.min, "max": limits.max, "min_idle": limits.min_idle,
+        "idle_timeout_ms": limits.idle_timeout.map(millis),
+    })
 }
 
 fn of_saturation(saturation: &Saturation) -> Value {

@@ -5,6 +5,8 @@
 
 mod ear;
 mod post;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use std::os::unix::net::UnixStream;

@@ -297,8 +297,13 @@ impl InHand for Post {
         }
         self.beaten_at.store(now, Ordering::Relaxed);
         let number = self.job_number();
-        // A parent that is gone is seen by who reads.
-        let _ = self.say(|out| frame::put(out, Kind::Beat, number, &[]));
+        // A parent that is gone is seen by who reads. A job's answer comes after the end of the job, under the same lock: so a beat of another thread's
+        // that comes late is not said behind it, when it would be about a job that this worker does not hold.
+        let _ = self.say(|out| {
+            if self.running() == claim.0 {
+                frame::put(out, Kind::Beat, number, &[]);
+            }
+        });
     }
 }
 
