@@ -5,6 +5,8 @@ use std::task::{Context, Poll};
 
 use tracing::Span;
 
+#[cfg(any(feature = "process", millpond_loom))]
+use super::lend::Loan;
 use super::turnover::Spent;
 use super::{Plane, Signal, WorkerContext};
 use crate::error::JobError;
@@ -14,6 +16,8 @@ use crate::job::{
 use crate::policy::Exit;
 use crate::slot::{Cell, Taken};
 use crate::sync::Arc;
+#[cfg(feature = "process")]
+use crate::sync::Timestamp;
 
 /// A job in a worker's hands. Dropped before it was run to its end, it ends the job as killed.
 ///
@@ -137,19 +141,22 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         polled
     }
 
-    /// Has `f` bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
+    /// Has `f`, which is handed what was [lent](Self::lend), bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
     /// the job panicked.
     ///
     /// # Errors
     ///
     /// The claim, if there is no outcome: [put it back](Self::put_back), or drop it, which ends the job as lost or killed.
     #[cfg(feature = "process")]
-    pub(crate) fn attempt(self, f: impl FnOnce(&J, &mut ClaimKey) -> Option<Ran>) -> Result<bool, Self> {
-        let WorkerContext { taken, key, plane, cell, .. } = &mut *self.0;
+    pub(crate) fn attempt(
+        self,
+        f: impl FnOnce(&J, &mut ClaimKey, &mut Option<Loan<J>>) -> Option<Ran>,
+    ) -> Result<bool, Self> {
+        let WorkerContext { taken, key, plane, cell, lent, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
         let span = job_span(plane, cell, taken);
         let in_span = span.as_ref().map(Span::enter);
-        let ran = inside(&Running { taken, cell }, || f(taken.job(), key));
+        let ran = inside(&Running { taken, cell }, || f(taken.job(), key, lent));
         if in_span.is_some() {
             tell_end(in_span);
             tell_end(span);
@@ -158,6 +165,31 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
             Some(ran) => Ok(self.finish(ran)),
             None => Err(self),
         }
+    }
+
+    /// When the job was claimed.
+    #[cfg(feature = "process")]
+    pub(crate) fn since(&self) -> Timestamp {
+        self.taken().since
+    }
+
+    /// Has its worker lent the job that it would take next, if that gains anything.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn lend(&mut self) {
+        let worker = &mut *self.0;
+        worker.lent = worker.plane.lend(&worker.cell);
+    }
+
+    /// What was lent.
+    #[cfg(millpond_loom)]
+    pub(super) fn take_loan(&mut self) -> Option<Loan<J>> {
+        self.0.lent.take()
+    }
+
+    /// See [`WorkerContext::end_loan`].
+    #[cfg(feature = "process")]
+    pub(crate) fn end_loan(&mut self, exit: &Exit) {
+        self.0.end_loan(exit);
     }
 
     /// Its worker's cell.
