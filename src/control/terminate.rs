@@ -311,11 +311,16 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// Takes a queued job out; one that a worker has taken since is followed there.
+    /// Takes a queued job out; one that a worker has taken since is followed there, and one that is lent is looked for again.
     fn withdraw(&self, climb: &mut Climb, job: JobId) {
-        let withdrawn = self.plane().cancel_queued(job);
-        climb.withdrawn = Some(withdrawn);
-        if !withdrawn && let Some((worker, claim)) = self.plane().holder_of(job) {
+        climb.withdrawn = self.plane().cancel_queued(job);
+        if climb.withdrawn.is_none() {
+            // Soon it is back in its lane, or its worker's.
+            (climb.next, climb.until) = (0, self.now().after(LOOK));
+        }
+        if climb.withdrawn == Some(false)
+            && let Some((worker, claim)) = self.plane().holder_of(job)
+        {
             (climb.target, climb.cell) = (Target::Claim { worker, claim, job }, Some(self.plane().cell(worker)));
             (climb.next, climb.until) = (0, self.now());
         }

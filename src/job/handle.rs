@@ -69,7 +69,7 @@ impl<T: 'static> JobHandle<T> {
         let header = self.job.header();
         if header.is_done() {
             JobStatus::Done
-        } else if header.is_queued() {
+        } else if header.waits() {
             JobStatus::Queued
         } else {
             JobStatus::Running

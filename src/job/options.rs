@@ -338,6 +338,29 @@ impl Header {
         self.word.put_back()
     }
 
+    /// See [`Word::lend`].
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn lend(&self) -> bool {
+        self.word.lend()
+    }
+
+    /// See [`Word::begin_loan`].
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn begin_loan(&self) -> bool {
+        self.word.begin_loan()
+    }
+
+    /// See [`Word::return_loan`].
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn return_loan(&self) -> bool {
+        self.word.return_loan()
+    }
+
+    /// See [`Word::waits`].
+    pub(crate) fn waits(&self) -> bool {
+        self.word.waits()
+    }
+
     pub(crate) fn is_queued(&self) -> bool {
         self.word.is_queued()
     }

@@ -14,7 +14,9 @@ use std::task::Waker;
 use crate::snapshot::Ended;
 use crate::sync::{AtomicU32, Ordering, UnsafeCell};
 
-const PHASE: u32 = 0b11;
+const PHASE: u32 = LOAN | OWNED;
+/// The part of a phase that says whose the payload is.
+const OWNED: u32 = 0b11;
 const QUEUED: u32 = 0;
 const CLAIMED: u32 = 1;
 const SETTLING: u32 = 2;
@@ -24,6 +26,9 @@ const DONE: u32 = 3;
 const WAKER: u32 = 1 << 2;
 const DETACHED: u32 = 1 << 3;
 const CANCEL: u32 = 1 << 4;
+/// Beside `CLAIMED`: by a worker that has another job in hand. It has not begun, and nobody writes its outcome.
+const LOAN: u32 = 1 << 5;
+const LENT: u32 = CLAIMED | LOAN;
 /// How it ended, plus one, from DONE on.
 const ENDED_SHIFT: u32 = 8;
 
@@ -104,7 +109,25 @@ impl Word {
         self.shift(CLAIMED, QUEUED)
     }
 
-    /// Wins the right to write the outcome, if nobody has.
+    /// A worker that has another job in hand takes the job. The winner owns the payload.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn lend(&self) -> bool {
+        self.shift(QUEUED, LENT)
+    }
+
+    /// The worker that has it begins the job.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn begin_loan(&self) -> bool {
+        self.shift(LENT, CLAIMED)
+    }
+
+    /// The worker that has it has not begun the job, and gives it back.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn return_loan(&self) -> bool {
+        self.shift(LENT, QUEUED)
+    }
+
+    /// Wins the right to write the outcome, if nobody has and the job is not lent.
     pub(crate) fn settle(&self) -> Option<Owner> {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
@@ -198,9 +221,14 @@ impl Word {
         Ended::from_index((self.0.load(Ordering::Acquire) >> ENDED_SHIFT).checked_sub(1)?)
     }
 
-    /// True while a worker has the job and nobody has written its outcome.
+    /// True while a worker has the job, be it lent, and nobody has written its outcome.
     pub(crate) fn is_claimed(&self) -> bool {
-        self.0.load(Ordering::Acquire) & PHASE == CLAIMED
+        self.0.load(Ordering::Acquire) & OWNED == CLAIMED
+    }
+
+    /// True while the job waits for a worker that has nothing else in hand.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self.0.load(Ordering::Acquire) & PHASE, QUEUED | LENT)
     }
 
     /// True while the handle waits: its waker lies in its place.

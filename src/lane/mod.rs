@@ -21,6 +21,8 @@ pub(crate) struct LaneState {
     withdrawn: AtomicU64,
     /// Jobs that rest. Written under the plane's ready lock, which loom permutes: it need not permute this as well.
     resting: Tally,
+    /// Jobs that are lent, of those that are queued. Written under that lock, too.
+    lent: Tally,
     /// Submitters that wait at the gate.
     pub(crate) waiting: AtomicUsize,
 }
@@ -31,6 +33,7 @@ impl LaneState {
             spec: Spec::new(spec),
             withdrawn: AtomicU64::new(0),
             resting: Tally::new(0),
+            lent: Tally::new(0),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -52,6 +55,23 @@ impl LaneState {
     /// One does not any more.
     pub(crate) fn end_rest(&self) {
         self.resting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// So many jobs are lent, of those that are queued.
+    pub(crate) fn lent(&self) -> usize {
+        usize::try_from(self.lent.load(Ordering::Acquire)).unwrap_or(usize::MAX)
+    }
+
+    /// A job is lent from now on.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn begin_loan(&self) {
+        self.lent.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One is not any more.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn end_loan(&self) {
+        self.lent.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(crate) fn withdrawn(&self) -> u64 {

@@ -162,7 +162,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         left
     }
 
-    fn not_started(&self, job: &Share<dyn Envelope>, reason: &CloseReason) -> JobError {
+    pub(super) fn not_started(&self, job: &Share<dyn Envelope>, reason: &CloseReason) -> JobError {
         let (pool, header) = (self.config.name.clone(), job.header());
         let (job, label, submitted_from) = (header.id(), header.label().cloned(), header.submitted_from());
         let (reason, lost_deliveries) = (reason.clone(), header.lost_deliveries());

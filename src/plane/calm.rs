@@ -14,8 +14,8 @@ use crate::sync::{Arc, Ordering, Timestamp};
 impl<J: ?Sized + Envelope> Ready<J> {
     /// True if there is nothing here that a worker would have to look at.
     pub(super) fn is_calm(&self) -> bool {
-        // Nobody has to look at what rests: it comes back by itself.
-        let Self { lanes, moved: _, cursor: _, dispatches, waiters, in_debt, lets_one_go, resting: _ } = self;
+        // Nobody has to look at what rests or is lent: it comes back by itself.
+        let Self { lanes, moved: _, cursor: _, dispatches, waiters, in_debt, lets_one_go, resting: _, lent: _ } = self;
         *dispatches && !waiters && !in_debt && !lets_one_go && lanes.iter().all(|line| line.is_empty())
     }
 }

@@ -5,6 +5,8 @@ use std::task::{Context, Poll};
 
 use tracing::Span;
 
+#[cfg(any(feature = "process", millpond_loom))]
+use super::lend::Loan;
 use super::turnover::Spent;
 use super::{Plane, Signal, WorkerContext};
 use crate::error::{JobError, Payload};
@@ -16,6 +18,8 @@ use crate::job::{
 use crate::policy::Exit;
 use crate::slot::{Cell, Taken};
 use crate::sync::Arc;
+#[cfg(feature = "process")]
+use crate::sync::Timestamp;
 
 /// A job in a worker's hands. Dropped before it was run to its end, it ends the job as killed.
 ///
@@ -39,6 +43,19 @@ impl<J: ?Sized + Envelope> Runs for Running<'_, J> {
     fn context(&self) -> JobContext {
         JobContext::new(self.taken.job().clone().erase(), self.cell.clone(), self.taken.claim)
     }
+}
+
+/// Runs `f` as the job's own code: in its span, with its context current.
+#[inline]
+fn as_job<J: ?Sized + Envelope, R>(plane: &Plane<J>, cell: &Arc<Cell>, taken: &Taken<J>, f: impl FnOnce() -> R) -> R {
+    let span = job_span(plane, cell, taken);
+    let in_span = span.as_ref().map(Span::enter);
+    let ran = inside(&Running { taken, cell }, f);
+    if in_span.is_some() {
+        tell_end(in_span);
+        tell_end(span);
+    }
+    ran
 }
 
 /// What an async job has from one poll to the next, beside itself.
@@ -85,13 +102,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     pub fn run(self, f: impl FnOnce(&J, &mut ClaimKey) -> Ran) -> bool {
         let WorkerContext { taken, key, plane, cell, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return false };
-        let span = job_span(plane, cell, taken);
-        let in_span = span.as_ref().map(Span::enter);
-        let ran = inside(&Running { taken, cell }, || f(taken.job(), key));
-        if in_span.is_some() {
-            tell_end(in_span);
-            tell_end(span);
-        }
+        let ran = as_job(plane, cell, taken, || f(taken.job(), key));
         self.finish(ran)
     }
 
@@ -139,23 +150,36 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         polled
     }
 
-    /// Has `f` bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
+    /// Has `f`, which is handed what was [lent](Self::lend), bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
     /// the job panicked.
     ///
     /// # Errors
     ///
     /// The claim, if there is no outcome: [put it back](Self::put_back), or drop it, which ends the job as lost or killed.
-    #[cfg(any(feature = "guest", feature = "process"))]
-    pub(crate) fn attempt(self, f: impl FnOnce(&J, &mut ClaimKey) -> Option<Ran>) -> Result<bool, Self> {
+    #[cfg(feature = "process")]
+    pub(crate) fn attempt(
+        self,
+        f: impl FnOnce(&J, &mut ClaimKey, &mut Option<Loan<J>>) -> Option<Ran>,
+    ) -> Result<bool, Self> {
+        let WorkerContext { taken, key, plane, cell, lent, .. } = &mut *self.0;
+        let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
+        let ran = as_job(plane, cell, taken, || f(taken.job(), key, lent));
+        match ran {
+            Some(ran) => Ok(self.finish(ran)),
+            None => Err(self),
+        }
+    }
+
+    /// The same for a backend that runs it here, and may have it stopped: `None` if it was.
+    ///
+    /// # Errors
+    ///
+    /// The claim, if there is no outcome: to be dropped, which ends the job as killed.
+    #[cfg(feature = "guest")]
+    pub(crate) fn attempt_here(self, f: impl FnOnce(&J, &mut ClaimKey) -> Option<Ran>) -> Result<bool, Self> {
         let WorkerContext { taken, key, plane, cell, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
-        let span = job_span(plane, cell, taken);
-        let in_span = span.as_ref().map(Span::enter);
-        let ran = inside(&Running { taken, cell }, || f(taken.job(), key));
-        if in_span.is_some() {
-            tell_end(in_span);
-            tell_end(span);
-        }
+        let ran = as_job(plane, cell, taken, || f(taken.job(), key));
         match ran {
             Some(ran) => Ok(self.finish(ran)),
             None => Err(self),
@@ -166,6 +190,31 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     #[cfg(feature = "guest")]
     pub(crate) fn number(&self) -> ClaimNo {
         self.taken().claim
+    }
+
+    /// When the job was claimed.
+    #[cfg(feature = "process")]
+    pub(crate) fn since(&self) -> Timestamp {
+        self.taken().since
+    }
+
+    /// Has its worker lent the job that it would take next, if that gains anything.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(crate) fn lend(&mut self) {
+        let worker = &mut *self.0;
+        worker.lent = worker.plane.lend(&worker.cell);
+    }
+
+    /// What was lent.
+    #[cfg(millpond_loom)]
+    pub(super) fn take_loan(&mut self) -> Option<Loan<J>> {
+        self.0.lent.take()
+    }
+
+    /// See [`WorkerContext::end_loan`].
+    #[cfg(feature = "process")]
+    pub(crate) fn end_loan(&mut self, exit: &Exit) {
+        self.0.end_loan(exit);
     }
 
     /// Its worker's cell.

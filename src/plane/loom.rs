@@ -2,6 +2,7 @@
 //! waits for ever), nothing is done twice, and at rest every count is what it should be.
 
 mod gate;
+mod lend;
 mod queue;
 mod recycle;
 mod redeliver;

@@ -11,6 +11,8 @@ mod claim;
 mod company;
 mod health;
 mod idle;
+#[cfg(any(feature = "process", millpond_loom))]
+mod lend;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod nested;
@@ -38,6 +40,8 @@ pub(crate) use abort::Left;
 pub(crate) use admit::Entry;
 pub(crate) use bell::Overstays;
 pub(crate) use claim::Polling;
+#[cfg(any(feature = "process", millpond_loom))]
+pub(crate) use lend::Loan;
 pub(crate) use port::{ControlPort, Garbage, Overdue, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
@@ -78,6 +82,8 @@ pub(crate) struct Ready<J: ?Sized + Envelope> {
     lets_one_go: bool,
     /// Jobs whose worker was lost under them, and that are to be delivered again: they come back when they have rested.
     resting: BTreeMap<JobId, Share<J>>,
+    /// Jobs that are [lent](lend): each is in the hands of a worker that has another one.
+    lent: Vec<JobId>,
 }
 
 /// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
@@ -210,6 +216,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     in_debt: false,
                     lets_one_go: false,
                     resting: BTreeMap::new(),
+                    lent: Vec::new(),
                 },
             )),
             inbox: Padded(Counted::new(
@@ -299,9 +306,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
         usize::try_from(self.pushed(lane).saturating_sub(gone)).unwrap_or(usize::MAX)
     }
 
-    /// The same without those that rest, and so cannot start now. Exact under both locks.
+    /// The same without those that rest, or are lent, and so cannot start now. Exact under both locks.
     pub(crate) fn queued_awake(&self, lane: usize) -> usize {
-        self.queued(lane).saturating_sub(self.lanes[lane].resting())
+        let state = &self.lanes[lane];
+        self.queued(lane).saturating_sub(state.resting() + state.lent())
     }
 
     /// Jobs of all lanes that wait for a worker.

@@ -156,7 +156,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A job is queued again. With nothing held.
-    fn is_back(&self, job: &Share<J>, until: Option<Timestamp>, after: After<J>) {
+    pub(super) fn is_back(&self, job: &Share<J>, until: Option<Timestamp>, after: After<J>) {
         // Asked while the worker had it, it would have been told when it ran: now it need not run, and ends before anybody is called to look
         // for it.
         let erased = job.clone().erase();

@@ -336,7 +336,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.settle_for(job, error)
     }
 
-    fn killed_job(
+    pub(super) fn killed_job(
         &self,
         job: &Share<dyn Envelope>,
         cell: &Cell,
@@ -358,10 +358,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// Ends a queued job for an operator. True if no worker had it.
-    pub(crate) fn cancel_queued(&self, job: crate::id::JobId) -> bool {
+    /// Ends a queued job for an operator. False: a worker has it, or it has ended. `None`: it is lent, and nobody can tell yet.
+    pub(crate) fn cancel_queued(&self, job: crate::id::JobId) -> Option<bool> {
         let found = {
             let ready = self.ready.lock();
+            if ready.lent.contains(&job) {
+                return None;
+            }
             let inbox = self.inbox.lock();
             // Numbers are given in the order in which jobs enter their lines.
             let number = |queued: &Share<J>| queued.header().id().get();
@@ -369,7 +372,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let in_line = in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number)));
             in_line.or_else(|| ready.resting.get(&job)).cloned()
         };
-        found.is_some_and(|found| self.cancel(&found.erase(), "an operator"))
+        Some(found.is_some_and(|found| self.cancel(&found.erase(), "an operator")))
     }
 
     /// True if there has been a job of this number.

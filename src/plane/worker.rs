@@ -5,6 +5,8 @@ use std::task::{Context, Poll};
 
 use super::claim::Claim;
 use super::company::Company;
+#[cfg(any(feature = "process", millpond_loom))]
+use super::lend::Loan;
 use super::redeliver::Loss;
 use super::turnover::{Spent, Turn, Turned};
 use super::{Plane, Seldom, Signal};
@@ -31,6 +33,9 @@ pub struct WorkerContext<J: ?Sized + Envelope> {
     pub(super) taken: Option<Taken<J>>,
     /// The right to its payload, while a [`Claim`] is out.
     pub(super) key: Option<ClaimKey>,
+    /// The job that is to be the next one, if one was lent.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(super) lent: Option<Loan<J>>,
     place: Place,
     /// The last turnover called another worker.
     called: bool,
@@ -57,6 +62,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             cell,
             taken: None,
             key: None,
+            #[cfg(any(feature = "process", millpond_loom))]
+            lent: None,
             place: Place::Between,
             called: false,
             stands: false,
@@ -119,6 +126,15 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.give_back();
         self.plane.release(&self.cell);
         self.place = Place::Left;
+    }
+
+    /// What was lent has begun, and the worker, which is gone, took it along.
+    #[cfg(feature = "process")]
+    pub(crate) fn end_loan(&mut self, exit: &Exit) {
+        if let Some(loan) = self.lent.take() {
+            let leave = self.cell.lock().leave.clone();
+            loan.end_with(&self.cell, leave.as_ref().unwrap_or(exit));
+        }
     }
 
     /// Lets go of a job that was taken and not begun.
@@ -253,7 +269,15 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     /// Finds the next job; what it gives is to be worked off by [`Plane::after_all`].
     pub(super) fn turn(&mut self, now: Timestamp, spent: Option<Spent>) -> Seldom<J> {
         let looks = spent.is_none();
-        let Turned { turn, called, more, rare } = self.plane.turnover(&self.cell, now, spent);
+        #[cfg(any(feature = "process", millpond_loom))]
+        let to_lent = match self.lent {
+            None => None,
+            Some(_) => self.plane.turn_to_lent(&self.cell, now, spent.as_ref(), &mut self.lent),
+        };
+        #[cfg(not(any(feature = "process", millpond_loom)))]
+        let to_lent = None;
+        let turned = to_lent.unwrap_or_else(|| self.plane.turnover(&self.cell, now, spent));
+        let Turned { turn, called, more, rare } = turned;
         self.called = called;
         if looks {
             self.company.found(more);
@@ -369,6 +393,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
 impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {
     fn drop(&mut self) {
+        #[cfg(any(feature = "process", millpond_loom))]
+        drop(self.lent.take());
         self.give_back();
         let exit = self.exit.take();
         self.plane.depart(&self.cell, exit);

@@ -7,6 +7,8 @@
 mod calls;
 mod deaths;
 #[cfg(feature = "testing")]
+mod early;
+#[cfg(feature = "testing")]
 mod growth;
 #[cfg(target_os = "linux")]
 mod large;

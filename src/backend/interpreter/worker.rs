@@ -78,7 +78,7 @@ impl<E: Engine> Seat<E> {
     ) -> Ended {
         self.brake.set_claim(Some(claim.number()));
         let context = (!self.interceptors.is_empty()).then(|| claim.context());
-        let ran = claim.attempt(|job, key| {
+        let ran = claim.attempt_here(|job, key| {
             if let Some(context) = &context {
                 self.interceptors.around(context, key);
             }

@@ -20,6 +20,7 @@ pub(super) enum Kind {
     Job = 2,
     Cancel = 3,
     Stop = 4,
+    Recall = 5,
     Hello = 129,
     Ready = 130,
     Ack = 131,
@@ -29,6 +30,7 @@ pub(super) enum Kind {
     Panic = 135,
     Log = 136,
     Goodbye = 137,
+    Recalled = 138,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             2 => Self::Job,
             3 => Self::Cancel,
             4 => Self::Stop,
+            5 => Self::Recall,
             129 => Self::Hello,
             130 => Self::Ready,
             131 => Self::Ack,
@@ -47,13 +50,24 @@ impl Kind {
             135 => Self::Panic,
             136 => Self::Log,
             137 => Self::Goodbye,
+            138 => Self::Recalled,
             _ => return None,
         })
     }
 
     /// True if its frame has no body.
     fn is_bare(self) -> bool {
-        matches!(self, Self::Cancel | Self::Stop | Self::Ready | Self::Ack | Self::Beat | Self::Goodbye)
+        matches!(
+            self,
+            Self::Cancel
+                | Self::Stop
+                | Self::Ready
+                | Self::Ack
+                | Self::Beat
+                | Self::Goodbye
+                | Self::Recall
+                | Self::Recalled
+        )
     }
 
     /// True if its frame may be about this job; 0: about none.
@@ -61,7 +75,15 @@ impl Kind {
         match self {
             Self::Welcome | Self::Stop | Self::Hello | Self::Ready | Self::Goodbye => job == 0,
             Self::Log => true,
-            Self::Job | Self::Cancel | Self::Ack | Self::Beat | Self::Result | Self::Failure | Self::Panic => job != 0,
+            Self::Job
+            | Self::Cancel
+            | Self::Ack
+            | Self::Beat
+            | Self::Result
+            | Self::Failure
+            | Self::Panic
+            | Self::Recall
+            | Self::Recalled => job != 0,
         }
     }
 }
@@ -94,6 +116,8 @@ pub(super) struct Frame {
     pub(super) job: u64,
     /// In a JOB: how many of its deliveries were lost before.
     pub(super) lost: u16,
+    /// A JOB that is handed over before the one in hand is over.
+    pub(super) early: bool,
     /// What came with it: its payload is in there, and the body has how long that is in its place.
     pub(super) enclosed: Option<Descriptor>,
     body: Range<usize>,
@@ -101,16 +125,22 @@ pub(super) struct Frame {
 
 /// In the header of a JOB or RESULT whose payload is in a memory file.
 const ENCLOSED: u8 = 1;
+/// In that of a JOB that is handed over early.
+const EARLY: u8 = 2;
 
-/// A frame's kind, job, lost deliveries, whether something came with it, and how long its body is.
+/// A frame's kind, job, lost deliveries, whether it is early, whether something came with it, and how long its body is.
 #[cfg(any(test, fuzzing))]
-pub(super) type Apart = (Kind, u64, u16, bool, usize);
+pub(super) type Apart = (Kind, u64, u16, bool, bool, usize);
 
 impl Frame {
+    pub(super) fn is(&self, kind: Kind, job: u64) -> bool {
+        self.kind == kind && self.job == job
+    }
+
     /// The frame without its place in a decoder, to be compared.
     #[cfg(any(test, fuzzing))]
     pub(super) fn apart(&self) -> Apart {
-        (self.kind, self.job, self.lost, self.enclosed.is_some(), self.body.len())
+        (self.kind, self.job, self.lost, self.early, self.enclosed.is_some(), self.body.len())
     }
 }
 
@@ -140,6 +170,16 @@ pub(super) fn enclose(out: &mut Vec<u8>, at: usize, length: u64) {
     out[at + 5] = ENCLOSED;
     out.extend_from_slice(&length.to_le_bytes());
     end(out, at, u32::MAX).expect("a short body");
+}
+
+/// Marks the JOB that begins at `at` as handed over early.
+pub(super) fn mark_early(out: &mut [u8], at: usize) {
+    out[at + 5] = EARLY;
+}
+
+/// Takes that mark away.
+pub(super) fn take_mark(out: &mut [u8], at: usize) {
+    out[at + 5] = 0;
 }
 
 /// Appends a frame with a body that is short.
@@ -241,7 +281,8 @@ impl Decoder {
         }
         let lost = u16::from_le_bytes([r1, r2]);
         let encloses = r0 == ENCLOSED && self.shares && matches!(kind, Kind::Job | Kind::Result);
-        if r0 != 0 && !encloses || lost != 0 && kind != Kind::Job {
+        let early = r0 == EARLY && kind == Kind::Job;
+        if r0 != 0 && !encloses && !early || lost != 0 && kind != Kind::Job {
             return Err(Garbage::Reserved);
         }
         let job = u64::from_le_bytes(*job);
@@ -258,7 +299,12 @@ impl Decoder {
         }
         self.start = body.end;
         let enclosed = if encloses { Some(self.came.take().ok_or(Garbage::Unaccompanied)?) } else { None };
-        Ok(Some(Frame { kind, job, lost, enclosed, body }))
+        Ok(Some(Frame { kind, job, lost, early, enclosed, body }))
+    }
+
+    /// True if what has arrived and is not used up has those bytes in it, whatever they are there.
+    pub(super) fn holds(&self, bytes: &[u8]) -> bool {
+        self.bytes[self.start..].windows(bytes.len()).any(|window| window == bytes)
     }
 
     /// What it has reserved.
@@ -302,7 +348,7 @@ mod tests {
     proptest! {
         #[test]
         fn frames_come_out_as_they_went_in_however_they_are_cut(
-            frames in prop::collection::vec((0_usize..13, 1..=u64::MAX, prop::collection::vec(any::<u8>(), 0..300)), 0..20),
+            frames in prop::collection::vec((0_usize..15, 1..=u64::MAX, prop::collection::vec(any::<u8>(), 0..300)), 0..20),
             cuts in prop::collection::vec(1_usize..97, 1..50),
         ) {
             let fits = |(kind, job, body): (usize, u64, Vec<u8>)| {
@@ -354,7 +400,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_reserved_bytes_are_garbage() {
-        for kind in [0_u8, 5, 128, 138, 255] {
+        for kind in [0_u8, 6, 128, 139, 255] {
             let mut bytes = one(Kind::Ack, 1, b"");
             bytes[4] = kind;
             assert_eq!(decode(&mut Decoder::new(LIMIT), &bytes), Err(Garbage::Kind(kind)));

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
 
+use super::ahead::Sent;
 use super::bell::Bell;
+use super::carry::reply_of;
 use super::death::Evidence;
 use super::frame::{self, Apart, Decoder, Frame, Garbage, Kind};
 use super::grip::Grip;
 use super::link::{Breach, Event, Link, Tag};
 use super::wire::{self, Log, Panicked, Welcome};
-use super::worker::{Failure, Hand, reply_of};
+use super::worker::{Failure, Hand};
 use super::{ChildOptions, Children};
 use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
 use crate::job::{InHand, JobCell, JobContext, PoolNo, Registered, Share, Submission, Terms};
@@ -101,6 +103,9 @@ fn decoded(limit: u32, pieces: &[&[u8]]) -> (Vec<Apart>, Vec<u8>, Option<Garbage
 fn put_again(out: &mut Vec<u8>, frame: &Frame, body: &[u8]) {
     let at = frame::begin(out, frame.kind, frame.job);
     out[at + 6..at + 8].copy_from_slice(&frame.lost.to_le_bytes());
+    if frame.early {
+        frame::mark_early(out, at);
+    }
     out.extend_from_slice(body);
     frame::end(out, at, u32::MAX).expect("it was a frame");
 }
@@ -194,7 +199,8 @@ fn has_a_job(hand: &Hand, link: &mut Link, limit: u32) -> String {
     let at = wire::begin_job(&mut link.out, JOB, "label", 0);
     link.out.extend_from_slice(b"payload");
     frame::end(&mut link.out, at, u32::MAX).expect("it is short");
-    match hand.exchange(JOB, link, &context(), Waker::noop()) {
+    let mut sent = Sent::last_of(link, JOB, at);
+    match hand.exchange(&mut sent, (&mut None, &mut None), link, &context(), Waker::noop()) {
         Ok(frame) => match reply_of(link, &frame).map(|reply| format!("{reply:?}")) {
             Ok(reply) => format!("{reply}, {}", rests(hand, link)),
             Err(breach) => breach.to_string(),
@@ -317,7 +323,7 @@ mod tests {
 
     /// Frames that are nearly right.
     fn sent() -> impl Strategy<Value = Vec<u8>> {
-        let kinds = (1_u8..5).chain(129..138).chain([0, 5, 200]).collect::<Vec<_>>();
+        let kinds = (1_u8..6).chain(129..139).chain([0, 6, 200]).collect::<Vec<_>>();
         let body = prop_oneof![
             3 => Just(Vec::new()),
             1 => Just(b"MPND\x01\0\0\0who".to_vec()),

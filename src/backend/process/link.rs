@@ -189,6 +189,26 @@ impl Link {
         self.sent + (self.out.len() - self.written) as u64
     }
 
+    /// Where `at` of what is to be written is in that.
+    pub(super) fn place_of(&self, at: usize) -> u64 {
+        self.sent + at as u64 - self.written as u64
+    }
+
+    /// Takes the mark of an early one from the JOB that begins there in all that is ever written. False if some of it is written.
+    pub(super) fn take_mark(&mut self, begin: u64) -> bool {
+        let Some(to_come) = begin.checked_sub(self.sent) else { return false };
+        frame::take_mark(&mut self.out, self.written + to_come as usize);
+        true
+    }
+
+    /// The child is dead: true if that frame, without a body, may be in what it sent and nobody has read.
+    pub(super) fn has_said(&mut self, kind: Kind, job: u64) -> bool {
+        self.read_all();
+        let mut said = Vec::new();
+        frame::put(&mut said, kind, job, &[]);
+        self.decoder.holds_enough() || self.decoder.holds(&said)
+    }
+
     /// True once all up to there is written.
     pub(super) fn has_written(&self, end: u64) -> bool {
         self.sent >= end
@@ -273,7 +293,7 @@ impl Link {
     }
 
     /// Writes as much as goes.
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         while self.is_writing() && !self.cut {
             match self.write_once() {
                 Ok(n) => {
@@ -360,7 +380,7 @@ impl Link {
     }
 
     /// Ends the child, whatever it does, and says what it died of.
-    pub(super) fn bury(mut self, breach: Option<&Breach>) -> (Arc<Death>, Option<ExitStatus>) {
+    pub(super) fn bury(&mut self, breach: Option<&Breach>) -> (Arc<Death>, Option<ExitStatus>) {
         let was_doomed = self.grip.is_doomed();
         let status = self.grip.reap();
         self.listen();

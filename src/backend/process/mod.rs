@@ -3,8 +3,10 @@
 //! One thread of this process looks after each child: it starts it, takes claims, carries them there and back, and reaps it. Nothing of that
 //! passes through control, which can only send signals.
 
+mod ahead;
 mod bell;
 mod call;
+mod carry;
 mod death;
 mod frame;
 mod freight;
@@ -152,6 +154,11 @@ impl Programs {
 }
 
 impl Children {
+    /// True if children may be handed a job while they have another one: nothing has to happen in between.
+    fn take_jobs_early(&self) -> bool {
+        !self.restart_after_panic && self.interceptors.is_empty()
+    }
+
     fn prepare(&self, pool: &str) -> Result<(), BuildError> {
         let bad = |reason| BuildError::Children { pool: Arc::from(pool), reason };
         if inside::has_missed_init() {

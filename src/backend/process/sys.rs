@@ -209,6 +209,9 @@ pub(super) struct Mapping {
     length: usize,
 }
 
+// SAFETY: plain memory that nobody writes to, mapped for the whole process; which thread unmaps it makes no difference.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
     /// The first `length` bytes.
     ///

@@ -1,32 +1,28 @@
 //! The life of a child, as its thread leads it: started, greeted, given jobs one at a time, dismissed or buried.
 
-use std::pin::pin;
 use std::process::Command;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::Children;
+use super::ahead::{Pace, Sent};
 use super::bell::Bell;
-use super::frame::{self, Frame, Kind};
-use super::freight::{Freight, Terms, Unsendable};
+use super::frame::{Frame, Kind};
 use super::grip::Grip;
 use super::identity::Executable;
 use super::link::{Breach, Event, Link};
-use super::memory::{self, Lost};
-use super::parcel::{Carried, Load, ProcessJob, Reply};
+use super::memory;
+use super::parcel::ProcessJob;
 use super::sys::AtParentsDeath;
-use super::wire::{self, Hello, Panicked, VERSION, Welcome};
-use crate::error::{DeathCause, Payload, StartError, TransferFault};
-use crate::job::{ClaimKey, JobContext, Ran};
-use crate::plane::{Claim, WorkerContext};
+use super::wire::{self, Hello, VERSION, Welcome};
+use crate::error::StartError;
+use crate::job::ClaimKey;
+use crate::plane::WorkerContext;
 use crate::policy::Exit;
 use crate::snapshot::Facts;
 use crate::sync::{Arc, Clock, Timestamp};
 
-/// A job that takes longer than this is worth a waker for its cancellation. One that does not is looked at when this is over.
-const SHORT: Duration = Duration::from_millis(2);
-
-type Job = dyn ProcessJob;
+pub(super) type Job = dyn ProcessJob;
 
 /// What it takes to look after a child.
 pub(super) struct Hand {
@@ -75,10 +71,11 @@ impl Hand {
         if let Err(failure) = self.greet(&mut link, patience(cx.start_limit())) {
             return self.give_up(link, &failure, &mut cx);
         }
+        let (mut ahead, mut pace) = (None, Pace::default());
         loop {
             match self.next(&mut cx, &mut link, &waker) {
                 Next::Job => {}
-                Next::Leave => return self.dismiss(link),
+                Next::Leave => return self.dismiss(link, ahead, &mut cx),
                 Next::Died(breach) => {
                     let (death, _) = link.bury(breach.as_ref());
                     // One that was killed is not put down to what killed it.
@@ -89,47 +86,26 @@ impl Hand {
                     return;
                 }
             }
-            let Some(claim) = cx.next_blocking() else { return self.dismiss(link) };
-            let kept_out = |job: &Job, key: &mut ClaimKey| self.saved(job, key);
-            let Some(claim) = claim.unless_kept_out_saving(kept_out) else { continue };
-            let panicked = match self.carry(claim, &mut link, &waker) {
+            let Some(claim) = cx.next_blocking() else { return self.dismiss(link, ahead, &mut cx) };
+            // One that was handed over early was looked at before that.
+            let claim = match (&ahead, claim) {
+                (Some(_), claim) => claim,
+                (None, claim) => {
+                    let kept_out = |job: &Job, key: &mut ClaimKey| self.saved(job, key);
+                    let Some(claim) = claim.unless_kept_out_saving(kept_out) else { continue };
+                    claim
+                }
+            };
+            let lends = pace.is_quick(claim.since()) && self.identity.is_some() && self.children.take_jobs_early();
+            let panicked = match self.carry(claim, (&mut ahead, lends), &mut link, &waker) {
                 Ok(panicked) => panicked,
-                Err((claim, begun, breach)) => return self.lose(claim, begun, link, breach.as_ref()),
+                Err(lost) => return self.lose(lost, ahead, link),
             };
             if panicked && self.children.restart_after_panic {
                 cx.condemn();
-                return self.dismiss(link);
+                return self.dismiss(link, ahead, &mut cx);
             }
         }
-    }
-
-    /// The child died under a job. Reaped first, so that whoever learns of the outcome finds nothing left of it, and that the job is nowhere running when it is
-    /// delivered again. One that was killed by order, or whose death nobody has seen, is not put down to its job.
-    fn lose(&self, claim: Claim<'_, Job>, begun: bool, link: Link, breach: Option<&Breach>) {
-        let cell = claim.worker_cell();
-        let (death, _) = link.bury(breach);
-        let confirmed = death.cause != DeathCause::Unknown && !self.grip.lingers();
-        let exit = Exit::Died(death);
-        if begun && confirmed && !self.grip.was_killed() {
-            return claim.lost_saving(&exit, |job, key| self.saved(job, key));
-        }
-        cell.lock().leave.get_or_insert(exit);
-        if begun {
-            drop(claim);
-        } else {
-            claim.put_back();
-        }
-    }
-
-    /// The payload of a job that is not delivered any more, for its letter: no more than could be sent.
-    fn saved(&self, job: &Job, key: &mut ClaimKey) -> Option<Payload> {
-        let mut bytes = Vec::new();
-        let at = frame::begin(&mut bytes, Kind::Job, job.header().id().get());
-        let terms = Terms { limit: self.children.options.frame_limit, shares: false, pool: "" };
-        let mut freight = Freight::new(&mut bytes, at, terms);
-        let saved = job.parcel().0.save(key, &mut freight);
-        freight.end().ok().filter(|_| saved)?;
-        Some(Payload::new(bytes.split_off(frame::HEADER)))
     }
 
     /// HELLO, WELCOME, READY, within `patience`.
@@ -232,126 +208,27 @@ impl Hand {
         }
     }
 
-    /// Carries one job there, and what comes of it back. True if it panicked.
-    ///
-    /// # Errors
-    ///
-    /// The claim, if the child died under it; whether the job may have begun, and how the child broke the protocol, if it did.
-    fn carry<'a>(
-        &self,
-        claim: Claim<'a, Job>,
-        link: &mut Link,
-        waker: &Waker,
-    ) -> Result<bool, (Claim<'a, Job>, bool, Option<Breach>)> {
-        let (pool, mut died) = (link.tag.pool.clone(), None);
-        let context = claim.context();
-        let carried = claim.attempt(|job, key| {
-            let parcel = job.parcel().0;
-            if !self.children.interceptors.is_empty() {
-                self.children.interceptors.around(&context, key);
-            }
-            let id = job.header().id().get();
-            let label = job.header().label().map_or("", |label| &**label);
-            let at = wire::begin_job(&mut link.out, id, label, job.header().lost_deliveries());
-            let limit = self.children.options.frame_limit;
-            let terms = Terms { limit, shares: link.shares(), pool: &pool };
-            let mut freight = Freight::new(&mut link.out, at, terms);
-            match parcel.load(key, &mut freight) {
-                Load::Loaded => {}
-                Load::Over => {
-                    link.out.truncate(at);
-                    key.ended(false);
-                    return Some(Ran::NOTHING);
-                }
-                Load::Unfit(fault) => {
-                    link.out.truncate(at);
-                    return Some(parcel.fail(key, &pool, fault));
-                }
-            }
-            match freight.end() {
-                Ok(Some(file)) => link.enclose(at, file),
-                Ok(None) => {}
-                Err(unsendable) => return Some(parcel.fail(key, &pool, fault_of(unsendable, limit))),
-            }
-            link.tag.job = Some(id);
-            match self.exchange(id, link, &context, waker) {
-                Ok(frame) => match conclude(link, frame, limit, parcel, key) {
-                    Ok(ran) => Some(ran),
-                    Err(breach) => {
-                        died = Some((true, Some(breach)));
-                        None
-                    }
-                },
-                Err((begun, breach)) => {
-                    died = Some((begun, breach));
-                    None
-                }
-            }
-        });
-        carried.map_err(|claim| {
-            let (begun, breach) = died.unwrap_or((true, None));
-            (claim, begun, breach)
-        })
-    }
-
-    /// Waits for the frame that ends the job.
-    ///
-    /// # Errors
-    ///
-    /// If the child died or is to die: whether the job may have begun, which takes all of its frame.
-    pub(super) fn exchange(
-        &self,
-        job: u64,
-        link: &mut Link,
-        context: &JobContext,
-        waker: &Waker,
-    ) -> Result<Frame, (bool, Option<Breach>)> {
-        // A cancellation that is to be written yet does not count: the job's own frame does.
-        let (mut until, end) = (self.clock.now().after(SHORT), link.end_of_out());
-        let (mut asked, mut cancelled) = (false, None);
-        loop {
-            let event = link.wait(until);
-            let begun = link.has_written(end);
-            match event {
-                Ok(Event::Frame(frame)) => match frame.kind {
-                    Kind::Result | Kind::Failure | Kind::Panic if frame.job == job && begun => return Ok(frame),
-                    Kind::Ack if frame.job == job => self.grip.acknowledge(job),
-                    Kind::Beat if frame.job == job => context.beat(),
-                    Kind::Log => link.log(&frame).map_err(|breach| (begun, Some(breach)))?,
-                    _ => return Err((true, Some(unexpected(&frame, &format!("while it had job #{job}"))))),
-                },
-                Ok(Event::Bell | Event::TimedOut) => {}
-                Ok(Event::Ended) => return Err((begun, None)),
-                Err(breach) => return Err((true, Some(breach))),
-            }
-            if self.grip.is_to_leave() {
-                link.dismiss();
-            }
-            // Looked at whatever came: one that says something all the time does not time out.
-            if cancelled.is_none() && self.clock.now() >= until {
-                // It takes longer, so it is worth the while: from now on its cancellation rings the bell.
-                until = Timestamp::NEVER;
-                cancelled = Some(Box::pin(context.cancellation().cancelled_owned()));
-            }
-            if let Some(cancelled) = cancelled.as_mut().filter(|_| !asked)
-                && pin!(cancelled).poll(&mut Context::from_waker(waker)).is_ready()
-            {
-                asked = true;
-                frame::put(&mut link.out, Kind::Cancel, job, &[]);
-            }
+    /// The worker is to leave: asked to, and killed if it takes too long. What it was handed early, and has not begun, its context gives back.
+    fn dismiss(&self, mut link: Link, mut ahead: Option<Sent>, cx: &mut WorkerContext<Job>) {
+        if let Some(ahead) = &mut ahead {
+            ahead.recall(&mut link);
         }
-    }
-
-    /// The worker is to leave: asked to, and killed if it takes too long.
-    fn dismiss(&self, mut link: Link) {
         link.dismiss();
         let mut until = self.clock.now().after(self.children.options.leave_grace);
         let breach = loop {
             match link.wait(until) {
                 Ok(Event::Frame(frame)) if frame.kind == Kind::Goodbye => {}
-                Ok(Event::Frame(frame)) => match self.between(&mut link, &frame) {
-                    Ok(()) => {}
-                    Err(breach) => break Some(breach),
+                Ok(Event::Frame(frame)) => match &mut ahead {
+                    // It has begun that as it was told to leave, or has given it back.
+                    Some(ahead) if frame.job == ahead.job && frame.kind != Kind::Log => {
+                        if frame.kind == Kind::Ack {
+                            ahead.acknowledge();
+                        }
+                    }
+                    _ => match self.between(&mut link, &frame) {
+                        Ok(()) => {}
+                        Err(breach) => break Some(breach),
+                    },
                 },
                 Ok(Event::Bell) => {}
                 Ok(Event::TimedOut) => {
@@ -364,6 +241,9 @@ impl Hand {
         };
         let (death, _) = link.bury(breach.as_ref());
         tracing::trace!(target: "millpond::process", %death, "a child that was dismissed has ended");
+        if ahead.is_some_and(|ahead| ahead.was_begun(&mut link)) {
+            cx.end_loan(&Exit::Died(death));
+        }
     }
 }
 
@@ -372,45 +252,7 @@ fn patience(limit: Duration) -> Duration {
     limit - (limit / 4).min(Duration::from_secs(1))
 }
 
-/// Writes the outcome that the frame makes which has ended the job.
-fn conclude(
-    link: &Link,
-    mut frame: Frame,
-    limit: u32,
-    parcel: &dyn Carried,
-    key: &mut ClaimKey,
-) -> Result<Ran, Breach> {
-    let pool = &*link.tag.pool;
-    let Some(came) = frame.enclosed.take() else {
-        return Ok(parcel.conclude(key, pool, reply_of(link, &frame)?));
-    };
-    match memory::open(came, link.body(&frame), limit) {
-        Ok(payload) => Ok(parcel.conclude(key, pool, Reply::Result(&payload))),
-        Err(Lost::Refused(said)) => Ok(parcel.fail(key, pool, TransferFault::ResultUnknown(said))),
-        Err(Lost::Unfit(unfit)) => Err(unfit.into()),
-    }
-}
-
-pub(super) fn reply_of<'a>(link: &'a Link, frame: &Frame) -> Result<Reply<'a>, Breach> {
-    let body = link.body(frame);
-    Ok(match frame.kind {
-        Kind::Result => Reply::Result(body),
-        Kind::Failure => {
-            let (why, said) = wire::read_failure(body)?;
-            Reply::Failure(why, said)
-        }
-        _ => Reply::Panic(Panicked::read(body)?),
-    })
-}
-
-fn fault_of(unsendable: Unsendable, limit: u32) -> TransferFault {
-    match unsendable {
-        Unsendable::TooLarge(bytes) => TransferFault::ArgumentsTooLarge { bytes, limit },
-        Unsendable::Refused(error) => TransferFault::Arguments(format!("there is no memory for them: {error}")),
-    }
-}
-
-fn unexpected(frame: &Frame, when: &str) -> Breach {
+pub(super) fn unexpected(frame: &Frame, when: &str) -> Breach {
     let Frame { kind, job, .. } = frame;
     Breach::Unexpected(format!("it sent {kind:?} about job #{job} {when}"))
 }

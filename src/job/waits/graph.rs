@@ -192,7 +192,7 @@ pub(super) enum Needs {
 impl Target {
     pub(super) fn needs(&self) -> Needs {
         match &self.what {
-            What::Job(job) if job.header().is_queued() => Needs::AWorker,
+            What::Job(job) if job.header().waits() => Needs::AWorker,
             What::Job(job) if job.header().word.is_claimed() => Needs::ItsOwnEnd,
             What::Place(at) if at.stands() => Needs::AWorker,
             What::Job(_) | What::Place(_) => Needs::Nothing,

@@ -3,7 +3,7 @@
 use std::thread::Thread;
 use std::time::Duration;
 
-use super::post::{Inbound, Post};
+use super::post::Post;
 use super::{End, complain, leave};
 use crate::backend::process::bell::Bell;
 use crate::backend::process::sys;
@@ -77,18 +77,7 @@ impl Shared {
     /// Listens until the job is over.
     fn hear_for(&self, post: &Post, claim: u64) {
         self.listening.store(true, Ordering::SeqCst);
-        let heard = post.say_put_off().and_then(|()| {
-            while let Some(inbound) = post.listen(&self.bell, || post.running() == claim)? {
-                match inbound {
-                    Inbound::Cancel(number) => post.cancel(number),
-                    Inbound::Stop => post.stop(),
-                    Inbound::Job { .. } | Inbound::Unreadable { .. } => {
-                        return Err(End::Broken("it sent a job to one that has one".to_owned()));
-                    }
-                }
-            }
-            Ok(())
-        });
+        let heard = post.say_put_off().and_then(|()| post.listen(&self.bell, || post.running() == claim));
         self.listening.store(false, Ordering::SeqCst);
         match heard {
             Ok(()) => {}

@@ -4,6 +4,7 @@
 //! than a moment: for its cancellation, for STOP, and for the parent's end. Short jobs never wake it.
 
 mod ear;
+mod elsewhere;
 mod post;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,8 @@ use std::process::Command;
 
 use self::ear::Ear;
 #[cfg(any(test, fuzzing))]
-pub(super) use self::post::Elsewhere;
-use self::post::{Inbound, Post, Running};
+pub(super) use self::elsewhere::Elsewhere;
+use self::post::{Inbound, Job, Post};
 use super::frame::{self, Kind};
 use super::freight::{Freight, Unsendable};
 use super::identity::Executable;
@@ -151,9 +152,11 @@ fn live(socket: UnixStream) -> Result<(), End> {
     post.say(|out| frame::put(out, Kind::Ready, 0, &[]))?;
     loop {
         match post.next()? {
-            Inbound::Job { number, lost, label, payload } => {
-                let running = post.begin(number, lost, &label);
-                run(executable, &post, &ear, number, &running, &payload)?;
+            Inbound::Job(job) => {
+                let mut next = (job, false);
+                while let Some(early) = run(executable, &post, &ear, &next)? {
+                    next = (early, true);
+                }
                 if post.is_stopped() {
                     break;
                 }
@@ -162,7 +165,7 @@ fn live(socket: UnixStream) -> Result<(), End> {
                 post.say(|out| wire::put_failure(out, number, Why::PayloadUnknown, &said))?;
             }
             // It has ended meanwhile.
-            Inbound::Cancel(_) => {}
+            Inbound::Cancel(_) | Inbound::Recall(_) => {}
             Inbound::Stop => break,
         }
     }
@@ -170,20 +173,21 @@ fn live(socket: UnixStream) -> Result<(), End> {
     Ok(())
 }
 
-fn run(
-    executable: &Executable,
-    post: &Arc<Post>,
-    ear: &Ear,
-    number: u64,
-    running: &Running,
-    payload: &[u8],
-) -> Result<(), End> {
+/// Runs a job, which may be acknowledged by now, and answers. Gives the next one, if that came early: it is acknowledged, and so is to be run.
+fn run(executable: &Executable, post: &Arc<Post>, ear: &Ear, next: &(Job, bool)) -> Result<Option<Job>, End> {
+    let (job, is_acknowledged) = (&next.0, next.1);
+    let running = post.begin(job, is_acknowledged);
+    if job.early && !is_acknowledged {
+        // Not begun before that is said: until then it can go to another worker.
+        post.say_put_off()?;
+    }
     ear.attend();
+    let number = job.number;
     // The acknowledgement goes with the answer, or when the ear finds that the job takes longer.
     let mut answer = Vec::new();
     let at = frame::begin(&mut answer, Kind::Result, number);
     let mut freight = Freight::new(&mut answer, at, post.terms());
-    let called = inside(running, || call::call(executable, payload, &mut freight));
+    let called = inside(&running, || call::call(executable, &job.payload, &mut freight));
     post.end();
     ear.let_go();
     let enclosed = match called {
@@ -206,7 +210,9 @@ fn run(
             None
         }
     };
-    post.answer(&answer, enclosed.as_ref())
+    let early = post.next_early()?;
+    post.answer(&answer, enclosed.as_ref(), early.as_ref().map(|job| job.number))?;
+    Ok(early)
 }
 
 fn why_of(unsendable: &Unsendable, limit: u32) -> (Why, String) {

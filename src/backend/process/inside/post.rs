@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::End;
+use super::elsewhere::Elsewhere;
 use crate::backend::process::bell::Bell;
 use crate::backend::process::frame::{self, Decoder, Kind};
 use crate::backend::process::freight::Terms as Freights;
@@ -18,9 +19,7 @@ use crate::backend::process::{
     wire::{self, VERSION, Welcome},
 };
 use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
-use crate::job::{
-    Envelope, InHand, JobCell, JobContext, PoolNo, Redeliveries, Registered, Runs, Share, Submission, Terms,
-};
+use crate::job::{InHand, JobCell, JobContext, PoolNo, Redeliveries, Registered, Runs, Share, Submission, Terms};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Weak};
 
 /// No two beats are sent within this: the parent gains nothing by more.
@@ -29,19 +28,27 @@ const BEAT: Duration = Duration::from_millis(5);
 /// What the parent says.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    Job {
-        number: u64,
-        lost: u16,
-        label: String,
-        payload: Payload,
-    },
+    Job(Job),
     /// A job whose payload is there, and this process lacks what it takes to read it.
     Unreadable {
         number: u64,
         said: String,
     },
     Cancel(u64),
+    /// A job that was handed over early is wanted back.
+    Recall(u64),
     Stop,
+}
+
+/// A job, as it came.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) number: u64,
+    pub(super) lost: u16,
+    pub(super) label: String,
+    pub(super) payload: Payload,
+    /// It came before the one in hand was over, and is acknowledged before it begins.
+    pub(super) early: bool,
 }
 
 /// A payload, where it lies.
@@ -62,6 +69,14 @@ impl std::ops::Deref for Payload {
     }
 }
 
+/// What comes in.
+#[derive(Debug)]
+struct Incoming {
+    decoder: Decoder,
+    /// What the ear was handed early, for the thread that runs jobs.
+    early: Option<Job>,
+}
+
 /// What goes out, in the order in which it is said. What is put off goes with the next that is not.
 #[derive(Debug, Default)]
 struct Outbound {
@@ -73,7 +88,7 @@ type InHands = (Share<JobCell<(), ()>>, ClaimNo);
 /// See the module.
 pub(super) struct Post {
     socket: UnixStream,
-    decoder: Mutex<Decoder>,
+    incoming: Mutex<Incoming>,
     outbound: Mutex<Outbound>,
     welcome: Welcome,
     job: Mutex<Option<InHands>>,
@@ -113,7 +128,7 @@ impl Post {
         let registered = Registered::new(Weak::<Elsewhere>::new());
         Ok(Arc::new(Self {
             socket,
-            decoder: Mutex::new(decoder),
+            incoming: Mutex::new(Incoming { decoder, early: None }),
             outbound: Mutex::default(),
             welcome,
             job: Mutex::new(None),
@@ -139,21 +154,62 @@ impl Post {
 
     /// The next frame, waited for.
     pub(super) fn next(&self) -> Result<Inbound, End> {
-        let mut decoder = self.decoder.lock();
+        let mut incoming = self.incoming.lock();
+        let Incoming { decoder, early } = &mut *incoming;
+        if let Some(job) = early.take() {
+            return Ok(Inbound::Job(job));
+        }
         loop {
-            if let Some(inbound) = take(&mut decoder, self.welcome.limit)? {
+            if let Some(inbound) = take(decoder, self.welcome.limit)? {
                 return Ok(inbound);
             }
-            read(&self.socket, &mut decoder)?;
+            read(&self.socket, decoder)?;
         }
     }
 
-    /// For the ear: the next frame, unless the bell rings first.
-    pub(super) fn listen(&self, bell: &Bell, wanted: impl Fn() -> bool) -> Result<Option<Inbound>, End> {
-        let mut decoder = self.decoder.lock();
+    /// A job is over: the one after it, if it was handed over early and is there. It is acknowledged with the answer, and can be taken back no more.
+    pub(super) fn next_early(&self) -> Result<Option<Job>, End> {
+        let mut incoming = self.incoming.lock();
+        let Incoming { decoder, early } = &mut *incoming;
+        while !self.is_stopped() {
+            if early.is_some() {
+                return Ok(early.take());
+            }
+            match take(decoder, self.welcome.limit)? {
+                None => break,
+                Some(inbound) => self.hear(inbound, early)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// What comes while a job runs, or has just run and is not answered for.
+    fn hear(&self, inbound: Inbound, early: &mut Option<Job>) -> Result<(), End> {
+        match inbound {
+            Inbound::Cancel(number) => self.cancel(number),
+            Inbound::Stop => self.stop(),
+            Inbound::Job(job) if job.early && early.is_none() => *early = Some(job),
+            Inbound::Recall(number) => {
+                // Under the lock under which it would be taken to be begun; otherwise it has been, and its acknowledgement says so.
+                if early.take_if(|job| job.number == number).is_some() {
+                    self.say(|out| frame::put(out, Kind::Recalled, number, &[]))?;
+                }
+            }
+            Inbound::Job(_) | Inbound::Unreadable { .. } => {
+                return Err(End::Broken("it sent a job to one that has one".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// For the ear: sees to what comes, until the bell rings and this is not wanted any more.
+    pub(super) fn listen(&self, bell: &Bell, wanted: impl Fn() -> bool) -> Result<(), End> {
+        let mut incoming = self.incoming.lock();
+        let Incoming { decoder, early } = &mut *incoming;
         while wanted() {
-            if let Some(inbound) = take(&mut decoder, self.welcome.limit)? {
-                return Ok(Some(inbound));
+            if let Some(inbound) = take(decoder, self.welcome.limit)? {
+                self.hear(inbound, early)?;
+                continue;
             }
             let mut fds =
                 [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(bell.fd(), PollFlags::IN)];
@@ -163,18 +219,19 @@ impl Post {
             if rung {
                 bell.hear();
             } else if readable {
-                read(&self.socket, &mut decoder)?;
+                read(&self.socket, decoder)?;
             }
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// A job begins.
-    pub(super) fn begin(self: &Arc<Self>, number: u64, lost: u16, label: &str) -> Running {
+    /// A job begins. Its acknowledgement is put off, unless it `is_acknowledged`.
+    pub(super) fn begin(self: &Arc<Self>, job: &Job, is_acknowledged: bool) -> Running {
+        let Job { number, lost, ref label, .. } = *job;
         let claim = self.claims.fetch_add(1, Ordering::Relaxed) + 1;
         let terms = (lost > 0 || !label.is_empty()).then(|| {
             let mut terms = Terms::of_origin(None);
-            terms.label = Some(Arc::from(label)).filter(|label: &Arc<str>| !label.is_empty());
+            terms.label = Some(Arc::from(&**label)).filter(|label: &Arc<str>| !label.is_empty());
             terms.redeliveries = (lost > 0).then(|| Box::new(Redeliveries::after(lost)));
             Box::new(terms)
         });
@@ -182,7 +239,9 @@ impl Post {
         job.header().admit(JobId(number), self.clock.now());
         let in_hand = (job, ClaimNo(claim));
         *self.job.lock() = Some(in_hand.clone());
-        frame::put(&mut self.outbound.lock().put_off, Kind::Ack, number, &[]);
+        if !is_acknowledged {
+            frame::put(&mut self.outbound.lock().put_off, Kind::Ack, number, &[]);
+        }
         self.beaten_at.store(0, Ordering::Relaxed);
         // SeqCst here, and in `end` and the ear: either the ear sees that the job is over, or whoever ends it sees the ear listen.
         self.running.store(claim, Ordering::SeqCst);
@@ -235,20 +294,20 @@ impl Post {
         Ok(())
     }
 
-    /// The same for what ends a job, with what is to be sent along.
-    pub(super) fn answer(&self, frame: &[u8], enclosed: Option<&OwnedFd>) -> Result<(), End> {
+    /// The same for what ends a job, with what is to be sent along, and then the acknowledgement of the job that begins next, if it came early.
+    pub(super) fn answer(&self, frame: &[u8], enclosed: Option<&OwnedFd>, next: Option<u64>) -> Result<(), End> {
         let mut outbound = self.outbound.lock();
-        if let Some(file) = enclosed {
-            self.flush(&mut outbound)?;
-            let sent = send_with(&self.socket, frame, file)?;
-            return write(&self.socket, &frame[sent..]);
-        }
-        if frame.len() <= 16 << 10 {
+        if enclosed.is_none() && frame.len() <= 16 << 10 {
             outbound.put_off.extend_from_slice(frame);
-            return self.flush(&mut outbound);
+        } else {
+            self.flush(&mut outbound)?;
+            let sent = enclosed.map_or(Ok(0), |file| send_with(&self.socket, frame, file))?;
+            write(&self.socket, &frame[sent..])?;
         }
-        self.flush(&mut outbound)?;
-        write(&self.socket, frame)
+        if let Some(next) = next {
+            frame::put(&mut outbound.put_off, Kind::Ack, next, &[]);
+        }
+        self.flush(&mut outbound)
     }
 
     /// The number of the job that runs, for its log.
@@ -321,9 +380,10 @@ fn take(decoder: &mut Decoder, limit: u32) -> Result<Option<Inbound>, End> {
                 Some(Err(Lost::Refused(said))) => return Ok(Some(Inbound::Unreadable { number, said })),
                 Some(Err(Lost::Unfit(unfit))) => return Err(broken(unfit)),
             };
-            Inbound::Job { number, lost: frame.lost, label, payload }
+            Inbound::Job(Job { number, lost: frame.lost, label, payload, early: frame.early })
         }
         Kind::Cancel => Inbound::Cancel(number),
+        Kind::Recall => Inbound::Recall(number),
         Kind::Stop => Inbound::Stop,
         other => return Err(End::Broken(format!("it sent {other:?}"))),
     }))
@@ -359,38 +419,5 @@ fn unwritten(error: std::io::Error) -> End {
     match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => End::ParentGone,
         _ => End::Io(error),
-    }
-}
-
-/// Stands for the pool of the parent, which is never found here.
-pub(crate) enum Elsewhere {}
-
-impl crate::job::Recalls for Elsewhere {
-    fn name(&self) -> Arc<str> {
-        match *self {}
-    }
-
-    fn lane_name(&self, _lane: LaneId) -> Arc<str> {
-        match *self {}
-    }
-
-    fn is_plain(&self) -> bool {
-        match *self {}
-    }
-
-    fn could_start(&self, _lane: LaneId, _held: &[usize], _abandoned: usize) -> bool {
-        match *self {}
-    }
-
-    fn report(&self, _deadlock: &Arc<crate::error::Deadlock>) {
-        match *self {}
-    }
-
-    fn recall(&self, _job: &Share<dyn Envelope>) {
-        match *self {}
-    }
-
-    fn would_block(&self) -> bool {
-        match *self {}
     }
 }

@@ -1,0 +1,287 @@
+//! Jobs that are handed to a child while it has another one: whatever happens to that one, or to the child, they are run once.
+//!
+//! The clock of these pools stands still, so that each job begins a moment after the one before it: then the next one is handed over early.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use millpond::testing::SettableClock;
+use millpond::{
+    Exit, Fate, JobError, JobHandle, JobOptions, JobStatus, JoinError, Ladder, Limits, PoolExecutor, ProcessPool,
+    Recycle, Redelivery, Restart, RestartPolicy, Select, SlotHistory, TimeLimit, Timestamp,
+};
+
+use crate::rig::{Marks, builder, failure, mark, until};
+
+const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
+
+fn pool(name: &str, workers: usize) -> ProcessPool {
+    let clock = SettableClock::new().clock();
+    builder(name).limits(Limits::fixed(workers)).clock(clock).start_limit(LIMIT.0 * 1_000).build().unwrap()
+}
+
+fn same(n: u64) -> u64 {
+    n
+}
+
+/// In a child: begins, and ends when there is a file of that name.
+fn wait((marks, gate): (String, String)) {
+    mark(&marks);
+    while !Path::new(&gate).exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A file that is there once it is opened.
+struct Gate(Marks);
+
+impl Gate {
+    fn new(name: &str) -> Self {
+        Self(Marks::new(&format!("{name}-gate")))
+    }
+
+    fn open(&self) {
+        mark(&self.0.path());
+    }
+}
+
+/// Submits while nothing is dispatched, so that all of it is there when the first one begins.
+fn at_once<T>(pool: &ProcessPool, submit: impl FnOnce() -> T) -> T {
+    pool.blocking().quiesce(LIMIT).unwrap();
+    let submitted = submit();
+    pool.blocking().resume(LIMIT).unwrap();
+    submitted
+}
+
+#[track_caller]
+fn done<T>(mut handle: JobHandle<T>) -> T {
+    handle.join_timeout(LIMIT.0).expect("it is done")
+}
+
+#[track_caller]
+fn is_at_rest(pool: &ProcessPool) {
+    until("it is at rest", || pool.saturation().active == 0);
+    let snapshot = pool.snapshot();
+    assert_eq!((snapshot.saturation.queued, snapshot.ledger.pending), (0, 0), "{}", snapshot.ledger);
+    assert!(snapshot.ledger.balances(), "{}", snapshot.ledger);
+}
+
+/// A job that runs until the gate opens, and has begun, behind a few that are quick and before one that makes its mark.
+fn behind_a_long_one(pool: &ProcessPool, name: &str) -> (JobHandle<()>, JobHandle<()>, Gate, Marks) {
+    let (began, gate, marks) = (Marks::new(&format!("{name}-began")), Gate::new(name), Marks::new(name));
+    let submit = || {
+        let quick: Vec<_> = (0..5).map(|n| pool.submit_blocking(same, n).unwrap()).collect();
+        let long = pool.submit_blocking(wait, (began.path(), gate.0.path())).unwrap();
+        let next = pool.submit_blocking(|path: String| mark(&path), marks.path()).unwrap();
+        (quick, long, next)
+    };
+    let (quick, long, next) = at_once(pool, submit);
+    quick.into_iter().for_each(|quick| _ = done(quick));
+    until("it has begun", || !began.pids().is_empty());
+    (long, next, gate, marks)
+}
+
+#[test]
+fn no_job_waits_behind_a_long_one_while_another_child_has_none() {
+    let pool = pool("no-wait", 2);
+    let (began, gate) = (Marks::new("no-wait-began"), Gate::new("no-wait"));
+    let submit = || {
+        let quick = |n| pool.submit_blocking(same, n).unwrap();
+        let before: Vec<_> = (0..20).map(quick).collect();
+        let long = pool.submit_blocking(wait, (began.path(), gate.0.path())).unwrap();
+        (before, long, (0..20).map(quick).collect::<Vec<_>>())
+    };
+    let (before, long, after) = at_once(&pool, submit);
+    before.into_iter().chain(after).for_each(|quick| _ = done(quick));
+    assert_ne!(long.status(), JobStatus::Done, "nothing waits for it");
+    gate.open();
+    done(long);
+    is_at_rest(&pool);
+}
+
+#[test]
+fn one_that_is_cancelled_does_not_run() {
+    let pool = pool("cancelled-early", 1);
+    let (long, next, gate, marks) = behind_a_long_one(&pool, "cancelled-early");
+    assert_eq!((next.status(), pool.saturation().queued), (JobStatus::Queued, 1));
+    next.cancel();
+    assert!(matches!(failure(next), JobError::Cancelled(_)), "and that before the one before it is over");
+    gate.open();
+    done(long);
+    assert_eq!(marks.pids().len(), 0);
+    is_at_rest(&pool);
+}
+
+#[test]
+fn one_that_is_terminated_is_withdrawn() {
+    let pool = builder("withdrawn-early").limits(Limits::fixed(1)).build().unwrap();
+    for round in 0..20 {
+        let (long, next, gate, marks) = behind_a_long_one(&pool, &format!("withdrawn-early-{round}"));
+        let report = pool.blocking().terminate(Select::job(next.id()), Ladder::kill(), LIMIT).unwrap();
+        assert_eq!(report.targets.iter().map(|end| end.fate).collect::<Vec<_>>(), [Fate::Withdrawn], "{report}");
+        assert!(matches!(failure(next), JobError::Cancelled(_)));
+        gate.open();
+        done(long);
+        assert_eq!(marks.pids().len(), 0);
+    }
+    is_at_rest(&pool);
+}
+
+#[test]
+fn one_whose_child_is_killed_goes_to_the_next_child() {
+    let pool = pool("killed-early", 1);
+    let (long, next, _gate, marks) = behind_a_long_one(&pool, "killed-early");
+    let id = long.id();
+    drop(pool.blocking().terminate(Select::job(id), Ladder::kill(), LIMIT).unwrap());
+    assert!(matches!(failure(long), JobError::Killed(_)));
+    assert_eq!(next.lost_deliveries(), 0);
+    done(next);
+    assert_eq!(marks.pids().len(), 1);
+    is_at_rest(&pool);
+}
+
+/// Whoever is lost is replaced, however many.
+struct AtOnce;
+
+impl RestartPolicy for AtOnce {
+    fn decide(&self, _now: Timestamp, _slot: &SlotHistory, _exit: &Exit) -> Restart {
+        Restart::After(Duration::ZERO)
+    }
+}
+
+/// As long as its child lives it is in its hands: nobody knows whether it has begun.
+#[test]
+fn jobs_around_one_that_kills_its_child_run_once() {
+    let clock = SettableClock::new().clock();
+    let pool = builder("around").limits(Limits::fixed(2)).clock(clock).start_limit(LIMIT.0 * 1_000);
+    let pool = pool.restart_policy(AtOnce).build().unwrap();
+    let marks: Vec<_> = (0..120).map(|n| Marks::new(&format!("around-{n}"))).collect();
+    let job = |(n, path): (usize, String)| {
+        mark(&path);
+        match n % 6 {
+            2 => std::process::abort(),
+            4 => std::process::exit(3),
+            _ => n,
+        }
+    };
+    let submit = || (0..).zip(&marks).map(|(n, marks)| pool.submit_blocking(job, (n, marks.path())).unwrap()).collect();
+    let handles: Vec<_> = at_once(&pool, submit);
+    for (n, mut handle) in handles.into_iter().enumerate() {
+        match handle.join_timeout(LIMIT.0) {
+            Ok(same) => assert_eq!((n, n % 6 != 2 && n % 6 != 4), (same, true)),
+            Err(JoinError::Job(JobError::Lost(_))) => assert!(n % 6 == 2 || n % 6 == 4, "job {n} is lost"),
+            other => panic!("job {n}: {other:?}"),
+        }
+    }
+    let ran: BTreeMap<_, _> =
+        marks.iter().map(|marks| marks.pids().len()).enumerate().filter(|(_, ran)| *ran != 1).collect();
+    assert!(ran.is_empty(), "not once: {ran:?}");
+    is_at_rest(&pool);
+}
+
+#[test]
+fn one_that_may_be_delivered_again_had_no_delivery_before_it_began() {
+    let pool = pool("again-early", 1);
+    let options = JobOptions::new().redeliver(Redelivery::new(2).back_off(LIMIT.0, LIMIT.0));
+    let submit = || {
+        let quick = pool.submit_blocking(same, 1).unwrap();
+        let dies = pool.submit_blocking(|()| -> u64 { std::process::abort() }, ()).unwrap();
+        (quick, dies, pool.with(options).submit_call_blocking(same, 7).unwrap())
+    };
+    let (quick, dies, next) = at_once(&pool, submit);
+    done(quick);
+    assert!(matches!(failure(dies), JobError::Lost(_)));
+    assert_eq!(next.lost_deliveries(), 0);
+    assert_eq!(done(next), 7);
+    is_at_rest(&pool);
+}
+
+#[test]
+fn a_panic_before_one_is_nothing_to_it() {
+    let pool = pool("panic-early", 1);
+    let job = |n: u64| if n % 3 == 1 { panic!("no {n}") } else { n };
+    let submit = || (0..60).map(|n| pool.submit_blocking(job, n).unwrap()).collect();
+    let handles: Vec<_> = at_once(&pool, submit);
+    for (n, handle) in (0..).zip(handles) {
+        match n % 3 {
+            1 => assert!(matches!(failure(handle), JobError::Panicked(_))),
+            _ => assert_eq!(done(handle), n),
+        }
+    }
+    is_at_rest(&pool);
+}
+
+#[test]
+fn a_pool_that_is_resized_recycled_and_paused_runs_each_once() {
+    let recycle = Recycle::new().after_jobs(20);
+    let pool = builder("moved-early").limits(Limits::fixed(3)).recycle(recycle).build().unwrap();
+    let marks = Marks::new("moved-early");
+    let job = |(n, path): (u64, String)| {
+        mark(&path);
+        n
+    };
+    let mut handles = Vec::new();
+    for round in 0..12_u64 {
+        handles.extend((0..50).map(|n| pool.submit_blocking(job, (50 * round + n, marks.path())).unwrap()));
+        match round % 4 {
+            0 => drop(pool.blocking().resize(Limits::fixed(1), LIMIT).unwrap()),
+            1 => pool.blocking().quiesce(LIMIT).unwrap(),
+            2 => pool.blocking().resume(LIMIT).unwrap(),
+            _ => drop(pool.blocking().resize(Limits::fixed(3), LIMIT).unwrap()),
+        }
+    }
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(done(handle), n);
+    }
+    assert_eq!(marks.pids().len(), 600);
+    is_at_rest(&pool);
+}
+
+#[test]
+fn a_drain_waits_for_what_was_handed_over() {
+    let pool = pool("drain-early", 1);
+    let (long, next, gate, marks) = behind_a_long_one(&pool, "drain-early");
+    gate.open();
+    let report = pool.blocking().shutdown(LIMIT).unwrap();
+    assert!(long.status() == JobStatus::Done && next.status() == JobStatus::Done, "{report}");
+    assert_eq!(marks.pids().len(), 1);
+}
+
+/// In the hands of a child that is killed with its pool: until that is dead nobody says that it has not started.
+#[test]
+fn a_pool_that_is_killed_leaves_no_handle_waiting() {
+    for round in 0..10 {
+        let pool = pool(&format!("gone-early-{round}"), 1);
+        let (began, gate) = (Marks::new(&format!("gone-early-{round}")), Gate::new("gone-early"));
+        let submit = || {
+            let quick: Vec<_> = (0..round).map(|n| pool.submit_blocking(same, n).unwrap()).collect();
+            let long = pool.submit_blocking(wait, (began.path(), gate.0.path())).unwrap();
+            (quick, long, (0..3).map(|n| pool.submit_blocking(same, n).unwrap()).collect::<Vec<_>>())
+        };
+        let (_quick, long, after) = at_once(&pool, submit);
+        until("it has begun", || !began.pids().is_empty());
+        pool.actor().get_cell().kill();
+        assert!(matches!(failure(long), JobError::Killed(_)));
+        for handle in after {
+            let error = failure(handle);
+            assert!(matches!(error, JobError::NotStarted(_)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn limits_to_the_wait_hold_all_the_same() {
+    let pool = pool("limit-early", 1);
+    let long = Duration::from_secs(3_600);
+    let submit = || {
+        (0..100)
+            .map(|n| pool.with(JobOptions::new().queue_limit(long)).submit_call_blocking(same, n).unwrap())
+            .collect()
+    };
+    let handles: Vec<_> = at_once(&pool, submit);
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(done(handle), n);
+    }
+    is_at_rest(&pool);
+}
