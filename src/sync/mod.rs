@@ -37,7 +37,7 @@ mod imp {
 
     /// Stands for what one thread at a time may change, since it holds a lock. Nothing, but under loom.
     #[derive(Debug, Default)]
-    pub(crate) struct Alone;
+    pub(crate) struct Alone(());
 
     impl Alone {
         #[inline]
