@@ -18,21 +18,22 @@ use crate::job::{Envelope, InHand, PoolNo, Share, catch};
 use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Latch, LatchGuard, Mutex, OnceLock, Ordering, Parker, Timestamp,
+    Alone, Arc, AtomicU64, Clock, Count, Flag, Latch, LatchGuard, Mutex, OnceLock, Ordering, Parker, Tally, Timestamp,
 };
 
 /// How many workers are in which state. Written under the inbox lock, read by anyone.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    starting: AtomicUsize,
-    idle: AtomicUsize,
-    abandoned: AtomicUsize,
-    leaving: AtomicUsize,
+    starting: Count,
+    idle: Count,
+    abandoned: Count,
+    leaving: Count,
     /// By lane; the first one's lies with the others.
-    busy: SmallVec<[AtomicUsize; 1]>,
+    busy: SmallVec<[Count; 1]>,
+    writer: Alone,
 }
 
-fn add(count: &AtomicUsize, by: isize) {
+fn add(count: &Count, by: isize) {
     // A plain store: the inbox lock makes this the only writer. Release pairs with the readers' loads.
     count.store(count.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Release);
 }
@@ -41,11 +42,12 @@ impl Counts {
     pub(crate) fn new(lanes: usize) -> Self {
         assert!(lanes <= MAX_LANES, "validated with the configuration");
         Self {
-            starting: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
-            abandoned: AtomicUsize::new(0),
-            leaving: AtomicUsize::new(0),
-            busy: (0..lanes).map(|_| AtomicUsize::new(0)).collect(),
+            starting: Count::new(0),
+            idle: Count::new(0),
+            abandoned: Count::new(0),
+            leaving: Count::new(0),
+            busy: (0..lanes).map(|_| Count::new(0)).collect(),
+            writer: Alone::default(),
         }
     }
 
@@ -79,7 +81,7 @@ impl Counts {
         self.starting() + self.idle() + self.busy()
     }
 
-    fn of(&self, state: WorkerState, lane: Option<LaneId>) -> Option<&AtomicUsize> {
+    fn of(&self, state: WorkerState, lane: Option<LaneId>) -> Option<&Count> {
         match state {
             WorkerState::Starting => Some(&self.starting),
             WorkerState::Idle => Some(&self.idle),
@@ -153,6 +155,7 @@ pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState,
     // From one job of a lane to the next nothing is counted, so that readers see no dip.
     let same = matches!((before, after), (Some(a), Some(b)) if std::ptr::eq(a, b));
     if !same {
+        counts.writer.change();
         if let Some(count) = after {
             add(count, 1);
         }
@@ -182,11 +185,11 @@ const NOT_BEGUN: u64 = 1 << 63;
 #[repr(C)]
 pub(crate) struct Cell {
     state: Latch<CellState>,
-    jobs_done: AtomicU64,
+    jobs_done: Tally,
     /// True from being woken for work until it has looked for some. Written under the inbox lock.
-    pub(crate) searching: AtomicBool,
+    pub(crate) searching: Flag,
     /// Its place in the idle list; `usize::MAX`: it is not in. Written under the inbox lock.
-    pub(crate) idle_at: AtomicUsize,
+    pub(crate) idle_at: Count,
     pub(crate) parker: Parker,
     /// The claim whose future stands between two polls, or before the first with [`NOT_BEGUN`]; 0: none does; [`SEIZED`]: it will not be
     /// polled again, or at all.
@@ -216,8 +219,8 @@ impl Cell {
             restarts,
             started_at,
             parker: Parker::default(),
-            searching: AtomicBool::new(false),
-            idle_at: AtomicUsize::new(usize::MAX),
+            searching: Flag::new(false),
+            idle_at: Count::new(usize::MAX),
             state: Latch::new(CellState {
                 state: WorkerState::Gone,
                 since: started_at,
@@ -227,7 +230,7 @@ impl Cell {
                 due: None,
             }),
             ready_at: AtomicU64::new(u64::MAX),
-            jobs_done: AtomicU64::new(0),
+            jobs_done: Tally::new(0),
             beat_at: AtomicU64::new(0),
             beat_claim: AtomicU64::new(0),
             watched_until: AtomicU64::new(u64::MAX),

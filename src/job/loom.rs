@@ -1,4 +1,8 @@
-//! The races of one job: who owns its payload, who writes its outcome, who is told, and who drops what is left.
+//! The races of one job: who owns its payload, who writes its outcome, who is told, who drops what is left, and who frees it.
+
+/// The count of shares once more, so that loom permutes it.
+#[path = "shares.rs"]
+mod shares;
 
 use std::panic::Location;
 use std::pin::pin;
@@ -6,7 +10,9 @@ use std::sync::atomic::AtomicUsize as Count;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use loom::cell::UnsafeCell;
 use loom::future::block_on;
+use loom::sync::atomic as atomics;
 use loom::thread;
 
 use super::cell::Inner;
@@ -304,5 +310,55 @@ fn a_token_made_while_the_job_is_cancelled_is_cancelled() {
         let token = job.cell.header().token();
         join([canceller]);
         assert!(token.is_cancelled());
+    });
+}
+
+/// A job of which loom sees the count, and whoever touches what is in it.
+struct Shared {
+    shares: shares::Shares,
+    value: UnsafeCell<u64>,
+    freed: Count,
+}
+
+impl Shared {
+    fn with(shares: u32) -> Arc<Self> {
+        Arc::new(Self { shares: shares::Shares::new(shares), value: UnsafeCell::new(0), freed: Count::new(0) })
+    }
+
+    /// What whoever has a share may do: loom reports it if that is after, or beside, the end.
+    fn look(&self) {
+        self.value.with(|_| ());
+    }
+
+    fn give_back(&self) {
+        if self.shares.give_back() {
+            self.value.with_mut(|_| ());
+            self.freed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn whoever_gives_back_the_last_share_frees_the_job_once_and_after_all_others() {
+    check(|| {
+        let job = Shared::with(2);
+        let other = job.clone();
+        let other = thread::spawn(move || {
+            other.shares.add();
+            other.look();
+            other.give_back();
+            other.look();
+            other.give_back();
+        });
+        job.shares.add();
+        let third = job.clone();
+        let third = thread::spawn(move || {
+            third.look();
+            third.give_back();
+        });
+        job.look();
+        job.give_back();
+        join([other, third]);
+        assert_eq!(job.freed.load(Ordering::Relaxed), 1, "times that it was freed");
     });
 }

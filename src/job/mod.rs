@@ -13,8 +13,11 @@ mod panics;
 mod recall;
 mod redeliveries;
 mod share;
+mod shares;
 mod span;
 mod waits;
+
+use std::sync::atomic as atomics;
 
 pub use cell::{Envelope, JobCell};
 pub use context::JobContext;

@@ -11,11 +11,11 @@ use super::origin::Origin;
 use super::outcome::{Unread, WakerPlace, Word};
 use super::panics::catch;
 use super::redeliveries::Redeliveries;
-use super::share::Shares;
+use super::shares::Shares;
 use crate::id::{JobId, LaneId};
 use crate::policy::Redelivery;
 use crate::snapshot::{Ended, Lineage};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Timestamp};
+use crate::sync::{Arc, Mutex, Ordering, Setting, Timestamp};
 
 /// A label, a lane and time limits for one job. The default names nothing and costs nothing.
 #[derive(Clone, Debug, Default)]
@@ -194,8 +194,8 @@ pub struct Header {
     lane: LaneId,
     site: &'static Location<'static>,
     terms: Option<Box<Terms>>,
-    id: AtomicU64,
-    accepted_at: AtomicU64,
+    id: Setting,
+    accepted_at: Setting,
 }
 
 impl Header {
@@ -203,15 +203,15 @@ impl Header {
         let Submission { lane, site, terms } = submission;
         Self {
             word: Word::new(),
-            shares: Shares::new(),
+            shares: Shares::new(1),
             stage: StagePlace::new(),
             waker: WakerPlace::new(),
             token: Mutex::new(None),
             lane,
             site,
             terms,
-            id: AtomicU64::new(0),
-            accepted_at: AtomicU64::new(0),
+            id: Setting::new(0),
+            accepted_at: Setting::new(0),
         }
     }
 

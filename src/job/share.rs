@@ -8,33 +8,20 @@
 //!
 //! - *What it points to.* Each share comes from [`Share::alone`] or [`Share::submitted`], and so points to a [`JobCell`] in a box of its own: as itself, or as a trait object
 //!   that was made of it. [`Envelope`] is sealed, and a cell has no other envelope within: so who has an envelope's address has the cell's.
-//! - *How long.* The cell is freed by whoever gives back the last share, and by nobody else. The count is what `Arc`'s is: up from a share
-//!   that is there, needing no order; down with Release, and Acquire before the cell is freed. Whoever sees that its own share is the only one
-//!   needs no step at all: nobody else is there to make another.
+//! - *How long.* The cell is freed by whoever gives back the last share, and by nobody else. The count is what `Arc`'s is (`shares.rs`): up
+//!   from a share that is there, needing no order; down with Release, and Acquire before the cell is freed. Whoever sees that its own share is the
+//!   only one needs no step at all: nobody else is there to make another.
 //! - *By which pointer.* A trait object is made of a reference, which gives no right to free. The address of the box was exposed when it was made, and
 //!   [`free`] takes it up again.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::cell::{Envelope, JobCell};
+use super::shares::Shares;
 use super::{Header, Submission, Terms};
 use crate::id::LaneId;
-
-/// Of so many shares at once a program has lost count: each is a word, and they would not fit into memory.
-const MOST: u32 = u32::MAX / 2;
-
-/// How many shares there are. Not loom's: it is `Arc`'s protocol, and loom does not see into that either.
-#[derive(Debug)]
-pub(super) struct Shares(AtomicU32);
-
-impl Shares {
-    pub(super) fn new() -> Self {
-        Self(AtomicU32::new(1))
-    }
-}
 
 /// A share in a job, as an [`Arc`](std::sync::Arc) would be one.
 pub struct Share<J: ?Sized + Envelope>(Place<J>);
@@ -102,7 +89,7 @@ impl<P: Send + 'static, T: Send + 'static> Share<JobCell<P, T>> {
         // SAFETY: there is no other share, and this one is held exclusively.
         let header = unsafe { self.0.0.as_mut() }.header_mut();
         header.enter(lane, terms);
-        *header.shares.0.get_mut() = 2;
+        header.shares = Shares::new(2);
         let other = Self(self.0);
         (self, other)
     }
@@ -152,20 +139,14 @@ impl<J: ?Sized + Envelope> Share<J> {
     }
 
     fn is_last(&self) -> bool {
-        // Acquire pairs with the Release of those who gave theirs back.
-        self.header().shares.0.load(Ordering::Acquire) == 1
+        self.header().shares.is_one()
     }
 }
 
 impl<J: ?Sized + Envelope> Clone for Share<J> {
     #[inline]
     fn clone(&self) -> Self {
-        // Relaxed: this share is there, so that nobody frees the job meanwhile.
-        let shares = self.header().shares.0.fetch_add(1, Ordering::Relaxed);
-        if shares > MOST {
-            // As `Arc` does: one more might free what is in use.
-            std::process::abort();
-        }
+        self.header().shares.add();
         Self(self.0)
     }
 }
@@ -183,12 +164,8 @@ impl<J: ?Sized + Envelope> Deref for Share<J> {
 impl<J: ?Sized + Envelope> Drop for Share<J> {
     #[inline]
     fn drop(&mut self) {
-        if !self.is_last() {
-            if self.header().shares.0.fetch_sub(1, Ordering::Release) != 1 {
-                return;
-            }
-            // Pairs with the Release of the others: what they did to the job is done.
-            fence(Ordering::Acquire);
+        if !self.header().shares.give_back() {
+            return;
         }
         let Free(free) = self.freed_by();
         // SAFETY: this was the last share, and the job says by what it is freed.

@@ -11,30 +11,30 @@ pub(crate) use spec::Spec;
 use smallvec::SmallVec;
 
 use crate::config::Lane;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, Tally};
+use crate::sync::{Alone, Count, Mutex, MutexGuard, Ordering, Tally};
 
 /// One lane, with what is counted of it apart from the jobs that pass the plane's locks; see [`Counted`].
 #[derive(Debug)]
 pub(crate) struct LaneState {
     pub(crate) spec: Spec,
     /// Jobs that left the queue without a worker. Written by whoever wins them.
-    withdrawn: AtomicU64,
+    withdrawn: Tally,
     /// Jobs that rest. Written under the plane's ready lock, which loom permutes: it need not permute this as well.
     resting: Tally,
     /// Jobs that are lent, of those that are queued. Written under that lock, too.
     lent: Tally,
     /// Submitters that wait at the gate.
-    pub(crate) waiting: AtomicUsize,
+    pub(crate) waiting: Count,
 }
 
 impl LaneState {
     pub(crate) fn new(spec: Lane) -> Self {
         Self {
             spec: Spec::new(spec),
-            withdrawn: AtomicU64::new(0),
+            withdrawn: Tally::new(0),
             resting: Tally::new(0),
             lent: Tally::new(0),
-            waiting: AtomicUsize::new(0),
+            waiting: Count::new(0),
         }
     }
 
@@ -85,13 +85,15 @@ impl LaneState {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Counted<T> {
-    counts: SmallVec<[AtomicU64; 1]>,
+    counts: SmallVec<[Tally; 1]>,
+    writer: Alone,
     lock: Mutex<T>,
 }
 
 impl<T> Counted<T> {
     pub(crate) fn new(lanes: usize, value: T) -> Self {
-        Self { lock: Mutex::new(value), counts: (0..lanes).map(|_| AtomicU64::new(0)).collect() }
+        let counts = (0..lanes).map(|_| Tally::new(0)).collect();
+        Self { lock: Mutex::new(value), writer: Alone::default(), counts }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -111,12 +113,14 @@ impl<T> Counted<T> {
     /// A job has passed. Under the lock.
     pub(crate) fn passed(&self, lane: usize) {
         // A plain store: the lock makes this the only writer. Release pairs with the load in `count`.
+        self.writer.change();
         let count = &self.counts[lane];
         count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
     /// One that had passed is back. Under the lock.
     pub(crate) fn came_back(&self, lane: usize) {
+        self.writer.change();
         let count = &self.counts[lane];
         // It may have passed elsewhere: then this goes below zero, and is made up for by the count of that place.
         count.store(count.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Release);

@@ -10,7 +10,7 @@ use crate::gate::{Verdict, Waiter};
 use crate::id::{JobId, LaneId};
 use crate::job::{Envelope, Share, Target, note};
 use crate::lane;
-use crate::sync::{Arc, AtomicU64, Ordering, Timestamp};
+use crate::sync::{Arc, Ordering, Tally, Timestamp};
 
 /// A job that did not get in, and why.
 pub(crate) struct Refused<J: ?Sized + Envelope> {
@@ -193,7 +193,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A wait ended without a place: the job goes on to another term of the ledger, which is read under the same lock.
-    fn wait_ended(&self, lane: LaneId, term: &AtomicU64) {
+    fn wait_ended(&self, lane: LaneId, term: &Tally) {
         {
             let _inbox = self.inbox.lock();
             term.fetch_add(1, Ordering::SeqCst);

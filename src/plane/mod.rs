@@ -62,7 +62,7 @@ use crate::policy::Labels;
 use crate::slot::{Cell, Counts};
 use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
 use crate::sync::{
-    Arc, AtomicBool, AtomicU64, AtomicUsize, Clock, Flag, Mutex, Ordering, Padded, RwLock, Timestamp, Weak,
+    Alone, Arc, AtomicBool, Clock, Count, Flag, Mutex, Ordering, Padded, RwLock, Tally, Timestamp, Weak,
 };
 
 /// What workers take from.
@@ -119,16 +119,17 @@ struct InboxLane<J: ?Sized + Envelope> {
 #[repr(C)]
 struct Calmly {
     /// Jobs of the one lane that were taken from the inbox itself.
-    taken: AtomicU64,
+    taken: Tally,
     shard: Shard,
 }
 
 /// Counters and histograms, of which several workers share a copy.
 #[repr(C)]
 struct Shard {
-    ended: [AtomicU64; Ended::COUNT],
+    ended: [Tally; Ended::COUNT],
     queue_wait: Box<[Buckets]>,
     run_time: Box<[Buckets]>,
+    writer: Alone,
 }
 
 /// Jobs that never began, with the right to their payloads.
@@ -151,22 +152,22 @@ pub(crate) struct Plane<J: ?Sized + Envelope> {
     calm: AtomicBool,
     calmly: Padded<Calmly>,
     /// The `max` in force; written under both locks.
-    max: AtomicUsize,
+    max: Count,
     /// Slots that cool down, back off, or were refused by the system; written under both locks.
-    cooling: AtomicUsize,
+    cooling: Count,
     /// How many of those count as missing; written under both locks.
-    empty: AtomicUsize,
+    empty: Count,
     /// How many of those stay empty for good; written under both locks.
-    given_up: AtomicUsize,
+    given_up: Count,
     limits: Mutex<Limits>,
     /// Written by workers at their turnover, under the ready lock; several, so that a worker mostly finds its own in its cache.
     shards: Box<[Padded<Shard>]>,
     /// Written by everybody else, and by workers that end.
     aside: Shard,
     /// The gate takes no more jobs. Written under both locks.
-    refuses: AtomicBool,
-    rejected: AtomicU64,
-    gone_at_gate: AtomicU64,
+    refuses: Flag,
+    rejected: Tally,
+    gone_at_gate: Tally,
     start_delay: Buckets,
     /// By slot and generation: the order in which inventory shows them.
     cells: RwLock<BTreeMap<WorkerId, Arc<Cell>>>,
@@ -235,17 +236,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
             )),
             reserves: Flag::new(lanes.iter().any(|lane| lane.spec.reserve() > 0)),
             calm: AtomicBool::new(false),
-            calmly: Padded(Calmly { taken: AtomicU64::new(0), shard: Shard::new(count) }),
-            max: AtomicUsize::new(config.limits.max),
-            cooling: AtomicUsize::new(0),
-            empty: AtomicUsize::new(0),
-            given_up: AtomicUsize::new(0),
+            calmly: Padded(Calmly { taken: Tally::new(0), shard: Shard::new(count) }),
+            max: Count::new(config.limits.max),
+            cooling: Count::new(0),
+            empty: Count::new(0),
+            given_up: Count::new(0),
             limits: Mutex::new(config.limits),
             shards: (0..shards).map(|_| Padded(Shard::new(count))).collect(),
             aside: Shard::new(count),
-            refuses: AtomicBool::new(false),
-            rejected: AtomicU64::new(0),
-            gone_at_gate: AtomicU64::new(0),
+            refuses: Flag::new(false),
+            rejected: Tally::new(0),
+            gone_at_gate: Tally::new(0),
             start_delay: Buckets::default(),
             cells: RwLock::new(BTreeMap::new()),
             generations: parking_lot::Mutex::default(),
@@ -383,9 +384,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
 impl Shard {
     fn new(lanes: usize) -> Self {
         Self {
-            ended: std::array::from_fn(|_| AtomicU64::new(0)),
+            ended: std::array::from_fn(|_| Tally::new(0)),
             queue_wait: (0..lanes).map(|_| Buckets::default()).collect(),
             run_time: (0..lanes).map(|_| Buckets::default()).collect(),
+            writer: Alone::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::gate::{Left, Waiter};
 use crate::id::ClaimNo;
 use crate::job::{Envelope, Owed, Owner, Share, wake};
 use crate::slot::Cell;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Ticks, Timestamp};
+use crate::sync::{Arc, AtomicBool, Clock, Mutex, Ordering, Setting, Ticks, Timestamp};
 
 /// Ticks of the real clock are at most this far apart while anything is queued.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -88,20 +88,20 @@ impl Alarm {
 pub(super) struct Due {
     calendar: Mutex<Calendar>,
     /// When the next entry is due; `u64::MAX` for none.
-    next: AtomicU64,
+    next: Setting,
     /// When to see again whether what is queued moves; `u64::MAX` while nothing is queued.
-    watch_at: AtomicU64,
+    watch_at: Setting,
     /// Jobs taken by the time of the last tick: whether work moves.
-    taken: AtomicU64,
+    taken: Setting,
 }
 
 impl Default for Due {
     fn default() -> Self {
         Self {
             calendar: Mutex::new(Calendar::default()),
-            next: AtomicU64::new(u64::MAX),
-            watch_at: AtomicU64::new(u64::MAX),
-            taken: AtomicU64::new(0),
+            next: Setting::new(u64::MAX),
+            watch_at: Setting::new(u64::MAX),
+            taken: Setting::new(0),
         }
     }
 }

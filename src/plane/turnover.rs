@@ -88,6 +88,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if self.config.recycle.after_jobs == Some(cell.count_job()) {
             rare.get_or_insert_default().worn = Some(cell.id);
         }
+        shard.writer.change();
         if let Some(ended) = spent.ended {
             let count = &shard.ended[ended.index()];
             // Release pairs with the ledger's load.

@@ -23,13 +23,26 @@ pub(crate) use std::sync::atomic::AtomicU64 as Tally;
 /// A flag that no worker or submitter waits for, so that loom need not permute it either.
 pub(crate) use std::sync::atomic::AtomicBool as Flag;
 
-/// What control sets under the locks of all who have to agree about it. loom permutes the locks, and need not permute this as well.
+/// What is set under the locks of all who have to agree about it. loom permutes the locks, and need not permute this as well.
 pub(crate) use std::sync::atomic::AtomicU64 as Setting;
+
+/// A count that changes under a lock, of which whoever reads it without that lock expects no more than how it was at some moment. loom permutes the lock,
+/// and need not permute this as well; that those who change it do hold a lock is what [`Alone`] has it see.
+pub(crate) use std::sync::atomic::AtomicUsize as Count;
 
 #[cfg(not(millpond_loom))]
 mod imp {
     pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+    /// Stands for what one thread at a time may change, since it holds a lock. Nothing, but under loom.
+    #[derive(Debug, Default)]
+    pub(crate) struct Alone(());
+
+    impl Alone {
+        #[inline]
+        pub(crate) fn change(&self) {}
+    }
 
     /// `std`'s cell behind loom's interface, so that unsafe code is written once.
     #[derive(Debug)]
@@ -58,6 +71,25 @@ mod imp {
     /// Who waits for a latch looks again and again, which a model is not to.
     pub(crate) type Latch<T> = Mutex<T>;
     pub(crate) type LatchGuard<'a, T> = MutexGuard<'a, T>;
+
+    /// Stands for what one thread at a time may change, since it holds a lock: loom reports two that no lock keeps apart.
+    #[derive(Debug)]
+    pub(crate) struct Alone(loom::cell::UnsafeCell<()>);
+
+    // SAFETY: there is nothing in it.
+    unsafe impl Sync for Alone {}
+
+    impl Default for Alone {
+        fn default() -> Self {
+            Self(loom::cell::UnsafeCell::new(()))
+        }
+    }
+
+    impl Alone {
+        pub(crate) fn change(&self) {
+            self.0.with_mut(|_| ());
+        }
+    }
 
     /// A cell whose accesses loom tracks, those through `&mut` excepted: what gave that, std's `Arc` for one, loom does not see.
     #[derive(Debug)]
