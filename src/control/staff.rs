@@ -176,7 +176,9 @@ impl<B: Backend> Supervision<B> {
         if !exit.is_fault() {
             // What follows a crash is nobody's choice, be it the slot's fault or its job's.
             let crashed = matches!(exit, Exit::TakenAlong { .. });
-            self.slots[index].unasked = crashed || matches!(exit, Exit::Recycled(_)) && is_short;
+            if crashed || matches!(exit, Exit::Recycled(_)) && is_short {
+                self.start_successor(index);
+            }
             return;
         }
         let slot = &mut self.slots[index];
@@ -190,6 +192,15 @@ impl<B: Backend> Supervision<B> {
         slot.unasked = true;
         self.slots.await_ruling(index, now);
         self.ask(worker, exit, now);
+    }
+
+    /// Starts the one that takes the place of a worker that has left this slot, if it is wanted, and asks nobody: in the same slot, or in another one if that
+    /// is beyond the limit by now.
+    fn start_successor(&mut self, index: usize) {
+        let slot = if index < self.plane().max() { Some(index) } else { self.vacant_slot() };
+        if let Some(slot) = slot.filter(|_| self.may_start() && self.plane().workers_wanted() > 0) {
+            self.start(slot);
+        }
     }
 
     /// Tells the plane how many seats cannot be filled, and why.

@@ -21,6 +21,7 @@ conform! {
     a_delayed_recycling_comes_then_and_not_before,
     a_job_ends_the_question_about_a_worker_that_idles,
     nobody_is_asked_about_the_one_that_takes_its_place,
+    nor_if_the_one_that_went_was_in_a_slot_beyond_a_lowered_limit,
     no_answer_about_a_recycling_in_time_takes_the_default,
     a_hook_that_is_removed_holds_up_no_recycling,
     a_hook_that_denies_every_start_holds_up_no_recycling,
@@ -122,6 +123,32 @@ fn one_whose_recycling_is_denied_works_on_and_is_asked_about_again<S: Subject>()
     soon(rig.pool.remove_hook("keeper", LIMIT)).expect("it is there");
     rig.advance(MINUTE);
     assert_eq!(rig.until_gone(OLD), RecycleReason::Jobs(5));
+    at_rest(&rig.pool);
+}
+
+fn nor_if_the_one_that_went_was_in_a_slot_beyond_a_lowered_limit<S: Subject>() {
+    let (hook, seen) = Answers::denying("start");
+    let mut rig = Rig::<S>::new("heir", Limits::fixed(2), Recycle::new().after_jobs(3), hook);
+    let gates = [Gate::new(), Gate::new()];
+    let jobs = gates.each_ref().map(|gate| put::<S>(&rig.pool, Task::deaf(gate)));
+    until("both run", || gates.iter().all(|gate| gate.entered() == 1));
+    let in_second = |row: &millpond::WorkerRow| row.worker == first(1) && row.job.is_some();
+    let row = rig.pool.inventory_now().workers.into_iter().find(in_second).expect("it has a job");
+    let stays = usize::from(row.job.is_some_and(|job| job.id == jobs[1].id()));
+    gates[1 - stays].open();
+    until("one is done", || rig.pool.saturation().idle == 1);
+    soon(rig.pool.resize(Limits::fixed(1).idle_timeout(None), LIMIT)).expect("it fits");
+    until("the idle one has left", || rig.workers() == [first(1)]);
+    after_control(&rig.pool);
+    rig.events = rig.pool.events();
+    gates[stays].open();
+    for job in jobs {
+        soon(job).expect("it returns");
+    }
+    rig.run(2);
+    assert_eq!(rig.until_gone(first(1)), RecycleReason::Jobs(3));
+    until("another one is up", || rig.pool.saturation().idle == 1);
+    assert!(!seen.asked().contains(&"start"), "{:?}", seen.asked());
     at_rest(&rig.pool);
 }
 
