@@ -33,7 +33,9 @@ pub(crate) use std::sync::atomic::AtomicUsize as Count;
 #[cfg(not(millpond_loom))]
 mod imp {
     pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) use std::sync::atomic::AtomicUsize;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
     /// Stands for what one thread at a time may change, since it holds a lock. Nothing, but under loom.
     #[derive(Debug, Default)]

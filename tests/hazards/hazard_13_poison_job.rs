@@ -73,7 +73,12 @@ fn a_poison_job_is_dead_lettered_on_its_third_delivery_and_costs_no_budget() {
     let told = told.0.lock();
     let is_told = |notice: &Notice, number: u16| match notice {
         Notice::Redelivered { job, lost, .. } => (*job, lost.number) == (id, number),
-        Notice::DeadLettered(told) => number == 3 && told == letter,
+        // The payload is its submitter's alone.
+        Notice::DeadLettered(told) => {
+            let (told, had) = (&**told, &**letter);
+            number == 3
+                && (told.job, &told.deliveries, told.payload_bytes) == (had.job, &had.deliveries, had.payload_bytes)
+        }
         _ => false,
     };
     assert!(told.iter().zip(1..).all(|(notice, number)| is_told(notice, number)), "{told:?}");
