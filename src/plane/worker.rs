@@ -269,14 +269,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     /// Finds the next job; what it gives is to be worked off by [`Plane::after_all`].
     pub(super) fn turn(&mut self, now: Timestamp, spent: Option<Spent>) -> Seldom<J> {
         let looks = spent.is_none();
-        #[cfg(any(feature = "process", millpond_loom))]
-        let to_lent = match self.lent {
-            None => None,
-            Some(_) => self.plane.turn_to_lent(&self.cell, now, spent.as_ref(), &mut self.lent),
-        };
-        #[cfg(not(any(feature = "process", millpond_loom)))]
-        let to_lent = None;
-        let turned = to_lent.unwrap_or_else(|| self.plane.turnover(&self.cell, now, spent));
+        let turned = self.turn_to_lent(now, spent.as_ref());
+        let turned = turned.unwrap_or_else(|| self.plane.turnover(&self.cell, now, spent));
         let Turned { turn, called, more, rare } = turned;
         self.called = called;
         if looks {
@@ -291,6 +285,20 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             Turn::Leave => self.place = Place::Left,
         }
         rare
+    }
+
+    /// Takes the job that was lent, if one was.
+    #[cfg(any(feature = "process", millpond_loom))]
+    #[inline]
+    fn turn_to_lent(&mut self, now: Timestamp, spent: Option<&Spent>) -> Option<Turned<J>> {
+        self.lent.as_ref()?;
+        self.plane.turn_to_lent(&self.cell, now, spent, &mut self.lent)
+    }
+
+    #[cfg(not(any(feature = "process", millpond_loom)))]
+    #[inline]
+    fn turn_to_lent(&mut self, _now: Timestamp, _spent: Option<&Spent>) -> Option<Turned<J>> {
+        None
     }
 
     /// At most one worker of a pool spins before it parks: a park and a wake cost more than the next job's wait. True if it paid.
