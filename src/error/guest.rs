@@ -21,14 +21,24 @@ pub struct GuestFailed {
     pub label: Option<Arc<str>>,
     /// The line that submitted it.
     pub submitted_from: &'static Location<'static>,
+    /// True if code of the guest's has run for it.
+    pub began: bool,
     /// What went wrong.
     pub fault: GuestFault,
 }
 
+impl GuestFailed {
+    /// The ledger's term for it.
+    pub(crate) fn ended(&self) -> Ended {
+        if self.began { Ended::Panicked } else { Ended::NotStarted }
+    }
+}
+
 impl fmt::Display for GuestFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool, worker, job, label, submitted_from, fault } = self;
-        write!(f, "pool `{pool}`: {} on worker {worker}: {fault}", Named(*job, label, submitted_from))
+        let Self { pool, worker, job, label, submitted_from, began, fault } = self;
+        let never = if *began { "" } else { "it never began: " };
+        write!(f, "pool `{pool}`: {} on worker {worker}: {never}{fault}", Named(*job, label, submitted_from))
     }
 }
 
@@ -58,9 +68,9 @@ pub enum GuestFault {
         /// Where in the guest's code, if the interpreter says.
         backtrace: Option<String>,
     },
-    /// The guest has nothing of that name and type. The job never began.
+    /// The guest has nothing of that name and type.
     Unfit(String),
-    /// An instance could not be made for it. The job never began.
+    /// An instance could not be made for it.
     NoInstance(String),
     /// Its worker was taken under it. For an [`Engine`](crate::interpreter::Engine) to answer when the [`Brake`](crate::interpreter::Brake) is
     /// pulled: the job's outcome says who did that, and not this.
@@ -68,17 +78,6 @@ pub enum GuestFault {
 }
 
 impl GuestFault {
-    /// The ledger's term for a job that ends with this.
-    pub(crate) fn ended(&self) -> Ended {
-        match self {
-            Self::Unfit(_) | Self::NoInstance(_) => Ended::NotStarted,
-            Self::Interrupted => Ended::Killed,
-            Self::OutOfMemory { .. } | Self::OutOfTable { .. } | Self::OutOfFuel { .. } | Self::Trapped { .. } => {
-                Ended::Panicked
-            }
-        }
-    }
-
     /// True if it leaves an instance behind that stopped anywhere, with whatever was half done there.
     pub fn spoils_instance(&self) -> bool {
         !matches!(self, Self::Unfit(_) | Self::NoInstance(_))
@@ -97,8 +96,8 @@ impl fmt::Display for GuestFault {
             Self::OutOfFuel { fuel } => write!(f, "it ran out of fuel: a job may use {fuel}"),
             Self::Trapped { message, backtrace: None } => write!(f, "it trapped: {message}"),
             Self::Trapped { message, backtrace: Some(backtrace) } => write!(f, "it trapped: {message}\n{backtrace}"),
-            Self::Unfit(why) => write!(f, "it never began: {why}"),
-            Self::NoInstance(why) => write!(f, "it never began: no instance could be made for it: {why}"),
+            Self::Unfit(why) => f.write_str(why),
+            Self::NoInstance(why) => write!(f, "no instance could be made for it: {why}"),
             Self::Interrupted => f.write_str("it was interrupted, as its worker was taken"),
         }
     }

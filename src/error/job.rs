@@ -93,7 +93,7 @@ impl JobError {
             #[cfg(feature = "process")]
             Self::Transfer(failed) => failed.ended(),
             #[cfg(feature = "guest")]
-            Self::Guest(failed) => failed.fault.ended(),
+            Self::Guest(failed) => failed.ended(),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use millpond::process::ChildOptions;
 use millpond::testing::SettableClock;
 use millpond::{
     Exit, Fate, JobError, JobHandle, JobOptions, JobStatus, JoinError, Ladder, Limits, PoolExecutor, ProcessPool,
@@ -18,7 +19,13 @@ const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
 fn pool(name: &str, workers: usize) -> ProcessPool {
     let clock = SettableClock::new().clock();
-    builder(name).limits(Limits::fixed(workers)).clock(clock).start_limit(LIMIT.0 * 1_000).build().unwrap()
+    builder(name)
+        .child(ChildOptions::new().hand_over_early(true))
+        .limits(Limits::fixed(workers))
+        .clock(clock)
+        .start_limit(LIMIT.0 * 1_000)
+        .build()
+        .unwrap()
 }
 
 fn same(n: u64) -> u64 {
@@ -115,7 +122,11 @@ fn one_that_is_cancelled_does_not_run() {
 
 #[test]
 fn one_that_is_terminated_is_withdrawn() {
-    let pool = builder("withdrawn-early").limits(Limits::fixed(1)).build().unwrap();
+    let pool = builder("withdrawn-early")
+        .child(ChildOptions::new().hand_over_early(true))
+        .limits(Limits::fixed(1))
+        .build()
+        .unwrap();
     for round in 0..20 {
         let (long, next, gate, marks) = behind_a_long_one(&pool, &format!("withdrawn-early-{round}"));
         let report = pool.blocking().terminate(Select::job(next.id()), Ladder::kill(), LIMIT).unwrap();
@@ -154,7 +165,11 @@ impl RestartPolicy for AtOnce {
 #[test]
 fn jobs_around_one_that_kills_its_child_run_once() {
     let clock = SettableClock::new().clock();
-    let pool = builder("around").limits(Limits::fixed(2)).clock(clock).start_limit(LIMIT.0 * 1_000);
+    let pool = builder("around")
+        .child(ChildOptions::new().hand_over_early(true))
+        .limits(Limits::fixed(2))
+        .clock(clock)
+        .start_limit(LIMIT.0 * 1_000);
     let pool = pool.restart_policy(AtOnce).build().unwrap();
     let marks: Vec<_> = (0..120).map(|n| Marks::new(&format!("around-{n}"))).collect();
     let job = |(n, path): (usize, String)| {
@@ -215,7 +230,12 @@ fn a_panic_before_one_is_nothing_to_it() {
 #[test]
 fn a_pool_that_is_resized_recycled_and_paused_runs_each_once() {
     let recycle = Recycle::new().after_jobs(20);
-    let pool = builder("moved-early").limits(Limits::fixed(3)).recycle(recycle).build().unwrap();
+    let pool = builder("moved-early")
+        .child(ChildOptions::new().hand_over_early(true))
+        .limits(Limits::fixed(3))
+        .recycle(recycle)
+        .build()
+        .unwrap();
     let marks = Marks::new("moved-early");
     let job = |(n, path): (u64, String)| {
         mark(&path);

@@ -3,6 +3,7 @@
 use super::ticker;
 use crate::error::GuestFault;
 use crate::id::ClaimNo;
+use crate::job::catch;
 use crate::slot::Cell;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 
@@ -20,6 +21,8 @@ struct Inner {
     over: AtomicBool,
     /// The claim whose job runs; 0 for none.
     claim: AtomicU64,
+    /// Code of the guest's has run since that was taken, or since its instance was made.
+    entered: AtomicBool,
     prod: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -28,8 +31,9 @@ pub(super) struct Pulled(Arc<Inner>);
 
 impl Brake {
     pub(super) fn new(cell: Arc<Cell>, prod: impl Fn() + Send + Sync + 'static) -> Self {
-        let (pulled, over, claim) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
-        Self(Arc::new(Inner { cell, pulled, over, claim, prod: Box::new(prod) }))
+        let no = || AtomicBool::new(false);
+        let (pulled, over, entered, claim) = (no(), no(), no(), AtomicU64::new(0));
+        Self(Arc::new(Inner { cell, pulled, over, claim, entered, prod: Box::new(prod) }))
     }
 
     /// True if the instance's code must not go on: whatever it is in ends with [`GuestFault::Interrupted`].
@@ -38,16 +42,24 @@ impl Brake {
         self.0.pulled.load(Ordering::Acquire)
     }
 
-    /// Interpreted code runs from here on: it can be stopped at any time.
+    /// The same, or the job has its outcome, by somebody who relies on it that nothing of it runs any more.
+    #[inline]
+    pub(super) fn has_stopped(&self) -> bool {
+        self.is_pulled() || self.0.cell.is_seized()
+    }
+
+    /// Interpreted code runs from here on, on the worker's own thread: it can be stopped at any time.
     ///
     /// # Errors
     ///
     /// If it must not.
     #[inline]
     pub fn enter_guest(&self) -> Result<(), GuestFault> {
-        if self.is_pulled() {
+        // What was seized stays so, whoever asks again. Nobody seizes between this look and the next step: the number is not there.
+        if self.has_stopped() {
             return Err(GuestFault::Interrupted);
         }
+        self.0.entered.store(true, Ordering::Relaxed);
         if let Some(claim) = self.claim() {
             self.0.cell.pause(claim);
         }
@@ -76,14 +88,28 @@ impl Brake {
     /// The worker takes a job into its hands, or has none any more.
     pub(super) fn set_claim(&self, claim: Option<ClaimNo>) {
         self.0.claim.store(claim.map_or(0, |claim| claim.0), Ordering::Relaxed);
+        self.forget_entry();
+    }
+
+    /// What has run so far was not the job's own.
+    pub(super) fn forget_entry(&self) {
+        self.0.entered.store(false, Ordering::Relaxed);
+    }
+
+    /// True if code of the guest's has run for the job. Asked on the worker's own thread.
+    pub(super) fn was_entered(&self) -> bool {
+        self.0.entered.load(Ordering::Relaxed)
     }
 
     /// From any thread. The instance stops at its next look, which it is made to take until its worker has ended.
     pub(super) fn pull(&self) {
         // Release pairs with the look: what it was pulled for is seen by whoever stops.
         if !self.0.pulled.swap(true, Ordering::AcqRel) {
-            (self.0.prod)();
             ticker::watch(Pulled(self.0.clone()));
+            // An engine's code, on whatever thread this is.
+            if let Err(caught) = catch(|| (self.0.prod)()) {
+                tracing::error!(worker = %self.0.cell.id, "an interpreter panicked as it was prodded: {}", caught.message);
+            }
         }
     }
 

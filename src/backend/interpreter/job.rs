@@ -1,8 +1,8 @@
 //! A job as the thread of an instance sees it.
 
 use super::{Brake, Engine};
+use crate::backend::StartContext;
 use crate::error::{GuestFailed, GuestFault, JobError};
-use crate::id::WorkerId;
 use crate::job::{ClaimKey, Envelope, JobCell, Owner, Ran, catch};
 use crate::sync::Arc;
 
@@ -36,16 +36,23 @@ pub struct Erased<'a, E: Engine>(pub(super) &'a dyn Runs<E>);
 
 /// Where a job runs.
 pub(super) struct Place<'a> {
-    pub(super) pool: &'a str,
-    pub(super) worker: WorkerId,
+    pub(super) begins: &'a StartContext,
     pub(super) brake: &'a Brake,
+    /// What is left of an instance is of no use to the next job.
+    pub(super) fresh: bool,
 }
 
 /// The type-erased half.
 pub(super) trait Runs<E: Engine> {
-    /// Runs it in that instance, if there is one, and writes its outcome; `None`: it was interrupted, and has none yet.
-    fn run(&self, key: &mut ClaimKey, instance: Result<&mut E::Instance, GuestFault>, place: &Place<'_>)
-    -> Option<Ran>;
+    /// Runs it in that instance, which goes before the outcome is written unless it can be used again; or says why there is none. `None`: it was
+    /// interrupted, and has no outcome yet.
+    fn run(
+        &self,
+        key: &mut ClaimKey,
+        instance: &mut Option<E::Instance>,
+        made: Result<(), GuestFault>,
+        place: &Place<'_>,
+    ) -> Option<Ran>;
 }
 
 impl<E: Engine, S: Script<E>> InterpreterJob<E> for JobCell<Scripted<S>, S::Output> {
@@ -58,21 +65,34 @@ impl<E: Engine, S: Script<E>> Runs<E> for JobCell<Scripted<S>, S::Output> {
     fn run(
         &self,
         key: &mut ClaimKey,
-        instance: Result<&mut E::Instance, GuestFault>,
+        instance: &mut Option<E::Instance>,
+        made: Result<(), GuestFault>,
         place: &Place<'_>,
     ) -> Option<Ran> {
         let Some(Scripted(script)) = self.take(key) else {
             key.ended(false);
             return Some(Ran::NOTHING);
         };
-        let done = catch(|| instance.and_then(|instance| script.run(instance)));
+        let no_instance = || GuestFault::NoInstance("there is none".to_owned());
+        let done = catch(|| {
+            made?;
+            script.run(instance.as_mut().ok_or_else(no_instance)?)
+        });
+        let began = place.brake.was_entered();
+        let spoilt = match &done {
+            Ok(Ok(_)) => false,
+            Ok(Err(fault)) => began || fault.spoils_instance(),
+            Err(_) => true,
+        };
+        if spoilt || place.fresh {
+            // Now, while whoever takes the worker still can say so: it holds values of the user's, whose drop may take its time.
+            let_go(instance.take(), place.begins);
+        }
         match done {
-            Ok(Err(GuestFault::Interrupted)) => None,
-            // A panic as what was interrupted is let go of adds nothing.
-            Err(_) if place.brake.is_pulled() => None,
+            Ok(Err(GuestFault::Interrupted)) | Err(_) if place.brake.has_stopped() => None,
             Ok(Err(fault)) => {
-                key.ended(fault.spoils_instance());
-                Some(self.failed(fault, place))
+                key.ended(spoilt);
+                Some(self.failed(fault, began, place))
             }
             Ok(Ok(output)) => {
                 key.ended(false);
@@ -90,17 +110,26 @@ impl<S, T: Send + 'static> JobCell<Scripted<S>, T>
 where
     Scripted<S>: Send + 'static,
 {
-    fn failed(&self, fault: GuestFault, place: &Place<'_>) -> Ran {
-        let (header, panicked) = (self.header(), fault.spoils_instance());
+    fn failed(&self, fault: GuestFault, began: bool, place: &Place<'_>) -> Ran {
+        let header = self.header();
+        let panicked = began || fault.spoils_instance();
         let failed = GuestFailed {
-            pool: Arc::from(place.pool),
-            worker: place.worker,
+            pool: Arc::from(place.begins.pool()),
+            worker: place.begins.worker(),
             job: header.id(),
             label: header.label().cloned(),
             submitted_from: header.submitted_from(),
+            began: panicked,
             fault,
         };
         let settled = self.sealed().0.settle_error(JobError::Guest(Box::new(failed)), Some(Owner::Worker));
         Ran { panicked, settled }
+    }
+}
+
+/// An instance has values of its engine's user, whose drop may panic.
+pub(super) fn let_go<I>(instance: Option<I>, begins: &StartContext) {
+    if let Err(caught) = catch(|| drop(instance)) {
+        tracing::error!(pool = begins.pool(), worker = %begins.worker(), "an interpreter's instance panicked as it was dropped: {}", caught.message);
     }
 }

@@ -52,7 +52,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Why there is none: a start that fails, or, if each job has an instance of its own, an outcome.
     fn instance(&self, brake: &Brake, cx: &StartContext) -> Result<Self::Instance, GuestFault>;
 
-    /// Called before each job in an instance that is kept, to give it anew what each job may use.
+    /// How large the stacks of its workers' threads are to be, in bytes; `None`: as `std::thread` has them.
+    fn stack_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// Called before each job but the first in an instance that is kept, to give it anew what each job may use.
     fn begin(&self, _instance: &mut Self::Instance) {}
 
     /// True if each job has an instance of its own, made for it and dropped after it.
@@ -65,8 +70,8 @@ pub trait Engine: Send + Sync + 'static {
         false
     }
 
-    /// Has all instances look at their [`Brake`]s soon. Called when one was pulled, and then each millisecond until its worker has ended; from any
-    /// thread, so it must not wait. For an interpreter whose instances look now and then by themselves there is nothing to do.
+    /// Has all instances look at their [`Brake`]s soon. Called when one was pulled, and then again until its worker has ended, each millisecond at first and then
+    /// more and more seldom; from any thread, so it must not wait. For an interpreter whose instances look now and then by themselves there is nothing to do.
     fn prod(&self) {}
 }
 
@@ -128,8 +133,12 @@ impl<E: Engine> Backend for Interpreters<E> {
             brake: brake.clone(),
             restart_after_trap: self.restart_after_trap,
         };
+        let mut thread = Builder::new().name(name);
+        if let Some(bytes) = self.engine.stack_size() {
+            thread = thread.stack_size(bytes);
+        }
         // A refused spawn drops the closure, and with it the context, which reports the exit.
-        Builder::new().name(name).spawn(move || seat.work(cx)).map_err(StartError::Refused)?;
+        thread.spawn(move || seat.work(cx)).map_err(StartError::Refused)?;
         Ok(Started::kept(brake))
     }
 }

@@ -61,9 +61,12 @@ fn work(clock: &Clock) {
         // An engine's prod is its author's code: it runs under no lock.
         let due: Vec<Watched> = WATCHED.lock().extract_if(.., |watched| watched.at <= now).collect();
         for Watched { brake, prods, .. } in due {
-            match catch(|| brake.prod()) {
-                Ok(true) => WATCHED.lock().push(Watched { brake, prods: prods + 1, at: now.after(pause_after(prods)) }),
-                Ok(false) => {}
+            // The last share in an engine may be dropped here.
+            match catch(|| brake.prod().then_some(brake)) {
+                Ok(Some(brake)) => {
+                    WATCHED.lock().push(Watched { brake, prods: prods + 1, at: now.after(pause_after(prods)) });
+                }
+                Ok(None) => {}
                 Err(caught) => tracing::error!("an interpreter panicked as it was prodded: {}", caught.message),
             }
         }

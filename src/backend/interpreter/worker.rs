@@ -1,10 +1,10 @@
 //! The life of an instance, as its thread leads it.
 
-use super::job::Place;
+use super::job::{Place, let_go};
 use super::{Brake, Engine, InterpreterJob};
 use crate::backend::{Interceptors, StartContext};
 use crate::error::{GuestFault, StartError};
-use crate::job::{Caught, ClaimKey, Ran, catch};
+use crate::job::{ClaimKey, Ran, catch};
 use crate::plane::{Claim, WorkerContext};
 use crate::sync::Arc;
 
@@ -30,11 +30,12 @@ impl<E: Engine> Seat<E> {
     /// The whole of it. The context is dropped last, when nothing of the guest is left.
     pub(super) fn work(self, mut cx: WorkerContext<dyn InterpreterJob<E>>) {
         let begins = StartContext::new(cx.pool(), cx.worker());
+        let _released = Released(&self.brake);
         let mut kept = None;
         if !self.engine.is_fresh_per_job() {
             match self.make(&begins) {
                 Ok(instance) => kept = Some(instance),
-                Err(error) => return self.give_up(error, &mut cx),
+                Err(error) => return give_up(error, &mut cx),
             }
         }
         loop {
@@ -50,23 +51,12 @@ impl<E: Engine> Seat<E> {
             }
         }
         let_go(kept, &begins);
-        self.brake.release();
     }
 
     fn make(&self, begins: &StartContext) -> Result<E::Instance, StartError> {
         match catch(|| self.engine.instance(&self.brake, begins)) {
             Ok(made) => made.map_err(|fault| StartError::failed(fault.to_string())),
             Err(caught) => Err(StartError::Panicked(caught.message)),
-        }
-    }
-
-    /// There is no instance: the context says why.
-    fn give_up(&self, error: StartError, cx: &mut WorkerContext<dyn InterpreterJob<E>>) {
-        self.brake.release();
-        // One that was killed meanwhile has a reason already.
-        let asked = cx.facts_cell().lock().leave.is_some();
-        if !asked {
-            cx.failed(error);
         }
     }
 
@@ -104,29 +94,37 @@ impl<E: Engine> Seat<E> {
         kept: &mut Option<E::Instance>,
         begins: &StartContext,
     ) -> Option<Ran> {
-        let place = Place { pool: begins.pool(), worker: begins.worker(), brake: &self.brake };
-        if kept.is_none() {
-            let made = catch(|| self.engine.instance(&self.brake, begins));
-            let panicked = |caught: Caught| Err(GuestFault::NoInstance(format!("it panicked: {}", caught.message)));
-            match made.unwrap_or_else(panicked) {
-                Ok(instance) => *kept = Some(instance),
-                Err(fault) => return job.scripted().0.run(key, Err(fault), &place),
+        let place = Place { begins, brake: &self.brake, fresh: self.engine.is_fresh_per_job() };
+        let ready = catch(|| match kept {
+            Some(instance) => {
+                self.engine.begin(instance);
+                Ok(())
             }
-        }
-        let instance = kept.as_mut()?;
-        self.engine.begin(instance);
-        let ran = job.scripted().0.run(key, Ok(instance), &place);
-        // Before the outcome is there: whoever has that finds nothing of the job left.
-        if self.engine.is_fresh_per_job() || ran.as_ref().is_none_or(|ran| ran.panicked) {
+            None => self.engine.instance(&self.brake, begins).map(|instance| *kept = Some(instance)),
+        });
+        self.brake.forget_entry();
+        let ready = ready.unwrap_or_else(|caught| {
             let_go(kept.take(), begins);
-        }
-        ran
+            Err(GuestFault::NoInstance(format!("it panicked: {}", caught.message)))
+        });
+        job.scripted().0.run(key, kept, ready, &place)
     }
 }
 
-/// An instance has values of its engine's user: its drop may panic, and the context is to be dropped after it all the same.
-fn let_go<I>(instance: Option<I>, begins: &StartContext) {
-    if let Err(caught) = catch(|| drop(instance)) {
-        tracing::error!(pool = begins.pool(), worker = %begins.worker(), "an interpreter's instance panicked as it was dropped: {}", caught.message);
+/// However a worker's thread ends, nothing is left that could look at its brake.
+struct Released<'a>(&'a Brake);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// There is no instance: the context says why.
+fn give_up<E: Engine>(error: StartError, cx: &mut WorkerContext<dyn InterpreterJob<E>>) {
+    // One that was killed meanwhile has a reason already.
+    let asked = cx.facts_cell().lock().leave.is_some();
+    if !asked {
+        cx.failed(error);
     }
 }

@@ -102,14 +102,14 @@ impl Pace {
 }
 
 /// Puts the frame of a job that is lent. `None`: it cannot be sent, or is no small one, and is lent no more.
-pub(super) fn put(loan: &mut Option<Loan<Job>>, link: &mut Link, pool: &str) -> Option<Sent> {
+pub(super) fn put(loan: &mut Option<Loan<Job>>, link: &mut Link, pool: &str, limit: u32) -> Option<Sent> {
     let put = loan.as_mut().and_then(|loan| {
         let (job, mut key) = loan.job()?;
         let (header, parcel) = (job.header(), job.parcel().0);
         let id = header.id().get();
         let label = header.label().map_or("", |label| &**label);
         let at = wire::begin_job(&mut link.out, id, label, header.lost_deliveries());
-        let mut freight = Freight::new(&mut link.out, at, Terms { limit: SMALL, shares: false, pool });
+        let mut freight = Freight::new(&mut link.out, at, Terms { limit: SMALL.min(limit), shares: false, pool });
         let loaded = matches!(parcel.load(&mut key, &mut freight), Load::Loaded);
         if !loaded || freight.end().is_err() {
             link.out.truncate(at);

@@ -62,7 +62,11 @@ impl Hand {
                     // What the next one is put together by is code of the user's, and may take its time.
                     link.write();
                 }
-                *ahead = if sent.is_small() { ahead::put(loan, link, &pool) } else { None };
+                *ahead = if sent.is_small() {
+                    ahead::put(loan, link, &pool, self.children.options.frame_limit)
+                } else {
+                    None
+                };
                 if ahead.is_none() {
                     *loan = None;
                 }
@@ -148,6 +152,10 @@ impl Hand {
                         (*ahead, *loan) = (None, None);
                     }
                     _ => {
+                        // Not what it should say, but what it says: it has begun that.
+                        if let Some(ahead) = ahead.as_mut().filter(|ahead| frame.is(Kind::Ack, ahead.job)) {
+                            ahead.acknowledge();
+                        }
                         let breach = unexpected(&frame, &format!("while it had job #{job}"));
                         return Err((sent.is_put_down_to_it(begun), Some(breach)));
                     }

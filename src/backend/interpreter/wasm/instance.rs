@@ -28,7 +28,8 @@ impl Guest {
     }
 
     /// What stops this instance. A function of this process's that does nothing but wait [enters the guest](Brake::enter_guest) for that time, and
-    /// [leaves](Brake::leave_guest) it after: so a kill reaches it there.
+    /// [leaves](Brake::leave_guest) it after: so the end of the pool finds that nothing of the job runs. A kill wakes nobody there: wait in slices, and look
+    /// at the brake between them.
     pub fn brake(&self) -> &Brake {
         &self.brake
     }

@@ -20,15 +20,17 @@ const TABLE: usize = 10_000;
 const STACK: usize = 512 << 10;
 /// In what WebAssembly counts memory.
 const PAGE: usize = 64 << 10;
-/// The largest stack that leaves a thread of the usual size room for this process's own calls.
-const MAX_STACK: usize = 1 << 20;
+const MAX_STACK: usize = 64 << 20;
+const HOST_STACK: usize = 2 << 20;
+/// All that a 32-bit memory can be.
+const MAX_MEMORY: usize = 4 << 30;
 
 type HostFunctions = dyn Fn(&mut Linker<Guest>) -> wasmtime::Result<()> + Send + Sync;
 
 /// A WebAssembly module, and what its instances may do and have.
 ///
 /// They can do nothing but compute: there are no files, no network and no clock, but what [`host`](Self::host) adds. Each has at most 64 MiB of
-/// memory, 10,000 elements a table and 512 KiB of stack, unless it is given more or less here.
+/// memory, 10,000 elements of tables and 512 KiB of stack, unless it is given more or less here.
 ///
 /// From the module `millpond` a guest may import `beat: [] -> []`, which says that the job makes progress, and `cancelled: [] -> [i32]`, which
 /// is 1 once it is asked to stop.
@@ -65,14 +67,14 @@ impl Wasm {
 
     /// Gives each job an instance of its own, which is dropped after it, instead of one to each worker: a job finds nothing of the one before. Instances
     /// come from a region of addresses that is reserved when the pool is built, and what they do not write to they share; there can be
-    /// 1,000 at a time.
+    /// 1,000 at a time, of a module with one memory and one table at most.
     #[must_use]
     pub fn fresh_per_job(mut self) -> Self {
         self.fresh = true;
         self
     }
 
-    /// How much memory an instance may have, in bytes. One that asks for more is told that there is none; a job that then fails
+    /// How much memory an instance may have, in bytes, at most 4 GiB; several memories count together. One that asks for more is told that there is none; a job that then fails
     /// ends with [`GuestFault::OutOfMemory`].
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
@@ -80,14 +82,14 @@ impl Wasm {
         self
     }
 
-    /// How many elements a table may have; as for the memory.
+    /// How many elements an instance's tables may have together; as for the memory.
     #[must_use]
     pub fn table_limit(mut self, elements: usize) -> Self {
         self.table = elements;
         self
     }
 
-    /// How much stack the guest's calls may use, in bytes, at most 1 MiB. One that recurses beyond that traps.
+    /// How much stack the guest's calls may use, in bytes, at most 64 MiB. One that recurses beyond that traps.
     #[must_use]
     pub fn stack_limit(mut self, bytes: usize) -> Self {
         self.stack = bytes;
@@ -178,8 +180,10 @@ impl Engine for Wasm {
                 return Err(format!("an instance without any {what} can do nothing"));
             }
         }
-        if self.stack > MAX_STACK {
-            return Err(format!("a stack of {} bytes is too large: at most {MAX_STACK}", self.stack));
+        for (given, most, what) in [(self.memory, MAX_MEMORY, "memory"), (self.stack, MAX_STACK, "stack")] {
+            if given > most {
+                return Err(format!("{given} bytes of {what} are too much: at most {most}"));
+            }
         }
         let compiled = self.compile().map_err(|error| format!("{error:#}"))?;
         self.compiled = Some(compiled);
@@ -195,6 +199,11 @@ impl Engine for Wasm {
         let limits = limits::Limits::new(self.memory, self.table);
         let guest = Guest::new(brake.clone(), cx.clone(), limits);
         WasmInstance::new(engine, instance, guest, self.fuel)
+    }
+
+    fn stack_size(&self) -> Option<usize> {
+        // This process's own calls, before and after the guest's, have as much as a thread usually has.
+        Some(self.stack + HOST_STACK)
     }
 
     fn begin(&self, instance: &mut WasmInstance) {
