@@ -173,11 +173,13 @@ impl<B: Backend> Supervision<B> {
     fn replace_policy(&mut self, question: Question, reason: String) {
         self.tell(PoolEvent::PolicyReplaced { reason });
         self.policy = Aside::new(Arc::new(SlotBackoff::default()));
-        let (now, default, worker) = (self.now(), SlotBackoff::default(), question.fault.worker);
+        let (default, worker) = (SlotBackoff::default(), question.fault.worker);
+        // How long the policy took is not the worker's uptime.
+        let (at, now) = (question.fault.at, if question.known { self.now() } else { question.fault.at });
         let slot = &self.slots[worker.slot as usize];
         let mut history = slot.history.clone().unwrap_or_else(|| SlotHistory::new(worker, slot.started_at));
         if !question.known {
-            history.fault(now, default.healthy_after());
+            history.fault(at, default.healthy_after());
         }
         let restart = default.decide(now, &history, &question.fault.exit);
         self.take_history(worker, history);

@@ -71,6 +71,9 @@ impl fmt::Display for CloseReason {
     }
 }
 
+/// No error comes from more than this; one that says that it comes from itself would have no end.
+const MOST_SOURCES: usize = 32;
+
 /// An error and all that it came from, in one line.
 pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
 
@@ -78,10 +81,58 @@ impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let mut source = self.0.source();
-        while let Some(error) = source {
+        for _ in 0..MOST_SOURCES {
+            let Some(error) = source else { return Ok(()) };
             write!(f, ": {error}")?;
             source = error.source();
         }
-        Ok(())
+        if source.is_some() { f.write_str(": …") } else { Ok(()) }
+    }
+}
+
+#[cfg(all(test, not(millpond_loom)))]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("round and round")]
+    struct Circle;
+
+    /// Says that it comes from whatever it was given.
+    #[derive(Debug)]
+    struct Of(&'static dyn std::error::Error);
+
+    impl fmt::Display for Of {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("of")
+        }
+    }
+
+    impl std::error::Error for Of {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(self.0)
+        }
+    }
+
+    #[derive(Debug)]
+    struct Endless;
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("again")
+        }
+    }
+
+    impl std::error::Error for Endless {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&Endless)
+        }
+    }
+
+    #[test]
+    fn a_chain_of_errors_is_told_to_its_end_if_it_has_one() {
+        assert_eq!(Chain(&Of(&Circle)).to_string(), "of: round and round");
+        let endless = Chain(&Endless).to_string();
+        assert!(endless.starts_with("again: again") && endless.ends_with("again: …"), "{endless}");
     }
 }

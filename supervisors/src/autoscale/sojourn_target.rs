@@ -75,9 +75,13 @@ impl SojournTarget {
         if now.since(begun.since) < self.linger {
             return limit;
         }
-        let peak = begun.peak;
-        *begun = Calm { since: now, peak: used };
-        limit.min(peak.max(1))
+        let peak = begun.peak.max(1);
+        if peak >= limit {
+            *begun = Calm { since: now, peak: used };
+            return limit;
+        }
+        // Wanted until it is in force: hooks may have put it off.
+        peak
     }
 }
 
@@ -175,6 +179,21 @@ mod tests {
         assert!(periods >= 19, "after {periods} periods");
         (0..50).for_each(|_| pond.period(0));
         assert_eq!(pond.limit, 1);
+    }
+
+    #[test]
+    fn a_shrink_is_wanted_until_it_is_in_force() {
+        let mut pond = Pond::new(policy());
+        (0..200).for_each(|_| pond.period(4));
+        let busy = pond.limit;
+        let mut wanted = Vec::new();
+        for _ in 0..60 {
+            pond.period(0);
+            // Hooks put it off.
+            wanted.push(std::mem::replace(&mut pond.limit, busy));
+        }
+        let first = wanted.iter().position(|limit| *limit < busy).expect("it wants fewer");
+        assert!(wanted[first..].iter().all(|limit| *limit < busy), "{wanted:?}");
     }
 
     #[test]
