@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use millpond::interpreter::wasmtime::{Caller, Linker};
 use millpond::interpreter::{Guest, Script, Wasm, WasmBytes, WasmCall, WasmInstance};
-use millpond::{GuestFault, JobContext, JobOptions, KillReach, PoolExecutor};
+use millpond::{GuestFault, JobContext, JobError, JobOptions, KillReach, Ladder, PoolExecutor, Select};
 
-use crate::rig::{Outcome, ask, builder, failure, fault, pool, put, until_busy};
+use crate::rig::{LIMIT, Outcome, ask, builder, failure, fault, pool, put, until, until_busy};
 
 const NUMBERS: &str = r#"(module
     (global $count (mut i32) (i32.const 0))
@@ -184,6 +185,80 @@ impl Script<Wasm> for Twice {
 fn a_script_makes_several_calls() -> Outcome {
     let pool = pool(Wasm::new(NUMBERS));
     assert_eq!(put(&pool, Twice(100)).join()?, (101, 2));
+    Ok(())
+}
+
+/// Says that it was interrupted, which nobody did; or calls, and then asks for what is not there.
+enum Odd {
+    Interrupted,
+    UnfitAfterACall,
+}
+
+impl Script<Wasm> for Odd {
+    type Output = i32;
+
+    fn run(self, instance: &mut WasmInstance) -> Result<i32, GuestFault> {
+        match self {
+            Self::Interrupted => Err(GuestFault::Interrupted),
+            Self::UnfitAfterACall => {
+                instance.call::<(), i32>("count", ())?;
+                instance.call::<(), i32>("none", ())
+            }
+        }
+    }
+}
+
+#[test]
+fn a_script_that_says_that_it_was_interrupted_has_failed_and_its_worker_goes_on() -> Outcome {
+    let pool = pool(Wasm::new(NUMBERS));
+    assert_eq!(fault(put(&pool, Odd::Interrupted)), GuestFault::Interrupted);
+    assert_eq!(ask(&pool, "count").join()?, 1);
+    assert_eq!(pool.inventory_now().workers[0].restarts, 0);
+    Ok(())
+}
+
+#[test]
+fn what_is_not_there_after_a_call_is_no_job_that_never_began() -> Outcome {
+    let pool = pool(Wasm::new(NUMBERS));
+    let error = failure(put(&pool, Odd::UnfitAfterACall));
+    assert!(matches!(&error, JobError::Guest(failed) if failed.began), "{error}");
+    assert!(!error.to_string().contains("never began"), "{error}");
+    assert_eq!(ask(&pool, "count").join()?, 1, "its instance had been used, and is gone");
+    assert_eq!(pool.snapshot().ledger.panicked, 1);
+    Ok(())
+}
+
+/// Keeps a value in its instance whose drop waits.
+struct Lingers(Arc<AtomicU64>);
+
+struct Slow(Arc<AtomicU64>);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.0.store(1, Ordering::Release);
+        until("it is let go", || self.0.load(Ordering::Acquire) == 2);
+    }
+}
+
+impl Script<Wasm> for Lingers {
+    type Output = ();
+
+    fn run(self, instance: &mut WasmInstance) -> Result<(), GuestFault> {
+        instance.store_mut().data_mut().set(Slow(self.0));
+        Ok(())
+    }
+}
+
+#[test]
+fn an_instance_whose_drop_takes_for_ever_leaves_no_job_without_an_outcome() -> Outcome {
+    let pool = builder(Wasm::new(NUMBERS).fresh_per_job()).kill_grace(Duration::from_millis(10)).build()?;
+    let state = Arc::new(AtomicU64::new(0));
+    let handle = put(&pool, Lingers(state.clone()));
+    until("its instance is dropped", || state.load(Ordering::Acquire) == 1);
+    pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
+    let error = failure(handle);
+    assert!(matches!(error, JobError::Abandoned(_)), "{error}");
+    state.store(2, Ordering::Release);
     Ok(())
 }
 

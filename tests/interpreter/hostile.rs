@@ -66,6 +66,28 @@ fn a_table_that_grows_without_end_is_refused() -> Outcome {
 }
 
 #[test]
+fn several_memories_and_tables_share_what_an_instance_may_have() {
+    let module = r#"(module
+        (memory $a 1) (memory $b 1) (table $s 1 funcref) (table $t 1 funcref)
+        (func (export "eat") (result i32)
+            (loop $again
+                (br_if $again (i32.or
+                    (i32.ne (memory.grow $a (i32.const 1)) (i32.const -1))
+                    (i32.ne (memory.grow $b (i32.const 1)) (i32.const -1)))))
+            (i32.add (memory.size $a) (memory.size $b)))
+        (func (export "bomb") (result i32)
+            (loop $again
+                (br_if $again (i32.or
+                    (i32.ne (table.grow $s (ref.null func) (i32.const 100)) (i32.const -1))
+                    (i32.ne (table.grow $t (ref.null func) (i32.const 100)) (i32.const -1)))))
+            (i32.add (table.size $s) (table.size $t))))"#;
+    let pool = pool(Wasm::new(module).memory_limit(1 << 20).table_limit(1_000));
+    assert_eq!(ask(&pool, "eat").join().expect("it takes no for an answer"), 16, "pages of 64 KiB in 1 MiB");
+    let elements = ask(&pool, "bomb").join().expect("it takes no for an answer");
+    assert!((900..=1_000).contains(&elements), "{elements}");
+}
+
+#[test]
 fn a_module_that_wants_more_than_it_may_have_builds_no_pool() {
     for module in ["(module (memory 100))", "(module (table 200000 funcref))"] {
         for wasm in [Wasm::new(module), Wasm::new(module).fresh_per_job()] {
@@ -150,7 +172,9 @@ fn what_is_no_module_builds_no_pool() {
 #[test]
 fn absurd_limits_build_no_pool() {
     let wasm = || Wasm::new("(module)");
-    for wasm in [wasm().memory_limit(0), wasm().stack_limit(0), wasm().stack_limit(1 << 30)] {
+    for wasm in
+        [wasm().memory_limit(0), wasm().stack_limit(0), wasm().stack_limit(1 << 30), wasm().memory_limit(usize::MAX)]
+    {
         let error = builder(wasm).build().expect_err("nothing can run in it");
         assert!(matches!(error, BuildError::Interpreter { .. }), "{error}");
     }
