@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let options = || JobOptions::new().run_limit(Duration::from_millis(300));
     let loops = pool.with(options().label("loops")).submit_blocking(WasmCall::<(), i64>::new("loops", ()))?;
     let eats = pool.with(options().label("eats")).submit_blocking(WasmCall::<(), i64>::new("eats", ()))?;
-    for n in [10, 100, 1_000] {
+    for n in [10_i64, 100, 1_000] {
         let sum =
             pool.with(options().label("is_fine")).submit_blocking(WasmCall::<_, i64>::new("is_fine", n))?.join()?;
         println!("the sum of 1 to {n} is {sum}");
