@@ -41,37 +41,12 @@ mod tests {
     use std::panic::Location;
     use std::task::{Context, Waker};
 
-    use super::super::{ControlPort, Garbage, Plane, Signal, WorkerContext};
+    use super::super::tests::Demands;
+    use super::super::{Plane, WorkerContext};
     use crate::config::{Limits, PoolConfig};
     use crate::id::{LaneId, WorkerId};
     use crate::job::{JobCell, Share, Submission};
-    use crate::sync::{Arc, AtomicUsize, Ordering, Timestamp};
-
-    /// Counts how often it is told that workers are wanted.
-    #[derive(Clone, Default)]
-    struct Demands(Arc<AtomicUsize>);
-
-    impl ControlPort for Demands {
-        fn signal(&self, signal: Signal) {
-            if matches!(signal, Signal::Demand) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-
-        fn discard(&self, garbage: Garbage) {
-            garbage.dispose();
-        }
-
-        fn in_passes(&self, mut pass: Box<dyn FnMut() -> bool + Send>) {
-            while pass() {}
-        }
-
-        fn alarm(&self, _at: Timestamp) {}
-
-        fn would_block(&self) -> bool {
-            false
-        }
-    }
+    use crate::sync::{Arc, Ordering};
 
     struct Pond {
         plane: Arc<Plane<JobCell<u64, u64>>>,

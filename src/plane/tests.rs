@@ -8,18 +8,23 @@ use crate::config::{Limits, PoolConfig};
 use crate::id::WorkerId;
 use crate::job::JobCell;
 use crate::policy::{Exit, RecycleReason};
-use crate::sync::{Arc, Timestamp};
+use crate::sync::{Arc, AtomicUsize, Ordering, Timestamp};
 
 /// Who waits for longer waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(60);
 
 type Job = JobCell<(), ()>;
 
-/// Control that hears nothing.
-struct Deaf;
+/// Control, as the tests of the plane have it: counts how often it is told that workers are wanted.
+#[derive(Clone, Default)]
+pub(super) struct Demands(pub(super) Arc<AtomicUsize>);
 
-impl ControlPort for Deaf {
-    fn signal(&self, _signal: Signal) {}
+impl ControlPort for Demands {
+    fn signal(&self, signal: Signal) {
+        if matches!(signal, Signal::Demand) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn discard(&self, garbage: Garbage) {
         garbage.dispose();
@@ -37,7 +42,7 @@ impl ControlPort for Deaf {
 }
 
 fn plane(limits: Limits) -> Arc<Plane<Job>> {
-    Plane::new(PoolConfig { limits, ..PoolConfig::new("crowd") }, Box::new(Deaf))
+    Plane::new(PoolConfig { limits, ..PoolConfig::new("crowd") }, Box::<Demands>::default())
 }
 
 fn id(slot: u32) -> WorkerId {

@@ -78,31 +78,24 @@ impl<E: Engine, S: Script<E>> Runs<E> for JobCell<Scripted<S>, S::Output> {
             made?;
             script.run(instance.as_mut().ok_or_else(no_instance)?)
         });
-        let began = place.brake.was_entered();
         let spoilt = match &done {
             Ok(Ok(_)) => false,
-            Ok(Err(fault)) => began || fault.spoils_instance(),
+            Ok(Err(fault)) => place.brake.was_entered() || fault.spoils_instance(),
             Err(_) => true,
         };
         if spoilt || place.fresh {
             // Now, while whoever takes the worker still can say so: it holds values of the user's, whose drop may take its time.
             let_go(instance.take(), place.begins);
         }
-        match done {
-            Ok(Err(GuestFault::Interrupted)) | Err(_) if place.brake.has_stopped() => None,
-            Ok(Err(fault)) => {
-                key.ended(spoilt);
-                Some(self.failed(fault, began, place))
-            }
-            Ok(Ok(output)) => {
-                key.ended(false);
-                Some(self.finish_caught(Ok(output)))
-            }
-            Err(caught) => {
-                key.ended(true);
-                Some(self.finish_caught(Err(caught)))
-            }
+        if matches!(done, Ok(Err(GuestFault::Interrupted)) | Err(_)) && place.brake.has_stopped() {
+            return None;
         }
+        key.ended(spoilt);
+        Some(match done {
+            Ok(Ok(output)) => self.finish_caught(Ok(output)),
+            Ok(Err(fault)) => self.failed(fault, spoilt, place),
+            Err(caught) => self.finish_caught(Err(caught)),
+        })
     }
 }
 
@@ -110,20 +103,20 @@ impl<S, T: Send + 'static> JobCell<Scripted<S>, T>
 where
     Scripted<S>: Send + 'static,
 {
+    /// `began`: code of the guest's has run for it.
     fn failed(&self, fault: GuestFault, began: bool, place: &Place<'_>) -> Ran {
         let header = self.header();
-        let panicked = began || fault.spoils_instance();
         let failed = GuestFailed {
             pool: Arc::from(place.begins.pool()),
             worker: place.begins.worker(),
             job: header.id(),
             label: header.label().cloned(),
             submitted_from: header.submitted_from(),
-            began: panicked,
+            began,
             fault,
         };
         let settled = self.sealed().0.settle_error(JobError::Guest(Box::new(failed)), Some(Owner::Worker));
-        Ran { panicked, settled }
+        Ran { panicked: began, settled }
     }
 }
 
