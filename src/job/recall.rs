@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use parking_lot::RwLock;
 
 use super::Envelope;
+#[cfg(not(millpond_loom))]
+use super::Header;
 use crate::error::Deadlock;
 use crate::id::LaneId;
 use crate::sync::{Arc, Weak};
@@ -33,6 +35,11 @@ pub(crate) trait Recalls: Send + Sync {
 
     /// True if waiting for this pool's jobs would block the only thread of the runtime that the caller runs on.
     fn would_block(&self) -> bool;
+
+    /// Stays awake for a moment, until `job` is done, where it is the only one of its pool: that is cheaper than to sleep and be woken, if
+    /// the job is short, and takes a core from nobody's job.
+    #[cfg(not(millpond_loom))]
+    fn spin_for(&self, _job: &Header) {}
 }
 
 /// A pool's number: lasting, and given once in a process.

@@ -189,6 +189,9 @@ pub(crate) struct Plane<J: ?Sized + Envelope> {
     unstarted: Mutex<Option<Unstarted<J>>>,
     /// One worker spins before it parks.
     spinner: AtomicBool,
+    /// One thread that waits for an outcome does, too.
+    #[cfg(not(millpond_loom))]
+    listener: AtomicBool,
     port: Box<dyn ControlPort>,
     registered: Registered,
 }
@@ -260,6 +263,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             keeps_out: Flag::new(false),
             unstarted: Mutex::new(None),
             spinner: AtomicBool::new(false),
+            #[cfg(not(millpond_loom))]
+            listener: AtomicBool::new(false),
             lanes,
             config,
             port,

@@ -2,12 +2,18 @@
 
 use smallvec::SmallVec;
 
+#[cfg(not(millpond_loom))]
+use super::worker::SPINS;
 use super::{Plane, Signal};
 use crate::error::Deadlock;
 use crate::id::LaneId;
+#[cfg(not(millpond_loom))]
+use crate::job::Header;
 use crate::job::{Envelope, Recalls, Share};
 use crate::lane::{self, Seats};
 use crate::sync::Arc;
+#[cfg(not(millpond_loom))]
+use crate::sync::Ordering;
 
 impl<J: ?Sized + Envelope> Recalls for Plane<J> {
     fn name(&self) -> Arc<str> {
@@ -50,5 +56,20 @@ impl<J: ?Sized + Envelope> Recalls for Plane<J> {
 
     fn would_block(&self) -> bool {
         self.port.would_block()
+    }
+
+    #[cfg(not(millpond_loom))]
+    fn spin_for(&self, job: &Header) {
+        let jobs = self.counts.busy() as u64 + self.all_queued();
+        if jobs > 1 || self.listener.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for _ in 0..SPINS {
+            if job.is_done() {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        self.listener.store(false, Ordering::Release);
     }
 }

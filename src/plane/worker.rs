@@ -22,7 +22,7 @@ use crate::sync::{Ordering, thread_waker};
 
 /// How often a worker looks before it parks, if it is the one that spins.
 #[cfg(not(millpond_loom))]
-const SPINS: u32 = 700;
+pub(super) const SPINS: u32 = 700;
 
 /// An incarnation's lease on its pool. Its drop, however it comes about, is the exit of the worker: it gives back the
 /// seat, puts back a job that was not begun, and reports.
