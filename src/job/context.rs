@@ -14,6 +14,10 @@ use crate::sync::Arc;
 pub(crate) trait InHand: Send + Sync {
     fn worker(&self) -> WorkerId;
     fn pool(&self) -> PoolNo;
+    /// `None` if the pool is gone.
+    fn pool_name(&self) -> Option<Arc<str>> {
+        Some(self.pool().find()?.name())
+    }
     /// True if this claim is in hand, and is to stay there until it ends by itself.
     fn is_busy_with(&self, claim: ClaimNo) -> bool;
     /// True if this claim is in hand still, although its worker was told to end: it cannot be made to, and its job has its outcome.
@@ -141,7 +145,7 @@ pub(super) fn is_inside() -> bool {
 /// The pool and the worker whose job runs here, if one does.
 pub(super) fn place_here() -> Option<(Arc<str>, WorkerId)> {
     let here = JobContext::current()?;
-    Some((here.worker.pool().find()?.name(), here.worker.worker()))
+    Some((here.worker.pool_name()?, here.worker.worker()))
 }
 
 /// What a job remembers of the job that submits it here, if one does.
@@ -150,7 +154,7 @@ pub(super) fn lineage_here() -> Option<Lineage> {
     let header = parent.job.header();
     Some(Lineage {
         // A pool whose worker runs a job is there.
-        pool: parent.worker.pool().find()?.name(),
+        pool: parent.worker.pool_name()?,
         parent: header.id(),
         label: header.label().cloned(),
         submitted_from: header.submitted_from(),

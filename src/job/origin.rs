@@ -32,6 +32,12 @@ impl Origin {
         known.then(|| Self(Box::new(Parts { lineage, submitter: Mutex::new(submitter) })))
     }
 
+    /// That of a job which was submitted in another process.
+    #[cfg(feature = "process")]
+    pub(crate) fn elsewhere(lineage: Lineage) -> Self {
+        Self(Box::new(Parts { lineage: Some(lineage), submitter: Mutex::new(None) }))
+    }
+
     /// The submitter's span, which is let go of unless it is to be `kept` for another delivery.
     pub(super) fn submitter(&self, kept: bool) -> Option<Span> {
         let mut submitter = self.0.submitter.lock();

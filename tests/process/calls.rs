@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond::{JobContext, JobError, JobOptions, JoinError, PoolExecutor, TransferFault};
+use millpond::{JobContext, JobError, JobOptions, JoinError, Limits, PoolExecutor, TransferFault};
 
 use crate::rig::{builder, failure, pids, pool, pool_with, until};
 use millpond::process::ChildOptions;
@@ -68,6 +68,42 @@ fn a_job_knows_what_it_is() {
     let handle = handle.unwrap();
     let id = handle.id();
     assert_eq!(handle.join().unwrap(), (id.get(), "0.1".to_owned(), Some("who".to_owned())));
+}
+
+/// A job's pool, parent, label, depth and the line that its parent was submitted from.
+type Parent = (String, u64, Option<String>, u32, u32);
+
+fn parent() -> Option<Parent> {
+    let me = JobContext::current().expect("a job has a context");
+    me.lineage().map(|from| {
+        let label = from.label.as_deref().map(str::to_owned);
+        (from.pool.to_string(), from.parent.get(), label, from.depth, from.submitted_from.line())
+    })
+}
+
+/// Also one that the child itself submits to a pool of its own, and that one's.
+#[test]
+fn a_job_knows_by_which_job_it_was_submitted_from_process_to_process() {
+    let (outer, pool) =
+        (millpond::ThreadPool::builder("outer").limits(Limits::fixed(1)).build().unwrap(), pool("inner", 1));
+    let there = |()| {
+        let own = millpond::ThreadPool::builder("own").limits(Limits::fixed(1)).build().expect("it is built there");
+        let below = own.submit_blocking(parent).expect("there is a place").join().expect("it runs");
+        (parent(), below)
+    };
+    let (alone, _) = pool.submit_blocking(there, ()).unwrap().join().unwrap();
+    assert_eq!(alone, None, "nobody's job submitted it");
+
+    let to = pool.clone();
+    let nested = move || {
+        let (handle, line) = (to.submit_blocking(there, ()).expect("there is a place"), line!());
+        (handle.id().get(), line, handle.join().expect("it runs"))
+    };
+    let (first, line) = (outer.with(JobOptions::new().label("first")).submit_blocking(nested).unwrap(), line!());
+    let id = first.id().get();
+    let (inner, inner_line, (above, below)) = first.join().unwrap();
+    assert_eq!(above, Some(("outer".to_owned(), id, Some("first".to_owned()), 1, line)));
+    assert_eq!(below, Some(("inner".to_owned(), inner, None, 2, inner_line)));
 }
 
 #[test]

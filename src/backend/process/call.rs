@@ -1,5 +1,7 @@
 //! Jobs that are calls of a function of this executable.
 
+use std::panic::Location;
+
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +13,9 @@ use super::wire::{Panicked, Why};
 use super::{Processes, sys};
 use crate::backend::Hosts;
 use crate::error::TransferFault;
-use crate::job::{Caught, ClaimKey, JobCell, Ran, Share, catch};
+use crate::id::JobId;
+use crate::job::{Caught, ClaimKey, Envelope, Header, JobCell, Ran, Share, catch};
+use crate::snapshot::Lineage;
 
 /// A function and its arguments, to be called in a child process of the same executable.
 ///
@@ -55,8 +59,12 @@ pub(super) enum Called {
     Panicked(Panicked),
 }
 
-/// Two addresses: the trampoline's, and the function's.
-pub(super) const ADDRESSES: usize = 16;
+/// How far into the executable they lie: the trampoline, the function, and the line that submitted the job (0: it is not the executable's). Then comes
+/// the job that submitted this one, if one did, and then the arguments.
+const OFFSETS: usize = 24;
+
+/// A [`Lineage`] on its way: its pool, the job, its label, the line that submitted that, and its depth.
+type Parent<'a> = Option<(&'a str, u64, Option<&'a str>, u64, u32)>;
 
 fn trampoline<A: DeserializeOwned, R: Serialize>(function: usize, arguments: &[u8], out: &mut Freight<'_>) -> Called {
     let arguments: A = match caught(|| postcard::from_bytes(arguments)) {
@@ -112,7 +120,7 @@ where
     A: Serialize + DeserializeOwned,
     R: Serialize,
 {
-    fn load(&self, out: &mut Freight<'_>) -> Result<(), TransferFault> {
+    fn load(&self, header: &Header, out: &mut Freight<'_>) -> Result<(), TransferFault> {
         let Self(RemoteCall { function, arguments }) = self;
         let executable = Executable::own().map_err(|error| TransferFault::Arguments(error.to_owned()))?;
         let trampoline = (trampoline::<A, R> as Trampoline) as usize;
@@ -120,25 +128,60 @@ where
             let offset = executable.offset_of(address).ok_or(TransferFault::NotInExecutable)?;
             out.extend(&offset.to_le_bytes());
         }
+        let line = |line| executable.offset_of_line(line).unwrap_or(0);
+        out.extend(&line(header.submitted_from()).to_le_bytes());
+        let parent: Parent<'_> = header.lineage().map(|parent| {
+            let Lineage { pool, parent, label, submitted_from, depth } = parent;
+            (&**pool, parent.get(), label.as_deref(), line(submitted_from), *depth)
+        });
+        put(&parent, out).map_err(|error| TransferFault::Arguments(error.to_string()))?;
         caught(|| put(arguments, out)).map_err(TransferFault::Arguments)
     }
 }
 
-/// In the child: calls what a payload names.
-pub(super) fn call(executable: &Executable, payload: &[u8], out: &mut Freight<'_>) -> Called {
-    let unknown = |what: &str| Called::Failed(Why::PayloadUnknown, what.to_owned());
-    let Some((addresses, arguments)) = payload.split_first_chunk::<ADDRESSES>() else {
-        return unknown("it names no function");
-    };
-    let (trampoline, function) = addresses.split_at(8);
-    let at = |offset: &[u8]| executable.at(u64::from_le_bytes(offset.try_into().ok()?));
-    let (Some(trampoline), Some(function)) = (at(trampoline), at(function)) else {
-        return unknown("what it names is not code of this executable");
-    };
-    // SAFETY: the parent has found this process to run the same executable (`Executable::identity`), so its offsets mean here what they
-    // mean there; and it sends the offset of a trampoline in this place: `Call::load`.
-    let trampoline = unsafe { sys::trampoline_at(trampoline) };
-    trampoline(function, arguments, out)
+/// In the child: a payload, read as far as it is no code of the user's that reads it.
+pub(super) struct Named<'a> {
+    trampoline: Trampoline,
+    function: usize,
+    arguments: &'a [u8],
+    /// The line that submitted the job, if the executable has it.
+    pub(super) line: Option<&'static Location<'static>>,
+    /// The job that did.
+    pub(super) lineage: Option<Lineage>,
+}
+
+impl<'a> Named<'a> {
+    /// # Errors
+    ///
+    /// What it lacks.
+    pub(super) fn read(executable: &Executable, payload: &'a [u8]) -> Result<Self, &'static str> {
+        let (offsets, rest) = payload.split_first_chunk::<OFFSETS>().ok_or("it names no function")?;
+        let (offsets, _) = offsets.as_chunks::<8>();
+        let [trampoline, function, line] = [0, 1, 2].map(|at| u64::from_le_bytes(offsets[at]));
+        let (Some(trampoline), Some(function)) = (executable.at(trampoline), executable.at(function)) else {
+            return Err("what it names is not code of this executable");
+        };
+        let (parent, arguments): (Parent<'_>, _) =
+            postcard::take_from_bytes(rest).map_err(|_| "it does not say which job it comes from")?;
+        // SAFETY, of all three: the parent has found this process to run the same executable (`Executable::identity`), so its offsets mean here what they
+        // mean there; and it sends the offset of a trampoline, and those of lines, in these places: `Call::load`.
+        let trampoline = unsafe { sys::trampoline_at(trampoline) };
+        let line_at = |offset| unsafe { executable.line_at(offset) };
+        let lineage = parent.map(|(pool, parent, label, line, depth)| Lineage {
+            pool: pool.into(),
+            parent: JobId(parent),
+            label: label.map(Into::into),
+            // One of a library's line is not known here: this one is as good as any.
+            submitted_from: line_at(line).unwrap_or_else(|| Location::caller()),
+            depth,
+        });
+        Ok(Self { trampoline, function, arguments, line: line_at(line), lineage })
+    }
+
+    /// Calls what it names.
+    pub(super) fn call(&self, out: &mut Freight<'_>) -> Called {
+        (self.trampoline)(self.function, self.arguments, out)
+    }
 }
 
 impl<A, R> ProcessJob for JobCell<Call<A, R>, R>
@@ -157,7 +200,7 @@ where
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     fn load(&self, key: &mut ClaimKey, out: &mut Freight<'_>) -> Load {
-        match self.look(key, |call| call.load(out)) {
+        match self.look(key, |call| call.load(self.header(), out)) {
             None => Load::Over,
             Some(Ok(())) => Load::Loaded,
             Some(Err(fault)) => Load::Unfit(fault),
@@ -247,40 +290,69 @@ where
 mod tests {
     use super::*;
     use crate::backend::process::frame::{self, HEADER, Kind};
-    use crate::backend::process::freight::Terms;
+    use crate::backend::process::freight::Terms as Freights;
+    use crate::id::LaneId;
+    use crate::job::{Origin, Submission, Terms};
 
     /// What is put into a frame's payload.
     fn payload_of<T>(put: impl FnOnce(&mut Freight<'_>) -> T) -> (T, Vec<u8>) {
         let mut out = Vec::new();
         let at = frame::begin(&mut out, Kind::Job, 1);
-        let terms = Terms { limit: 1 << 20, shares: false, pool: "" };
+        let terms = Freights { limit: 1 << 20, shares: false, pool: "" };
         let done = put(&mut Freight::new(&mut out, at, terms));
         (done, out.split_off(HEADER))
     }
 
     fn called(bytes: &[u8]) -> (Called, Vec<u8>) {
         let own = Executable::own().expect("it is there");
-        payload_of(|out| call(own, bytes, out))
+        payload_of(|out| match Named::read(own, bytes) {
+            Ok(named) => named.call(out),
+            Err(what) => Called::Failed(Why::PayloadUnknown, what.to_owned()),
+        })
+    }
+
+    fn loaded<A, R>(call: &Call<A, R>, origin: Option<Origin>) -> Vec<u8>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize,
+    {
+        let terms = origin.map(|origin| Box::new(Terms::of_origin(Some(origin))));
+        let job: Share<JobCell<(), ()>> =
+            Share::alone((), Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms });
+        let (loaded, bytes) = payload_of(|out| call.load(job.header(), out));
+        loaded.expect("it is this executable's");
+        bytes
     }
 
     #[test]
     fn a_call_is_made_of_its_bytes() {
         let call_of = Call(RemoteCall::new(|(a, b): (u32, String)| format!("{b}{a}"), (7, "x".to_owned())));
-        let (loaded, bytes) = payload_of(|out| call_of.load(out));
-        loaded.expect("it is this executable's");
+        let bytes = loaded(&call_of, None);
         let (done, out) = called(&bytes);
         assert!(matches!(done, Called::Done));
         assert_eq!(postcard::from_bytes::<String>(&out), Ok("x7".to_owned()));
-        for bad in [&bytes[..17], &bytes[..9], &[0xff; 20]] {
+        for bad in [&bytes[..25], &bytes[..24], &bytes[..9], &[0xff; 30]] {
             assert!(matches!(called(bad), (Called::Failed(Why::PayloadUnknown, _), _)));
+        }
+    }
+
+    #[test]
+    fn a_call_knows_where_it_comes_from() {
+        let call_of = Call(RemoteCall::new(|n: u32| n, 7));
+        let line = Location::caller();
+        let from = Lineage { pool: "outer".into(), parent: JobId(9), label: None, submitted_from: line, depth: 3 };
+        for from in [None, Some(from)] {
+            let bytes = loaded(&call_of, from.clone().map(Origin::elsewhere));
+            let named = Named::read(Executable::own().expect("it is there"), &bytes).expect("it was just written");
+            assert_eq!(named.lineage, from);
+            assert_eq!(named.line.map(Location::file), Some(file!()));
         }
     }
 
     #[test]
     fn a_panic_is_an_answer() {
         let call_of: Call<u32, u32> = Call(RemoteCall::new(|n| panic!("no {n}"), 3));
-        let (loaded, bytes) = payload_of(|out| call_of.load(out));
-        loaded.expect("it is this executable's");
+        let bytes = loaded(&call_of, None);
         let (Called::Panicked(panicked), _) = called(&bytes) else { panic!("it panics") };
         assert_eq!(panicked.message, "no 3");
         assert!(panicked.location.is_some_and(|place| place.contains("call.rs")));

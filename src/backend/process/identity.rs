@@ -1,10 +1,15 @@
-//! Whether a child is the same build, and where functions are in it.
+//! Whether a child is the same build, and where functions and lines of code are in it.
 //!
-//! A function is named by how far it lies from the beginning of the executable in memory. That means the same in the child if both run
+//! A function is named by how far it lies from the beginning of the executable in memory, and so is a line, whose [`Location`] the compiler
+//! put among the executable's constants. That means the same in the child if both run
 //! the same file: the same device, inode, size and times of change (a file that is being executed cannot be written to).
 
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
+use std::panic::Location;
 use std::sync::OnceLock;
+
+use super::sys;
 
 /// An executable in memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,7 +17,9 @@ pub(super) struct Executable {
     /// Where it begins.
     base: usize,
     /// Where code of it is.
-    code: Vec<std::ops::Range<usize>>,
+    code: Vec<Range<usize>>,
+    /// Where its constants and variables are.
+    data: Vec<Range<usize>>,
     /// What is compared with a child's.
     identity: Vec<u8>,
 }
@@ -41,7 +48,7 @@ impl Executable {
 
     fn look() -> Result<Self, String> {
         let anchor = (anchor as fn()) as usize;
-        let (base, code) = in_memory(anchor)?;
+        let InMemory { base, code, data } = in_memory(anchor)?;
         let file = Self::path().and_then(std::fs::metadata).map_err(|error| format!("the executable: {error}"))?;
         let parts = [
             file.dev(),
@@ -53,7 +60,7 @@ impl Executable {
             file.ctime_nsec().cast_unsigned(),
             anchor.wrapping_sub(base) as u64,
         ];
-        Ok(Self { base, code, identity: parts.into_iter().flat_map(u64::to_le_bytes).collect() })
+        Ok(Self { base, code, data, identity: parts.into_iter().flat_map(u64::to_le_bytes).collect() })
     }
 
     pub(super) fn identity(&self) -> &[u8] {
@@ -71,33 +78,66 @@ impl Executable {
         self.is_code(function).then_some(function)
     }
 
+    /// The same for a line; `None` also for one that a shared library has compiled.
+    pub(super) fn offset_of_line(&self, line: &'static Location<'static>) -> Option<u64> {
+        let address = std::ptr::from_ref(line).expose_provenance();
+        self.has_line(address).then(|| address.wrapping_sub(self.base) as u64)
+    }
+
+    /// The line that the same executable named so.
+    ///
+    /// # Safety
+    ///
+    /// The offset is one that a process of this executable got from [`offset_of_line`](Self::offset_of_line).
+    pub(super) unsafe fn line_at(&self, offset: u64) -> Option<&'static Location<'static>> {
+        let address = self.base.wrapping_add(usize::try_from(offset).ok()?);
+        // SAFETY: the caller's. What the other process has there is here, too, since it is the same file; and the loader was done with it before `main`.
+        self.has_line(address).then(|| unsafe { sys::line_at(address) })
+    }
+
+    fn has_line(&self, address: usize) -> bool {
+        let end = address.saturating_add(size_of::<Location<'_>>());
+        address.is_multiple_of(align_of::<Location<'_>>())
+            && self.data.iter().any(|data| data.contains(&address) && end <= data.end)
+    }
+
     fn is_code(&self, address: usize) -> bool {
         self.code.iter().any(|code| code.contains(&address))
     }
 }
 
-/// Where the file that has code at `anchor` begins, and where its code is.
+/// Where an executable is.
+struct InMemory {
+    base: usize,
+    code: Vec<Range<usize>>,
+    data: Vec<Range<usize>>,
+}
+
+/// Where the file that has code at `anchor` begins, and where its code and its data are.
 #[cfg(target_os = "linux")]
-fn in_memory(anchor: usize) -> Result<(usize, Vec<std::ops::Range<usize>>), String> {
+fn in_memory(anchor: usize) -> Result<InMemory, String> {
     let maps = std::fs::read_to_string("/proc/self/maps").map_err(|error| format!("/proc/self/maps: {error}"))?;
     let mappings: Vec<Mapping<'_>> = maps.lines().filter_map(Mapping::of).collect();
     let own =
         mappings.iter().find(|mapping| mapping.range.contains(&anchor)).ok_or("its code is not in its own map")?;
     let same = || mappings.iter().filter(|mapping| mapping.file == own.file);
     let base = same().map(|mapping| mapping.range.start).min().unwrap_or_default();
-    Ok((base, same().filter(|mapping| mapping.is_code).map(|mapping| mapping.range.clone()).collect()))
+    let parts =
+        |is_code: bool| same().filter(move |part| part.is_code == is_code).map(|part| part.range.clone()).collect();
+    Ok(InMemory { base, code: parts(true), data: parts(false) })
 }
 
-/// Elsewhere the anchor is where it begins, and all is taken for code.
+/// Elsewhere the anchor is where it begins, and all is taken for code, and for data.
 #[cfg(not(target_os = "linux"))]
-fn in_memory(anchor: usize) -> Result<(usize, Vec<std::ops::Range<usize>>), String> {
-    Ok((anchor, vec![1..usize::MAX]))
+fn in_memory(anchor: usize) -> Result<InMemory, String> {
+    let all = || vec![1..usize::MAX];
+    Ok(InMemory { base: anchor, code: all(), data: all() })
 }
 
 /// A line of `/proc/self/maps`.
 #[cfg(target_os = "linux")]
 struct Mapping<'a> {
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     is_code: bool,
     /// Device, inode and path.
     file: (&'a str, &'a str, &'a str),
@@ -130,5 +170,19 @@ mod tests {
         let data = std::ptr::from_ref(own).addr();
         assert_eq!(own.offset_of(data), None, "nor is data code");
         assert_eq!(own.at(u64::MAX / 2), None);
+    }
+
+    #[test]
+    fn a_line_of_the_executable_is_found_again_and_nothing_else_is_taken_for_one() {
+        let own = Executable::own().expect("it is there");
+        let line = Location::caller();
+        let offset = own.offset_of_line(line).expect("it is a constant");
+        // SAFETY: this process has just named it so.
+        assert_eq!(unsafe { own.line_at(offset) }, Some(line));
+        let code = own.offset_of((anchor as fn()) as usize).expect("it is code");
+        for offset in [code, offset + 1, u64::MAX / 2] {
+            // SAFETY: there is none, so none is looked at.
+            assert_eq!(unsafe { own.line_at(offset) }, None);
+        }
     }
 }

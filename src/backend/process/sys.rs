@@ -202,6 +202,16 @@ pub(super) unsafe fn function_at<A, R>(address: usize) -> fn(A) -> R {
     unsafe { std::mem::transmute::<*const (), fn(A) -> R>(std::ptr::with_exposed_provenance(address)) }
 }
 
+/// The line of code that the compiler put at `address`.
+///
+/// # Safety
+///
+/// There has to be a [`Location`](std::panic::Location) of the executable's at that address.
+pub(super) unsafe fn line_at(address: usize) -> &'static std::panic::Location<'static> {
+    // SAFETY: the caller's.
+    unsafe { &*std::ptr::with_exposed_provenance(address) }
+}
+
 /// A file's bytes, in memory. Whoever maps it sees to it that nobody changes or cuts them: [`memory::open`](super::memory::open).
 #[derive(Debug)]
 pub(super) struct Mapping {

@@ -17,11 +17,12 @@ use self::ear::Ear;
 #[cfg(any(test, fuzzing))]
 pub(super) use self::elsewhere::Elsewhere;
 use self::post::{Inbound, Job, Post};
+use super::call::{Called, Named};
 use super::frame::{self, Kind};
 use super::freight::{Freight, Unsendable};
 use super::identity::Executable;
+use super::sys;
 use super::wire::{self, Why};
-use super::{call, sys};
 use crate::job::{inside, want_backtraces};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -176,7 +177,9 @@ fn live(socket: UnixStream) -> Result<(), End> {
 /// Runs a job, which may be acknowledged by now, and answers. Gives the next one, if that came early: it is acknowledged, and so is to be run.
 fn run(executable: &Executable, post: &Arc<Post>, ear: &Ear, next: &(Job, bool)) -> Result<Option<Job>, End> {
     let (job, is_acknowledged) = (&next.0, next.1);
-    let running = post.begin(job, is_acknowledged);
+    let named = Named::read(executable, &job.payload);
+    let (line, lineage) = named.as_ref().map_or((None, None), |named| (named.line, named.lineage.clone()));
+    let running = post.begin(job, (line, lineage), is_acknowledged);
     if job.early && !is_acknowledged {
         // Not begun before that is said: until then it can go to another worker.
         post.say_put_off()?;
@@ -187,11 +190,14 @@ fn run(executable: &Executable, post: &Arc<Post>, ear: &Ear, next: &(Job, bool))
     let mut answer = Vec::new();
     let at = frame::begin(&mut answer, Kind::Result, number);
     let mut freight = Freight::new(&mut answer, at, post.terms());
-    let called = inside(&running, || call::call(executable, &job.payload, &mut freight));
+    let called = match named {
+        Ok(named) => inside(&running, || named.call(&mut freight)),
+        Err(what) => Called::Failed(Why::PayloadUnknown, what.to_owned()),
+    };
     post.end();
     ear.let_go();
     let enclosed = match called {
-        call::Called::Done => match freight.end() {
+        Called::Done => match freight.end() {
             Ok(enclosed) => enclosed,
             Err(unsendable) => {
                 let (why, said) = why_of(&unsendable, post.terms().limit);
@@ -199,12 +205,12 @@ fn run(executable: &Executable, post: &Arc<Post>, ear: &Ear, next: &(Job, bool))
                 None
             }
         },
-        call::Called::Failed(why, said) => {
+        Called::Failed(why, said) => {
             answer.clear();
             wire::put_failure(&mut answer, number, why, &said);
             None
         }
-        call::Called::Panicked(panicked) => {
+        Called::Panicked(panicked) => {
             answer.clear();
             panicked.put(&mut answer, number);
             None

@@ -19,7 +19,10 @@ use crate::backend::process::{
     wire::{self, VERSION, Welcome},
 };
 use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
-use crate::job::{InHand, JobCell, JobContext, PoolNo, Redeliveries, Registered, Runs, Share, Submission, Terms};
+use crate::job::{
+    InHand, JobCell, JobContext, Origin, PoolNo, Redeliveries, Registered, Runs, Share, Submission, Terms,
+};
+use crate::snapshot::Lineage;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Clock, Mutex, Ordering, Weak};
 
 /// No two beats are sent within this: the parent gains nothing by more.
@@ -225,17 +228,25 @@ impl Post {
         Ok(())
     }
 
-    /// A job begins. Its acknowledgement is put off, unless it `is_acknowledged`.
-    pub(super) fn begin(self: &Arc<Self>, job: &Job, is_acknowledged: bool) -> Running {
+    /// A job begins, which comes from that line and that job. Its acknowledgement is put off, unless it `is_acknowledged`.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        job: &Job,
+        (line, lineage): (Option<&'static Location<'static>>, Option<Lineage>),
+        is_acknowledged: bool,
+    ) -> Running {
         let Job { number, lost, ref label, .. } = *job;
         let claim = self.claims.fetch_add(1, Ordering::Relaxed) + 1;
-        let terms = (lost > 0 || !label.is_empty()).then(|| {
-            let mut terms = Terms::of_origin(None);
+        let terms = (lost > 0 || !label.is_empty() || lineage.is_some()).then(|| {
+            let mut terms = Terms::of_origin(lineage.map(Origin::elsewhere));
             terms.label = Some(Arc::from(&**label)).filter(|label: &Arc<str>| !label.is_empty());
             terms.redeliveries = (lost > 0).then(|| Box::new(Redeliveries::after(lost)));
             Box::new(terms)
         });
-        let job = Share::alone((), Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms });
+        let job = Share::alone(
+            (),
+            Submission { lane: LaneId::DEFAULT, site: line.unwrap_or_else(|| Location::caller()), terms },
+        );
         job.header().admit(JobId(number), self.clock.now());
         let in_hand = (job, ClaimNo(claim));
         *self.job.lock() = Some(in_hand.clone());
@@ -336,6 +347,10 @@ impl InHand for Post {
 
     fn pool(&self) -> PoolNo {
         self.number
+    }
+
+    fn pool_name(&self) -> Option<Arc<str>> {
+        Some(Arc::from(&*self.welcome.pool))
     }
 
     fn is_busy_with(&self, claim: ClaimNo) -> bool {
