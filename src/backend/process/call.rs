@@ -163,9 +163,10 @@ impl<'a> Named<'a> {
         };
         let (parent, arguments): (Parent<'_>, _) =
             postcard::take_from_bytes(rest).map_err(|_| "it does not say which job it comes from")?;
-        // SAFETY, of all three: the parent has found this process to run the same executable (`Executable::identity`), so its offsets mean here what they
-        // mean there; and it sends the offset of a trampoline, and those of lines, in these places: `Call::load`.
+        // SAFETY: the parent has found this process to run the same executable (`Executable::identity`), so its offsets mean here what they
+        // mean there; and it sends the offset of a trampoline in this place: `Call::load`.
         let trampoline = unsafe { sys::trampoline_at(trampoline) };
+        // SAFETY: for the same reason, and since it sends those of lines in these places.
         let line_at = |offset| unsafe { executable.line_at(offset) };
         let lineage = parent.map(|(pool, parent, label, line, depth)| Lineage {
             pool: pool.into(),
