@@ -24,7 +24,7 @@ pub(crate) fn hooks() -> usize {
 }
 
 /// What `make` makes, with as many hooks as there are to be, beside the same without any.
-pub(crate) fn with_and_without<S: Side>(make: impl Fn() -> S) -> (S, S) {
+pub(crate) fn with_and_without<S>(make: impl Fn() -> S) -> (S, S) {
     let hooks = HOOKS.swap(0, Ordering::Relaxed);
     let without = make();
     have_hooks(hooks);

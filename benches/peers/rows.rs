@@ -23,10 +23,19 @@ const IDLE: usize = 2_000;
 pub(crate) fn control_backlog() -> Measured {
     let (mut millpond, mut peer) = (Vec::new(), Vec::new());
     for _ in 0..5 {
-        millpond.extend(millpond::inventories_behind(BACKLOG, 300));
+        millpond.extend(inventories());
         peer.push(ractor_factory::count_behind(BACKLOG));
     }
     Measured::against("us", quantile(&millpond, 0.99), median(&peer))
+}
+
+fn inventories() -> Vec<f64> {
+    millpond::inventories_behind(BACKLOG, 300)
+}
+
+/// The p99 of 300 of those inventories.
+pub(crate) fn inventory_p99() -> f64 {
+    quantile(&inventories(), 0.99)
 }
 
 /// An inventory by message beside a bare ping, p99 of both, while plain threads burn every core.
@@ -44,7 +53,7 @@ pub(crate) fn control_burning() -> Measured {
 }
 
 /// The p99 of 10,000 inventories read in the caller, under load. A pause after every 50 lets the caches go cold.
-pub(crate) fn inventory_now() -> Measured {
+pub(crate) fn inventory_now() -> f64 {
     let times = millpond::under_load(|pool| -> Vec<f64> {
         let burst = |_| {
             thread::sleep(Duration::from_millis(1));
@@ -52,24 +61,34 @@ pub(crate) fn inventory_now() -> Measured {
         };
         (0..200).flat_map(burst).collect()
     });
-    Measured::alone("us", quantile(&times, 0.99))
+    quantile(&times, 0.99)
+}
+
+/// A figure of millpond's, lower is better, by turns with hooks and without.
+pub(crate) fn beside_none(unit: &'static str, figure: impl Fn() -> f64) -> Measured {
+    Measured::lower_is_better(unit, (0..3).map(|_| millpond::with_and_without(&figure)).unzip())
 }
 
 /// One read of the counters under load.
-pub(crate) fn saturation_read() -> Measured {
-    Measured::alone("ns", millpond::under_load(|pool| nanos_per_call(501, || pool.saturation())))
+pub(crate) fn saturation_read() -> f64 {
+    millpond::under_load(|pool| nanos_per_call(501, || pool.saturation()))
 }
 
 /// An idle worker beside an idle bare actor.
 pub(crate) fn idle_worker() -> Measured {
-    let turn = |_| (memory::in_child("idle_worker", millpond::hooks()), memory::in_child("ractor_actor", 0));
+    let turn = |_| (bytes("idle_worker"), memory::in_child("ractor_actor", 0));
     Measured::lower_is_better("bytes", (0..3).map(turn).unzip())
 }
 
 /// A queued job, all included.
 pub(crate) fn queued_job() -> Measured {
-    let turns: Vec<f64> = (0..3).map(|_| memory::in_child("queued_job", millpond::hooks())).collect();
+    let turns: Vec<f64> = (0..3).map(|_| bytes("queued_job")).collect();
     Measured::alone("bytes", median(&turns))
+}
+
+/// What that takes, measured in a child.
+pub(crate) fn bytes(what: &str) -> f64 {
+    memory::in_child(what, millpond::hooks())
 }
 
 /// What a child process does: measures one thing and prints its bytes.
