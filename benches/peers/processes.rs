@@ -112,7 +112,7 @@ fn replace(pool: &ProcessPool) -> f64 {
 
 fn pool(children: usize) -> ProcessPool {
     // A large job is its block and a little more.
-    let child = ChildOptions::new().frame_limit(LARGE as u32 + (1 << 20)).hand_over_early(true);
+    let child = ChildOptions::new().frame_limit(LARGE as u32 + (1 << 20));
     let builder = ProcessPool::builder(fresh_name()).limits(Limits::fixed(children)).child(child);
     let pool = hooked(builder).build().expect("a pool of processes");
     load::wait_until("all children are idle", || pool.saturation().idle == children);

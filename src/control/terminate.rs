@@ -15,7 +15,7 @@ use super::watchdog::Silence;
 use crate::backend::{Backend, KillOutcome};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::{Envelope, Header, Share};
-use crate::plane::Condemned;
+use crate::plane::{Condemned, Found};
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::{Ended, Fate, Rung, Target, TargetReport, TerminationReport, WorkerState};
@@ -23,6 +23,8 @@ use crate::sync::{Arc, Timestamp};
 
 /// How often a climb looks whether its job has ended: a job's end tells control nothing.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
+/// How long a child may take to say whether it has begun the job after the one that a rung is aimed at.
+const ANSWER: Duration = Duration::from_millis(20);
 
 /// Somebody's request: what has become of its targets, and who wants to know.
 struct Termination {
@@ -63,7 +65,9 @@ struct Climb {
     /// When the grace of the last one is over.
     until: Timestamp,
     condemned: Option<Condemned>,
-    /// The job that is or was in the worker's hands.
+    /// Since when it waits for what becomes of the job that its worker was lent.
+    spares_since: Option<Timestamp>,
+    /// The job that is or was in the worker's hands, or was lent to it.
     job: Option<Share<dyn Envelope>>,
     /// For a queued job: whether it was taken out.
     withdrawn: Option<bool>,
@@ -83,6 +87,7 @@ impl Climb {
             next: 0,
             until: began,
             condemned: None,
+            spares_since: None,
             job: None,
             withdrawn: None,
             fate: None,
@@ -175,8 +180,9 @@ impl<B: Backend> Supervision<B> {
             match climb.fate {
                 Some(_) => self.note_fate(&climb),
                 None => {
-                    let at = climb.until.max(now).min(now.after(LOOK));
-                    self.climbs.ring.keep(climb, at);
+                    // One that waits for an answer is past its time.
+                    let until = if climb.until > now { climb.until } else { now.after(LOOK) };
+                    self.climbs.ring.keep(climb, until.min(now.after(LOOK)));
                 }
             }
             if pass.is_over() {
@@ -237,6 +243,7 @@ impl<B: Backend> Supervision<B> {
 
     fn advance(&mut self, climb: &mut Climb, now: Timestamp) {
         let began = climb.began;
+        self.look_for_lent(climb);
         loop {
             if let Some(fate) = self.fate(climb) {
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
@@ -259,6 +266,9 @@ impl<B: Backend> Supervision<B> {
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
                 return;
             };
+            if rung != Rung::Cancel && self.spares(climb, now) {
+                return;
+            }
             climb.next += 1;
             climb.until = now.after(grace);
             if let Some(silence) = &climb.silence {
@@ -297,9 +307,10 @@ impl<B: Backend> Supervision<B> {
             // It keeps the claim that it was abandoned with; any other was over before.
             return Some(if claim.is_none_or(holds) { Fate::Abandoned } else { Fate::Finished });
         }
-        // Once it is condemned only its end counts: then it has taken no other job.
-        let claim = claim.filter(|_| climb.condemned.is_none() && climb.last_rung() != Some(Rung::Stop))?;
-        (!holds(claim)).then_some(Fate::Finished)
+        // Once it is condemned only its end counts: then it has taken no other job, but for one that it was lent before that, which is not meant.
+        let told = climb.condemned.is_some() || climb.last_rung() == Some(Rung::Stop);
+        let over = claim.is_some_and(|claim| !holds(claim) && (!told || state.held.is_some()));
+        over.then_some(Fate::Finished)
     }
 
     /// The first rung, whichever it is, takes a queued job out.
@@ -311,19 +322,45 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// Takes a queued job out; one that a worker has taken since is followed there, and one that is lent is looked for again.
+    /// Takes a queued job out; one that a worker has taken since is followed there. One that is lent is asked to stop, whoever gets it, and looked for again.
     fn withdraw(&self, climb: &mut Climb, job: JobId) {
-        climb.withdrawn = self.plane().cancel_queued(job);
-        if climb.withdrawn.is_none() {
-            // Soon it is back in its lane, or its worker's.
-            (climb.next, climb.until) = (0, self.now().after(LOOK));
+        match self.plane().cancel_queued(job) {
+            Found::Withdrawn => climb.withdrawn = Some(true),
+            Found::Lent(lent) => {
+                lent.header().cancel();
+                climb.job = Some(lent);
+            }
+            Found::Gone => {
+                // Asked to stop while it was lent, it ends by that as it comes back.
+                let ended = climb.job.as_ref().and_then(|job| job.header().ended());
+                climb.withdrawn = Some(ended == Some(Ended::Cancelled));
+                if let Some((worker, claim)) = self.plane().holder_of(job) {
+                    (climb.target, climb.cell) =
+                        (Target::Claim { worker, claim, job }, Some(self.plane().cell(worker)));
+                    (climb.next, climb.until) = (0, self.now());
+                }
+            }
         }
-        if climb.withdrawn == Some(false)
-            && let Some((worker, claim)) = self.plane().holder_of(job)
+    }
+
+    /// What was lent when a rung was tried on it is back in its lane by now, or its worker's; or nobody knows yet, and the ladder's time goes on.
+    fn look_for_lent(&self, climb: &mut Climb) {
+        if let Target::Queued(job) = climb.target
+            && climb.next > 0
+            && climb.withdrawn.is_none()
         {
-            (climb.target, climb.cell) = (Target::Claim { worker, claim, job }, Some(self.plane().cell(worker)));
-            (climb.next, climb.until) = (0, self.now());
+            self.withdraw(climb, job);
         }
+    }
+
+    /// True while a rung that takes a worker waits, since that was lent another job than the one that is meant: soon that is back, or its next claim. Not for long: a
+    /// child that does not answer is taken.
+    fn spares(&self, climb: &mut Climb, now: Timestamp) -> bool {
+        let Some(cell) = climb.worker().filter(|_| climb.claim().is_some() && climb.condemned.is_none()) else {
+            return false;
+        };
+        let lent = self.plane().await_loan(cell.id);
+        lent && now < climb.spares_since.get_or_insert(now).after(ANSWER)
     }
 
     fn step(&mut self, climb: &mut Climb, rung: Rung) {

@@ -345,7 +345,6 @@ impl Header {
     }
 
     /// See [`Word::begin_loan`].
-    #[cfg(any(feature = "process", millpond_loom))]
     pub(crate) fn begin_loan(&self) -> bool {
         self.word.begin_loan()
     }

@@ -115,8 +115,7 @@ impl Word {
         self.shift(QUEUED, LENT)
     }
 
-    /// The worker that has it begins the job.
-    #[cfg(any(feature = "process", millpond_loom))]
+    /// The worker that has it begins the job, or the job is about to end as if it had.
     pub(crate) fn begin_loan(&self) -> bool {
         self.shift(LENT, CLAIMED)
     }

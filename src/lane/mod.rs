@@ -69,7 +69,6 @@ impl LaneState {
     }
 
     /// One is not any more.
-    #[cfg(any(feature = "process", millpond_loom))]
     pub(crate) fn end_loan(&self) {
         self.lent.fetch_sub(1, Ordering::AcqRel);
     }

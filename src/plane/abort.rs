@@ -1,7 +1,7 @@
 //! The end of the plane, and of jobs that never begin.
 
 use super::{Plane, Unstarted};
-use crate::error::{CloseReason, JobError, NotStarted, StartError, StartFailed};
+use crate::error::{CloseReason, JobError, KilledJob, NotStarted, StartError, StartFailed};
 use crate::gate::Gate;
 use crate::id::{ClaimNo, LaneId};
 use crate::job::{Envelope, Share};
@@ -134,8 +134,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
     ) -> Vec<Left> {
         let (mut left, exit) = (Vec::new(), Exit::Killed(by.clone()));
         for cell in cells.drain(cells.len().saturating_sub(PASS)..) {
-            let mut held = cell.lock().in_hand();
-            if let Some(condemned) = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit))
+            let (mut held, condemned, lent) = {
+                // Under this lock no worker goes on to what it was lent: either that is in hand by now, or is taken along here.
+                let mut ready = self.ready.lock();
+                let held = cell.lock().in_hand();
+                let condemned = held.as_ref().and_then(|held| self.condemn(&cell, Some(held.claim), &exit));
+                (held, condemned, self.take_lent(&mut ready, cell.id))
+            };
+            if let Some(condemned) = condemned
                 && let Some((job, claim)) = &condemned.job
             {
                 if cell.take_back(*claim) {
@@ -150,6 +156,14 @@ impl<J: ?Sized + Envelope> Plane<J> {
                         self.abandon(&cell, &exit);
                     }
                 }
+            }
+            if let Some(lent) = lent {
+                // Of what is lent nothing runs here, and so nothing of its worker has to be in hand for it to be killed elsewhere.
+                let claim = held.as_ref().map_or(ClaimNo(0), |held| held.claim);
+                let error: fn(Box<KilledJob>) -> JobError =
+                    if runs_no_more(&cell, claim) { JobError::Killed } else { JobError::Abandoned };
+                lent.job.header().cancel();
+                self.end_lent(lent, &cell, &exit, self.clock.now(), error);
             }
             let state = cell.lock().state;
             if matches!(

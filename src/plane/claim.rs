@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use tracing::Span;
 
 #[cfg(any(feature = "process", millpond_loom))]
-use super::lend::Loan;
+use super::lend::Lends;
 use super::turnover::Spent;
 use super::{Plane, Signal, WorkerContext};
 use crate::error::{JobError, Payload};
@@ -150,7 +150,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         polled
     }
 
-    /// Has `f`, which is handed what was [lent](Self::lend), bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
+    /// Has `f`, which can have its worker [lent](Lends::lend) the next one, bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
     /// the job panicked.
     ///
     /// # Errors
@@ -159,11 +159,11 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     #[cfg(feature = "process")]
     pub(crate) fn attempt(
         self,
-        f: impl FnOnce(&J, &mut ClaimKey, &mut Option<Loan<J>>) -> Option<Ran>,
+        f: impl FnOnce(&J, &mut ClaimKey, &mut Lends<'_, J>) -> Option<Ran>,
     ) -> Result<bool, Self> {
         let WorkerContext { taken, key, plane, cell, lent, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
-        let ran = as_job(plane, cell, taken, || f(taken.job(), key, lent));
+        let ran = as_job(plane, cell, taken, || f(taken.job(), key, &mut Lends { plane, cell, loan: lent }));
         match ran {
             Some(ran) => Ok(self.finish(ran)),
             None => Err(self),
@@ -198,23 +198,11 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         self.taken().since
     }
 
-    /// Has its worker lent the job that it would take next, if that gains anything.
+    /// The job that its worker was lent.
     #[cfg(any(feature = "process", millpond_loom))]
-    pub(crate) fn lend(&mut self) {
-        let worker = &mut *self.0;
-        worker.lent = worker.plane.lend(&worker.cell);
-    }
-
-    /// What was lent.
-    #[cfg(millpond_loom)]
-    pub(super) fn take_loan(&mut self) -> Option<Loan<J>> {
-        self.0.lent.take()
-    }
-
-    /// See [`WorkerContext::end_loan`].
-    #[cfg(feature = "process")]
-    pub(crate) fn end_loan(&mut self, exit: &Exit) {
-        self.0.end_loan(exit);
+    pub(crate) fn lends(&mut self) -> Lends<'_, J> {
+        let WorkerContext { plane, cell, lent, .. } = &mut *self.0;
+        Lends { plane, cell, loan: lent }
     }
 
     /// Its worker's cell.

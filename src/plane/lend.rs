@@ -1,58 +1,84 @@
 //! Jobs that are lent: handed to a worker that has another one in hand, so that it need not wait for its next one. A job that is lent counts as
-//! queued, and nobody writes its outcome; it is begun by its worker's turnover, or goes back into its lane. States and the argument: DESIGN.md,
+//! queued. It is begun by its worker's turnover, goes back into its lane, or ends with its worker. States and the argument: DESIGN.md,
 //! section 15.
 
+use super::lent::Lent;
 use super::turnover::{Spent, Turn, Turned};
 use super::{After, Plane, Ready, Seldom};
-use crate::error::JobError;
-use crate::gate::Gate;
+use crate::error::{JobError, KilledJob};
 use crate::job::{ClaimKey, Envelope, Share};
 use crate::policy::Exit;
 use crate::slot::{Cell, CellState};
-use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 
 /// So many dead entries of a line are passed in one hold of the lock.
 const MOST_LOOKS: usize = 64;
 
-/// A job that is lent. Dropped, it goes back to the front of its lane: for whoever knows that it has not begun, and will not.
+/// A job that is lent, as the lender has it, and the right to its payload, which stays his whoever ends the loan. Dropped, it goes back to the front of its lane;
+/// but once it was [handed over](Self::hand_over) it may have begun, and ends as lost.
 pub(crate) struct Loan<J: ?Sized + Envelope> {
     plane: Arc<Plane<J>>,
-    /// `None` once it has been begun.
+    cell: Arc<Cell>,
+    /// `None` once it has been begun, or is over.
     job: Option<Share<J>>,
+    handed_over: bool,
 }
 
 impl<J: ?Sized + Envelope> Loan<J> {
-    /// The job, and the right to look at its payload: the winner of the loan has it, and there is one loan.
+    /// The job, and the right to look at its payload: there is one loan of it.
     pub(crate) fn job(&mut self) -> Option<(&Share<J>, ClaimKey)> {
         self.job.as_ref().map(|job| (job, ClaimKey::of(job)))
     }
 
+    /// From now on it may begin.
+    pub(crate) fn hand_over(&mut self) {
+        self.handed_over = true;
+    }
+
+    /// It has not begun, and will not: back to the front of its lane.
+    pub(crate) fn give_back(mut self) {
+        if let Some(job) = self.job.take() {
+            self.plane.return_loan(&self.cell, job);
+        }
+    }
+
     /// The job has begun, and its worker, which is gone, took it along: it ends as that did.
-    pub(crate) fn end_with(mut self, cell: &Cell, exit: &Exit) {
-        let (plane, Some(job)) = (self.plane.clone(), self.job.take()) else { return };
-        plane.begin_loan(&mut plane.ready.lock(), &job);
-        let inner = job.sealed().0;
-        inner.discard(ClaimKey::of(&job));
-        let now = plane.clock.now();
-        let erased = job.clone().erase();
-        let ended = Box::new(plane.killed_job(&erased, cell, exit, now, now));
-        plane.settle_for(&erased, if exit.is_loss() { JobError::Lost(ended) } else { JobError::Killed(ended) });
+    pub(crate) fn end_with(mut self, exit: &Exit) {
+        if let Some(job) = self.job.take() {
+            self.plane.lose_loan(&self.cell, &job, exit);
+        }
     }
 }
 
 impl<J: ?Sized + Envelope> Drop for Loan<J> {
     fn drop(&mut self) {
-        if let Some(job) = self.job.take() {
-            self.plane.return_loan(job);
+        let Some(job) = self.job.take() else { return };
+        if self.handed_over {
+            self.plane.lose_loan(&self.cell, &job, &Exit::Lost);
+        } else {
+            self.plane.return_loan(&self.cell, job);
         }
+    }
+}
+
+/// A worker that may be lent the job after the one in hand.
+pub(crate) struct Lends<'a, J: ?Sized + Envelope> {
+    pub(super) plane: &'a Arc<Plane<J>>,
+    pub(super) cell: &'a Arc<Cell>,
+    pub(crate) loan: &'a mut Option<Loan<J>>,
+}
+
+impl<J: ?Sized + Envelope> Lends<'_, J> {
+    /// Has it lent the job that its worker would take next, if that gains anything.
+    pub(crate) fn lend(&mut self) {
+        *self.loan = self.plane.lend(self.cell);
     }
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
     /// Lends the job that this worker, which has one in hand, would take next. `None`: there is none, or it would gain nothing, or have to be
     /// looked at again before it begins: one with a limit to its wait ends in the tick in which that passes.
-    pub(super) fn lend(self: &Arc<Self>, cell: &Cell) -> Option<Loan<J>> {
+    pub(super) fn lend(self: &Arc<Self>, cell: &Arc<Cell>) -> Option<Loan<J>> {
         if !self.may_lend() {
             return None;
         }
@@ -63,11 +89,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 self.move_in(&mut ready, &mut self.inbox.lock());
             }
             let stays = ready.dispatches && !ready.in_debt && !ready.lets_one_go && !is_leaving(&cell.lock());
-            if stays { self.lend_first(&mut ready, &mut dead) } else { None }
+            if stays { self.lend_first(&mut ready, cell, &mut dead) } else { None }
         };
         // With nothing held: the last of a job may be the user's.
         drop(dead);
-        lent.map(|job| Loan { plane: self.clone(), job: Some(job) })
+        lent.map(|job| Loan { plane: self.clone(), cell: cell.clone(), job: Some(job), handed_over: false })
     }
 
     /// A pool of one lane, whose seats all have jobs, and in which more wait: no worker comes for those sooner than this one does.
@@ -78,7 +104,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         plain && all_busy && self.queued_awake(0) > 0 && !self.keeps_out.load(Ordering::Relaxed)
     }
 
-    fn lend_first(&self, ready: &mut Ready<J>, dead: &mut Vec<Share<J>>) -> Option<Share<J>> {
+    fn lend_first(&self, ready: &mut Ready<J>, cell: &Cell, dead: &mut Vec<Share<J>>) -> Option<Share<J>> {
         for _ in 0..MOST_LOOKS {
             let header = ready.lanes[0].front()?.header();
             if header.is_queued() && (header.is_cancelled() || self.expires_at(header) != Timestamp::NEVER) {
@@ -86,7 +112,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             }
             let job = ready.lanes[0].pop()?;
             if job.header().lend() {
-                ready.lent.push(job.header().id());
+                let before = ready.lent.insert(cell.id, Lent { job: job.clone(), awaited: false });
+                debug_assert!(before.is_none(), "a worker is lent one job at most");
                 self.lanes[0].begin_loan();
                 return Some(job);
             }
@@ -96,26 +123,27 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A turnover from one job to the one that was lent, whatever the worker was told meanwhile: its child may have begun that one. `None`: nothing was
-    /// done, since a worker that was condemned or abandoned takes none.
+    /// done, since it was taken from this worker, or this worker from it.
     pub(super) fn turn_to_lent(
         &self,
         cell: &Arc<Cell>,
         now: Timestamp,
         spent: Option<&Spent>,
-        lent: &mut Option<Loan<J>>,
+        loan: &mut Option<Loan<J>>,
     ) -> Option<Turned<J>> {
         let (mut after, mut rare): (After<J>, Seldom<J>) = (After::default(), None);
         let mut ready = self.ready.lock();
         let shard = self.shard(cell.id.slot as usize);
+        let Lent { awaited, .. } = self.take_lent(&mut ready, cell.id)?;
+        // The lender's share: the record's was another.
+        let job = loan.take()?.job.take()?;
         let mut state = cell.lock();
-        if state.state != WorkerState::Busy {
-            return None;
-        }
-        let job = lent.take()?.job.take()?;
         if let Some(spent) = spent {
             self.note_spent(shard, cell, spent, now, &mut rare);
         }
-        self.begin_loan(&mut ready, &job);
+        self.ready.passed(job.header().lane().index());
+        let begun = job.header().begin_loan();
+        debug_assert!(begun, "the record goes with the state");
         let Turn::Run(taken) = self.seat(shard, &mut state, job, now) else { return None };
         drop(state);
         if ready.waiters {
@@ -125,46 +153,43 @@ impl<J: ?Sized + Envelope> Plane<J> {
         drop(ready);
         let called = after.wake.is_some();
         self.after(after);
+        self.tell_returned(awaited);
         Some(Turned { turn: Turn::Run(taken), called, more: false, rare })
     }
 
-    /// A job that was lent is its worker's claim from now on. Under the ready lock.
-    fn begin_loan(&self, ready: &mut Ready<J>, job: &Share<J>) {
-        self.ready.passed(job.header().lane().index());
-        self.end_loan(ready, job);
-        let begun = job.header().begin_loan();
-        debug_assert!(begun, "nobody ends a job that is lent");
-    }
-
-    fn end_loan(&self, ready: &mut Ready<J>, job: &Share<J>) {
-        let header = job.header();
-        ready.lent.retain(|lent| *lent != header.id());
-        self.lane(header.lane()).end_loan();
-    }
-
-    /// A job that was lent and has not begun goes back to the front of its lane; in a pool that has ended it has not started.
-    fn return_loan(&self, job: Share<J>) {
+    /// A job that was lent and has not begun goes back to the front of its lane. An abort that is under way finds it there: it takes all loans before it ends what
+    /// is queued.
+    fn return_loan(&self, cell: &Cell, job: Share<J>) {
         let mut after = After::default();
-        let closed = {
+        let awaited = {
             let mut ready = self.ready.lock();
+            let Some(Lent { awaited, .. }) = self.take_lent(&mut ready, cell.id) else {
+                drop(ready);
+                // It has its outcome.
+                return job.sealed().0.discard(ClaimKey::of(&job));
+            };
             let mut inbox = self.inbox.lock();
-            self.end_loan(&mut ready, &job);
-            job.header().return_loan();
-            let closed = if let Gate::Closed(reason) = &inbox.gate { Some(reason.clone()) } else { None };
-            if closed.is_none() {
-                ready.lanes[job.header().lane().index()].push_front(job.clone());
-                self.disturb();
-            }
+            let returned = job.header().return_loan();
+            debug_assert!(returned, "the record goes with the state");
+            ready.lanes[job.header().lane().index()].push_front(job.clone());
+            self.disturb();
             self.rouse(&mut ready, &mut inbox, &mut after);
-            closed
+            awaited
         };
-        match closed {
-            None => self.is_back(&job, None, after),
-            Some(reason) => {
-                self.after(after);
-                let ended = self.end_taken(vec![job], |job| self.not_started(job, &reason));
-                self.keep_or_discard(ended);
-            }
+        self.is_back(&job, None, after);
+        self.tell_returned(awaited);
+    }
+
+    /// A job that was lent has begun, and its worker is gone. The payload goes first, as with a task that is aborted; if its drop does not end, whoever takes the
+    /// worker ends the loan.
+    fn lose_loan(&self, cell: &Cell, job: &Share<J>, exit: &Exit) {
+        job.sealed().0.discard(ClaimKey::of(job));
+        let lent = self.take_lent(&mut self.ready.lock(), cell.id);
+        if let Some(lent) = lent {
+            let leave = cell.lock().leave.clone();
+            let exit = leave.as_ref().unwrap_or(exit);
+            let error: fn(Box<KilledJob>) -> JobError = if exit.is_loss() { JobError::Lost } else { JobError::Killed };
+            self.end_lent(lent, cell, exit, self.clock.now(), error);
         }
     }
 }

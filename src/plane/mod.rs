@@ -13,6 +13,7 @@ mod health;
 mod idle;
 #[cfg(any(feature = "process", millpond_loom))]
 mod lend;
+mod lent;
 #[cfg(all(test, millpond_loom))]
 mod loom;
 mod nested;
@@ -41,7 +42,8 @@ pub(crate) use admit::Entry;
 pub(crate) use bell::Overstays;
 pub(crate) use claim::Polling;
 #[cfg(any(feature = "process", millpond_loom))]
-pub(crate) use lend::Loan;
+pub(crate) use lend::{Lends, Loan};
+pub(crate) use lent::Found;
 pub(crate) use port::{ControlPort, Garbage, Overdue, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
@@ -83,7 +85,7 @@ pub(crate) struct Ready<J: ?Sized + Envelope> {
     /// Jobs whose worker was lost under them, and that are to be delivered again: they come back when they have rested.
     resting: BTreeMap<JobId, Share<J>>,
     /// Jobs that are [lent](lend): each is in the hands of a worker that has another one.
-    lent: Vec<JobId>,
+    lent: BTreeMap<WorkerId, lent::Lent<J>>,
 }
 
 /// What submitters put into. What each job changes comes first: it passes from core to core on few lines.
@@ -220,7 +222,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                     in_debt: false,
                     lets_one_go: false,
                     resting: BTreeMap::new(),
-                    lent: Vec::new(),
+                    lent: BTreeMap::new(),
                 },
             )),
             inbox: Padded(Counted::new(

@@ -1,6 +1,6 @@
 //! What control does to the plane: starts, resizes, gates, condemns, abandons, aborts. All of it under both locks, none of it slow.
 
-use super::{After, Inbox, Plane, Ready};
+use super::{After, Found, Inbox, Plane, Ready};
 use crate::config::{ConfigError, Lane, Limits, check_limits};
 use crate::error::{CloseReason, JobError, KilledJob, StartError};
 use crate::gate::Gate;
@@ -297,7 +297,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
     /// A worker that cannot be made to die, or does not leave, loses its seat, and its job gets its outcome now. True if the outcome was open.
     pub(crate) fn abandon(&self, cell: &Arc<Cell>, exit: &Exit) -> bool {
         let now = self.clock.now();
-        let settlement = {
+        let (settlement, lent) = {
+            // Under this lock the worker does not go on to what it was lent: either that is in hand by now, or is taken along here.
+            let mut ready = self.ready.lock();
             let mut state = cell.lock();
             if !state.seated() && state.state != WorkerState::Leaving {
                 return false;
@@ -309,22 +311,25 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 state.leave = Some(exit.clone());
             }
             // Under the cell's lock the job cannot be put back, and so not run elsewhere by now.
-            state.held.as_ref().and_then(|held| {
+            let settlement = state.held.as_ref().and_then(|held| {
                 let killed = Box::new(self.killed_job(&held.job, cell, exit, now, held.since));
                 // What was not begun, and will not be, runs no more.
                 let error = if cell.is_seized() { JobError::Killed(killed) } else { JobError::Abandoned(killed) };
                 Some((held.job.settle_error(error, Some(Owner::Worker))?, held.job.clone()))
-            })
+            });
+            drop(state);
+            (settlement, self.take_lent(&mut ready, cell.id))
         };
-        let Some((settlement, job)) = settlement else {
-            self.vacate(cell, WorkerState::Abandoned);
-            return false;
-        };
-        self.count(settlement.ended);
-        let owed = Owed::new(job.sealed().0, settlement);
+        if let Some((settlement, _)) = &settlement {
+            self.count(settlement.ended);
+        }
+        let (settlement, job) = settlement.unzip();
+        let owed = job.as_ref().zip(settlement).map(|(job, settlement)| Owed::new(job.sealed().0, settlement));
         self.vacate(cell, WorkerState::Abandoned);
-        drop(owed);
-        true
+        if let Some(lent) = lent {
+            self.end_lent(lent, cell, exit, now, JobError::Abandoned);
+        }
+        owed.map(drop).is_some()
     }
 
     /// The job in a condemned worker's hands gets its outcome now, although its worker has not ended yet.
@@ -358,12 +363,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// Ends a queued job for an operator. False: a worker has it, or it has ended. `None`: it is lent, and nobody can tell yet.
-    pub(crate) fn cancel_queued(&self, job: crate::id::JobId) -> Option<bool> {
+    /// Ends a queued job for an operator.
+    pub(crate) fn cancel_queued(&self, job: crate::id::JobId) -> Found {
         let found = {
             let ready = self.ready.lock();
-            if ready.lent.contains(&job) {
-                return None;
+            if let Some(lent) = self.find_lent(&ready, job) {
+                return Found::Lent(lent);
             }
             let inbox = self.inbox.lock();
             // Numbers are given in the order in which jobs enter their lines.
@@ -372,7 +377,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let in_line = in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number)));
             in_line.or_else(|| ready.resting.get(&job)).cloned()
         };
-        Some(found.is_some_and(|found| self.cancel(&found.erase(), "an operator")))
+        let ended = found.is_some_and(|found| self.cancel(&found.erase(), "an operator"));
+        if ended { Found::Withdrawn } else { Found::Gone }
     }
 
     /// True if there has been a job of this number.

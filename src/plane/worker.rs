@@ -128,15 +128,6 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         self.place = Place::Left;
     }
 
-    /// What was lent has begun, and the worker, which is gone, took it along.
-    #[cfg(feature = "process")]
-    pub(crate) fn end_loan(&mut self, exit: &Exit) {
-        if let Some(loan) = self.lent.take() {
-            let leave = self.cell.lock().leave.clone();
-            loan.end_with(&self.cell, leave.as_ref().unwrap_or(exit));
-        }
-    }
-
     /// Lets go of a job that was taken and not begun.
     fn give_back(&mut self) {
         let Some(taken) = self.taken.take() else { return };

@@ -1,18 +1,22 @@
 //! A child dies at the worst moment, and the job hangs, or everybody's fails: cpython#94777, cpython#105829, pebble#163.
 //!
-//! It is killed before its start is over, during its job, after dispatch and before it has acknowledged, and in the middle of 100 MB either way. Every
-//! handle resolves, with one attributed outcome, and siblings do not notice. What goes by memory files is written in `process::large`, byte for byte; here both
+//! It is killed before its start is over, during its job, after dispatch and before it has acknowledged, between jobs that it was handed together, and in the middle of
+//! 100 MB either way. Every handle resolves, with one attributed outcome, and siblings do not notice. What goes by memory files is written in `process::large`, byte for byte; here both
 //! ways are tried with the same kills.
 
 use std::time::{Duration, Instant};
 
 use millpond::process::ChildOptions;
-use millpond::{DeathCause, Limits, PoolExecutor};
+use millpond::{
+    DeathCause, Exit, JobError, JobHandle, JoinError, Ladder, Limits, PoolExecutor, ProcessPool, Restart,
+    RestartPolicy, Select, SlotHistory, TimeLimit, Timestamp,
+};
 
 use crate::children::{
     Marks, builder, death_of, exists, failure, mark, pids, pool, pool_with, python, python_with, signal, state_of,
     until,
 };
+use crate::patience::{Noise, scaled};
 
 /// "Within a second", with what a busy machine may add.
 const SOON: Duration = Duration::from_secs(10);
@@ -196,4 +200,70 @@ fn a_child_that_is_killed_while_it_answers_has_answered_or_not() {
         }
         assert!(pool.snapshot().ledger.balances());
     }
+}
+
+/// Whoever is lost is replaced, however many.
+struct AtOnce;
+
+impl RestartPolicy for AtOnce {
+    fn decide(&self, _now: Timestamp, _slot: &SlotHistory, _exit: &Exit) -> Restart {
+        Restart::After(Duration::ZERO)
+    }
+}
+
+/// Kills a worker of the pool, if one is up: by itself, or as an operator has it done.
+fn kill_one(pool: &ProcessPool, noise: &mut Noise) {
+    let up: Vec<_> = pool.inventory_now().workers.into_iter().filter(|row| row.start_delay.is_some()).collect();
+    let Some(row) = up.get(noise.below(up.len().max(1))) else { return };
+    if noise.below(2) == 0 {
+        let limit = TimeLimit(Duration::from_secs(30));
+        drop(pool.blocking().terminate(Select::worker(row.worker), Ladder::kill(), limit).expect("it answers"));
+    } else if let Some(pid) = row.facts.pid.and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)) {
+        // It may be gone by now, but not be another's: its number was given to this pool's child a moment ago.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Small jobs go in pairs. A thousand kills at full length, each at some moment of a child that runs one after the other: each job has one outcome, one that
+/// completed has run once, and no other more than once.
+#[test]
+fn children_that_are_killed_between_jobs_that_were_handed_over_together_lose_one_each_at_most() {
+    let kills = scaled(Duration::from_millis(1_000)).as_millis() as usize;
+    let pool = builder("pairs").limits(Limits::fixed(2)).restart_policy(AtOnce).build().unwrap();
+    let (mut noise, mut lost) = (Noise::new(), 0);
+    for kill in 0..kills {
+        pids(&pool, 2);
+        let marks: Vec<_> = (0..24).map(|n| Marks::new(&format!("pairs-{n}"))).collect();
+        let job = |path: String| mark(&path);
+        let mut handles: Vec<JobHandle<()>> =
+            marks.iter().map(|marks| pool.submit_blocking(job, marks.path()).unwrap()).collect();
+        // So many have run by then.
+        let some = noise.below(20);
+        until("some have run", || handles[some].status() == millpond::JobStatus::Done);
+        kill_one(&pool, &mut noise);
+        let mut taken = Vec::new();
+        for (n, handle) in handles.iter_mut().enumerate() {
+            let ended = handle.join_timeout(Duration::from_secs(30));
+            let ran = marks[n].pids().len();
+            match ended {
+                Ok(()) => assert_eq!(ran, 1, "kill {kill}, job {n} completed"),
+                Err(JoinError::Job(error @ (JobError::Lost(_) | JobError::Killed(_)))) => {
+                    assert!(ran <= 1, "kill {kill}: job {n} ran {ran} times");
+                    taken.push(error.to_string());
+                }
+                other => panic!("kill {kill}: job {n}: {other:?}"),
+            }
+        }
+        lost += taken.len();
+        // A child that was killed while it had none may be found to be dead under the next round's first job.
+        assert!(
+            lost <= kill + 1,
+            "{lost} jobs went with {} children, each of which had begun one: {taken:#?}",
+            kill + 1
+        );
+    }
+    until("it is at rest", || pool.saturation().active == 0);
+    let ledger = pool.snapshot().ledger;
+    assert!(ledger.balances() && ledger.pending == 0, "{ledger}");
+    assert_eq!(ledger.lost + ledger.killed, lost as u64, "{ledger}");
 }

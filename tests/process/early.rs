@@ -1,31 +1,26 @@
-//! Jobs that are handed to a child while it has another one: whatever happens to that one, or to the child, they are run once.
+//! Jobs that are handed to a child together with another one: whatever happens to that one, or to the child, they are run once.
 //!
-//! The clock of these pools stands still, so that each job begins a moment after the one before it: then the next one is handed over early.
+//! The clock of most of these pools stands still, so that each job begins a moment after the one before it: then the next one is handed over early. The first job of a
+//! child goes alone, and then they go in pairs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use millpond::process::ChildOptions;
 use millpond::testing::SettableClock;
 use millpond::{
     Exit, Fate, JobError, JobHandle, JobOptions, JobStatus, JoinError, Ladder, Limits, PoolExecutor, ProcessPool,
-    Recycle, Redelivery, Restart, RestartPolicy, Select, SlotHistory, TimeLimit, Timestamp,
+    Recycle, Redelivery, Restart, RestartPolicy, Rung, Select, SlotHistory, TimeLimit, Timestamp,
 };
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::rig::{Marks, builder, failure, mark, until};
+use crate::rig::{Marks, builder, failure, mark, signal, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
 fn pool(name: &str, workers: usize) -> ProcessPool {
     let clock = SettableClock::new().clock();
-    builder(name)
-        .child(ChildOptions::new().hand_over_early(true))
-        .limits(Limits::fixed(workers))
-        .clock(clock)
-        .start_limit(LIMIT.0 * 1_000)
-        .build()
-        .unwrap()
+    builder(name).limits(Limits::fixed(workers)).clock(clock).start_limit(LIMIT.0 * 1_000).build().unwrap()
 }
 
 fn same(n: u64) -> u64 {
@@ -122,11 +117,7 @@ fn one_that_is_cancelled_does_not_run() {
 
 #[test]
 fn one_that_is_terminated_is_withdrawn() {
-    let pool = builder("withdrawn-early")
-        .child(ChildOptions::new().hand_over_early(true))
-        .limits(Limits::fixed(1))
-        .build()
-        .unwrap();
+    let pool = builder("withdrawn-early").limits(Limits::fixed(1)).build().unwrap();
     for round in 0..20 {
         let (long, next, gate, marks) = behind_a_long_one(&pool, &format!("withdrawn-early-{round}"));
         let report = pool.blocking().terminate(Select::job(next.id()), Ladder::kill(), LIMIT).unwrap();
@@ -165,11 +156,7 @@ impl RestartPolicy for AtOnce {
 #[test]
 fn jobs_around_one_that_kills_its_child_run_once() {
     let clock = SettableClock::new().clock();
-    let pool = builder("around")
-        .child(ChildOptions::new().hand_over_early(true))
-        .limits(Limits::fixed(2))
-        .clock(clock)
-        .start_limit(LIMIT.0 * 1_000);
+    let pool = builder("around").limits(Limits::fixed(2)).clock(clock).start_limit(LIMIT.0 * 1_000);
     let pool = pool.restart_policy(AtOnce).build().unwrap();
     let marks: Vec<_> = (0..120).map(|n| Marks::new(&format!("around-{n}"))).collect();
     let job = |(n, path): (usize, String)| {
@@ -230,12 +217,7 @@ fn a_panic_before_one_is_nothing_to_it() {
 #[test]
 fn a_pool_that_is_resized_recycled_and_paused_runs_each_once() {
     let recycle = Recycle::new().after_jobs(20);
-    let pool = builder("moved-early")
-        .child(ChildOptions::new().hand_over_early(true))
-        .limits(Limits::fixed(3))
-        .recycle(recycle)
-        .build()
-        .unwrap();
+    let pool = builder("moved-early").limits(Limits::fixed(3)).recycle(recycle).build().unwrap();
     let marks = Marks::new("moved-early");
     let job = |(n, path): (u64, String)| {
         mark(&path);
@@ -268,7 +250,7 @@ fn a_drain_waits_for_what_was_handed_over() {
     assert_eq!(marks.pids().len(), 1);
 }
 
-/// In the hands of a child that is killed with its pool: until that is dead nobody says that it has not started.
+/// One that is in the hands of a child which is killed with its pool may have begun.
 #[test]
 fn a_pool_that_is_killed_leaves_no_handle_waiting() {
     for round in 0..10 {
@@ -283,9 +265,10 @@ fn a_pool_that_is_killed_leaves_no_handle_waiting() {
         until("it has begun", || !began.pids().is_empty());
         pool.actor().get_cell().kill();
         assert!(matches!(failure(long), JobError::Killed(_)));
-        for handle in after {
+        for (n, handle) in (0..).zip(after) {
             let error = failure(handle);
-            assert!(matches!(error, JobError::NotStarted(_)), "{error}");
+            let killed = n == 0 && matches!(error, JobError::Killed(_));
+            assert!(killed || matches!(error, JobError::NotStarted(_)), "{error}");
         }
     }
 }
@@ -302,6 +285,179 @@ fn limits_to_the_wait_hold_all_the_same() {
     let handles: Vec<_> = at_once(&pool, submit);
     for (n, handle) in (0..).zip(handles) {
         assert_eq!(done(handle), n);
+    }
+    is_at_rest(&pool);
+}
+
+/// Arguments, or a result, that this process takes apart, or puts together, for as long as there is no file of that name.
+#[derive(Debug)]
+struct Stuck {
+    began: String,
+    gate: String,
+    here: u32,
+}
+
+impl Stuck {
+    fn new(began: &Marks, gate: &Gate) -> Self {
+        Self { began: began.path(), gate: gate.0.path(), here: std::process::id() }
+    }
+
+    fn wait_here(&self) {
+        if std::process::id() == self.here {
+            wait((self.began.clone(), self.gate.clone()));
+        }
+    }
+}
+
+impl Serialize for Stuck {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.wait_here();
+        (&self.began, &self.gate, self.here).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Stuck {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (began, gate, here) = Deserialize::deserialize(deserializer)?;
+        let stuck = Self { began, gate, here };
+        stuck.wait_here();
+        Ok(stuck)
+    }
+}
+
+/// A job whose result does not get out of this process's code until the gate opens, which it has got into, and one that has begun behind it.
+fn behind_a_stuck_result(pool: &ProcessPool, name: &str) -> (JobHandle<Stuck>, JobHandle<()>, Gate, Marks) {
+    let (began, gate, marks) = (Marks::new(&format!("{name}-began")), Gate::new(name), Marks::new(name));
+    let submit = || {
+        let quick = pool.submit_blocking(same, 1).unwrap();
+        let parts = (began.path(), gate.0.path(), std::process::id());
+        let stuck = |(began, gate, here)| Stuck { began, gate, here };
+        let stuck = pool.submit_blocking(stuck, parts).unwrap();
+        (quick, stuck, pool.submit_blocking(|path: String| mark(&path), marks.path()).unwrap())
+    };
+    let (quick, stuck, next) = at_once(pool, submit);
+    done(quick);
+    until("it is read", || !began.pids().is_empty());
+    until("the next one has begun", || !marks.pids().is_empty());
+    (stuck, next, gate, marks)
+}
+
+/// What its arguments are put together by does not end. Neither is sent before that: so no result waits for it, and no run limit of a job that is over goes on.
+#[test]
+fn one_whose_arguments_take_for_ever_has_an_outcome_when_its_worker_is_taken() {
+    let pool = pool("stuck-early", 1);
+    let (began, gate) = (Marks::new("stuck-early-began"), Gate::new("stuck-early"));
+    let marks = Marks::new("stuck-early");
+    let submit = || {
+        let quick = pool.submit_blocking(same, 1).unwrap();
+        let first = pool.submit_blocking(|path: String| mark(&path), marks.path()).unwrap();
+        (quick, first, pool.submit_blocking(|_: Stuck| (), Stuck::new(&began, &gate)).unwrap())
+    };
+    let (quick, mut first, mut stuck) = at_once(&pool, submit);
+    done(quick);
+    until("it is put together", || !began.pids().is_empty());
+    assert_eq!((first.status(), stuck.status()), (JobStatus::Running, JobStatus::Queued));
+    let worker = pool.inventory_now().workers[0].worker;
+    let now = Ladder::new().then(Rung::Kill, Duration::ZERO);
+    let report = pool.blocking().terminate(Select::worker(worker), now, LIMIT).unwrap();
+    assert_eq!(report.targets[0].fate, Fate::Abandoned, "{report}");
+    for handle in [&mut first, &mut stuck] {
+        let ended = handle.join_timeout(LIMIT.0);
+        assert!(matches!(ended, Err(JoinError::Job(JobError::Abandoned(_)))), "{ended:?}");
+    }
+    gate.open();
+    assert_eq!(done(pool.submit_blocking(same, 3).unwrap()), 3);
+    assert_eq!(marks.pids().len(), 0, "it was not sent before the other one could be, and not after that");
+    is_at_rest(&pool);
+}
+
+/// Between two jobs: the first one's result is here, and the second has begun.
+#[test]
+fn one_that_began_has_an_outcome_when_its_pool_ends_between_two_jobs() {
+    let pool = pool("between-early", 1);
+    let (mut stuck, mut next, gate, marks) = behind_a_stuck_result(&pool, "between-early");
+    pool.abort();
+    let ended = stuck.join_timeout(LIMIT.0);
+    assert!(matches!(ended, Err(JoinError::Job(JobError::Killed(_)))), "{ended:?}");
+    let ended = next.join_timeout(LIMIT.0);
+    assert!(matches!(ended, Err(JoinError::Job(JobError::Killed(_)))), "{ended:?}");
+    let ledger = pool.snapshot().ledger;
+    assert!(ledger.balances() && ledger.killed == 2 && ledger.pending == 0, "{ledger}");
+    gate.open();
+    assert_eq!(marks.pids().len(), 1);
+}
+
+#[test]
+fn a_shutdown_counts_what_was_handed_over_among_what_it_killed() {
+    let pool = pool("counted-early", 1);
+    let (mut stuck, mut next, gate, _marks) = behind_a_stuck_result(&pool, "counted-early");
+    let report = pool.blocking().shutdown(TimeLimit(Duration::ZERO)).unwrap();
+    assert_eq!((report.killed, report.not_started), (2, 0), "{report}");
+    for ended in [stuck.join_timeout(LIMIT.0).map(drop), next.join_timeout(LIMIT.0)] {
+        assert!(matches!(ended, Err(JoinError::Job(JobError::Killed(_)))), "{ended:?}");
+    }
+    gate.open();
+}
+
+/// Whether the child has answered by then is the machine's business, and mostly it has not.
+#[test]
+fn a_ladder_ends_whose_target_a_child_that_stands_still_was_handed() {
+    let pool = pool("still-early", 1);
+    let (began, marks) = (Marks::new("still-early-began"), Marks::new("still-early"));
+    let stands = |path: String| {
+        mark(&path);
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP).unwrap();
+        // Its threads may run on for a moment.
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let submit = || {
+        let quick = pool.submit_blocking(same, 1).unwrap();
+        let first = pool.submit_blocking(stands, began.path()).unwrap();
+        (quick, first, pool.submit_blocking(|path: String| mark(&path), marks.path()).unwrap())
+    };
+    let (quick, first, next) = at_once(&pool, submit);
+    done(quick);
+    until("it has begun", || !began.pids().is_empty());
+    let now = Ladder::new().then(Rung::Stop, Duration::ZERO).then(Rung::Kill, Duration::ZERO);
+    let report = pool.blocking().terminate(Select::job(next.id()), now, LIMIT).unwrap();
+    let fate = report.targets[0].fate;
+    assert!(matches!(fate, Fate::StillRunning | Fate::Withdrawn), "{report}");
+    signal(began.pids()[0], "CONT");
+    done(first);
+    // Whatever of it was too late for the ladder: it was asked to stop before it began, unless it has begun.
+    let mut next = next;
+    let ended = next.join_timeout(LIMIT.0);
+    let ran = marks.pids().len();
+    match ended {
+        Ok(()) => assert_eq!(ran, 1),
+        Err(JoinError::Job(JobError::Cancelled(_))) => assert_eq!(ran, 0),
+        other => panic!("{other:?}"),
+    }
+    is_at_rest(&pool);
+}
+
+/// The stop, or the kill, comes as the first one runs, ends, or is over; and the second one is back, or begins. It is not meant.
+#[test]
+fn what_is_aimed_at_a_job_misses_the_one_that_was_handed_over_with_it() {
+    let pool = builder("aimed-early").limits(Limits::fixed(1)).restart_policy(AtOnce).build().unwrap();
+    let works = |n: u64| (0..n * 1_000).fold(0_u64, |sum, n| sum.wrapping_mul(31).wrapping_add(n));
+    for round in 0..60 {
+        let marks = Marks::new(&format!("aimed-early-{round}"));
+        let submit = || {
+            let quick: Vec<_> = (0..3).map(|n| pool.submit_blocking(same, n).unwrap()).collect();
+            let first = pool.submit_blocking(works, round % 20).unwrap();
+            let mark = |path: String| mark(&path);
+            (quick, first, pool.submit_blocking(mark, marks.path()).unwrap())
+        };
+        let (quick, mut first, next) = at_once(&pool, submit);
+        let rung = if round % 2 == 0 { Rung::Stop } else { Rung::Kill };
+        let ladder = Ladder::new().then(rung, LIMIT.0);
+        let report = pool.blocking().terminate(Select::job(first.id()), ladder, LIMIT).unwrap();
+        quick.into_iter().for_each(|quick| _ = done(quick));
+        let ended = first.join_timeout(LIMIT.0).map(drop);
+        let mut next = next;
+        assert!(next.join_timeout(LIMIT.0).is_ok(), "round {round}: {ended:?} of\n{report}");
+        assert_eq!(marks.pids().len(), 1, "round {round}");
     }
     is_at_rest(&pool);
 }

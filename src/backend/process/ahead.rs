@@ -1,4 +1,4 @@
-//! What is on its way to a child: the job that it has in hand, and the one after that, which it is handed early.
+//! What is on its way to a child: the job that it is to have in hand, and the one after that, which it is handed together with it.
 //!
 //! DESIGN.md, section 15, says why neither is lost, and neither run twice.
 
@@ -22,9 +22,10 @@ const QUICK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) job: u64,
-    /// Where it begins and ends in all that is ever written.
-    begin: u64,
+    /// Where it begins in what is to be written, as long as none of that is; and where it ends in all that is ever written.
+    at: usize,
     end: u64,
+    bytes: usize,
     /// The child acknowledges it before it begins it.
     early: bool,
     acknowledged: bool,
@@ -36,8 +37,9 @@ impl Sent {
     pub(super) fn last_of(link: &Link, job: u64, at: usize) -> Self {
         Self {
             job,
-            begin: link.place_of(at),
+            at,
             end: link.end_of_out(),
+            bytes: link.out.len() - at,
             early: false,
             acknowledged: false,
             recalled: false,
@@ -49,19 +51,18 @@ impl Sent {
         if self.early { self.acknowledged } else { link.has_written(self.end) }
     }
 
-    pub(super) fn is_small(&self) -> bool {
-        self.end - self.begin <= SMALL.into()
+    /// True if another one may go with it.
+    pub(super) fn is_small(&self, link: &Link) -> bool {
+        self.bytes <= SMALL as usize && !link.encloses()
+    }
+
+    /// It is not to be sent, nor what was put behind it. For one of which nothing was written.
+    pub(super) fn take_out(self, link: &mut Link) {
+        link.out.truncate(self.at);
     }
 
     pub(super) fn acknowledge(&mut self) {
         self.acknowledged = true;
-    }
-
-    /// It is the job in hand from now on. If nothing of it was written yet, it need not be acknowledged first.
-    pub(super) fn is_next(&mut self, link: &mut Link) {
-        if self.early && link.take_mark(self.begin) {
-            self.early = false;
-        }
     }
 
     /// Asks for it back, once.
@@ -110,16 +111,25 @@ pub(super) fn put(loan: &mut Option<Loan<Job>>, link: &mut Link, pool: &str, lim
         let label = header.label().map_or("", |label| &**label);
         let at = wire::begin_job(&mut link.out, id, label, header.lost_deliveries());
         let mut freight = Freight::new(&mut link.out, at, Terms { limit: SMALL.min(limit), shares: false, pool });
+        freight.stop_when_full();
         let loaded = matches!(parcel.load(&mut key, &mut freight), Load::Loaded);
         if !loaded || freight.end().is_err() {
             link.out.truncate(at);
             return None;
         }
         frame::mark_early(&mut link.out, at);
+        loan.hand_over();
         Some(Sent { early: true, ..Sent::last_of(link, id, at) })
     });
     if put.is_none() {
-        *loan = None;
+        give_back(loan);
     }
     put
+}
+
+/// What was lent has not begun, and will not.
+pub(super) fn give_back(loan: &mut Option<Loan<Job>>) {
+    if let Some(loan) = loan.take() {
+        loan.give_back();
+    }
 }

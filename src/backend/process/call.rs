@@ -97,17 +97,23 @@ fn put(value: &impl Serialize, out: &mut Freight<'_>) -> Result<(), postcard::Er
 /// Serialised where it is to be sent from.
 struct Appended<'a, 'b>(&'a mut Freight<'b>);
 
+impl Appended<'_, '_> {
+    fn go_on(&self) -> postcard::Result<()> {
+        if self.0.is_stopped() { Err(postcard::Error::SerializeBufferFull) } else { Ok(()) }
+    }
+}
+
 impl Flavor for Appended<'_, '_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.0.push(byte);
-        Ok(())
+        self.go_on()
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         self.0.extend(bytes);
-        Ok(())
+        self.go_on()
     }
 
     fn finalize(self) -> postcard::Result<()> {

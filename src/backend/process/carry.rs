@@ -14,7 +14,7 @@ use super::wire::{self, Panicked};
 use super::worker::{Hand, Job, unexpected};
 use crate::error::{DeathCause, Payload, TransferFault};
 use crate::job::{ClaimKey, JobContext, Ran};
-use crate::plane::{Claim, Loan};
+use crate::plane::{Claim, Lends, Loan};
 use crate::policy::Exit;
 use crate::sync::Timestamp;
 
@@ -29,50 +29,40 @@ pub(super) type LostJob<'a> = (Claim<'a, Job>, Option<Sent>, bool, Option<Breach
 pub(super) type Next<'a> = (&'a mut Option<Sent>, &'a mut Option<Loan<Job>>);
 
 impl Hand {
-    /// Carries one job there, unless that was done early, and what comes of it back. True if it panicked. `ahead`: what is on its way there; to be lent the
-    /// next one, if so.
+    /// Carries one job there, unless that was done early, and what comes of it back. True if it panicked. `ahead`: what is on its way there; to be sent
+    /// together with the next one, if so.
     ///
     /// # Errors
     ///
     /// If the child died under it.
     pub(super) fn carry<'a>(
         &self,
-        mut claim: Claim<'a, Job>,
+        claim: Claim<'a, Job>,
         (ahead, lends): (&mut Option<Sent>, bool),
         link: &mut Link,
         waker: &Waker,
     ) -> Result<bool, LostJob<'a>> {
-        let (pool, mut died) = (link.tag.pool.clone(), None);
+        let mut died = None;
         let (context, mut handed) = (claim.context(), ahead.take());
-        if let Some(handed) = &mut handed {
-            handed.is_next(link);
-        }
-        if lends {
-            claim.lend();
-        }
-        let carried = claim.attempt(|job, key, loan| {
+        let lends = lends && handed.is_none();
+        let carried = claim.attempt(|job, key, next| {
             let parcel = job.parcel().0;
-            let early = handed.is_some();
             let mut sent = match handed.take().map_or_else(|| self.send(job, key, &context, link), Ok) {
                 Ok(sent) => sent,
                 Err(ran) => return Some(ran),
             };
-            if loan.is_some() {
-                if !early {
-                    // What the next one is put together by is code of the user's, and may take its time.
-                    link.write();
-                }
-                *ahead = if sent.is_small() {
-                    ahead::put(loan, link, &pool, self.children.options.frame_limit)
-                } else {
-                    None
-                };
-                if ahead.is_none() {
-                    *loan = None;
+            if lends && sent.is_small(link) {
+                *ahead = self.send_next(next, link);
+                // That is code of the user's. What passed meanwhile keeps this job from beginning.
+                if job.header().is_done() {
+                    sent.take_out(link);
+                    *ahead = None;
+                    ahead::give_back(next.loan);
+                    return Some(Ran::NOTHING);
                 }
             }
             link.tag.job = Some(sent.job);
-            let ended = self.exchange(&mut sent, (ahead, loan), link, &context, waker);
+            let ended = self.exchange(&mut sent, (ahead, next.loan), link, &context, waker);
             let limit = self.children.options.frame_limit;
             let ended = ended
                 .and_then(|frame| conclude(link, frame, limit, parcel, key).map_err(|breach| (true, Some(breach))));
@@ -82,6 +72,14 @@ impl Hand {
             Some((sent, begun, breach)) => (claim, Some(sent), begun, breach),
             None => (claim, None, true, None),
         })
+    }
+
+    /// Puts the frame of the job that its worker would take next, behind that of the one in hand. None of either is written by then: the result of a job that
+    /// runs does not wait for the code that puts this together.
+    fn send_next(&self, next: &mut Lends<'_, Job>, link: &mut Link) -> Option<Sent> {
+        next.lend();
+        let pool = link.tag.pool.clone();
+        ahead::put(next.loan, link, &pool, self.children.options.frame_limit)
     }
 
     /// Puts a job's frame.
@@ -149,7 +147,8 @@ impl Hand {
                     Kind::Beat if frame.job == job => context.beat(),
                     Kind::Log => link.log(&frame).map_err(|breach| (begun, Some(breach)))?,
                     Kind::Recalled if ahead.as_ref().is_some_and(|ahead| ahead.is_returned_by(&frame)) => {
-                        (*ahead, *loan) = (None, None);
+                        *ahead = None;
+                        ahead::give_back(loan);
                     }
                     _ => {
                         // Not what it should say, but what it says: it has begun that.
@@ -196,8 +195,9 @@ impl Hand {
         let confirmed = death.cause != DeathCause::Unknown && !self.grip.lingers();
         let exit = Exit::Died(death);
         let begun = begun || sent.is_some_and(|sent| sent.was_begun(&mut link));
-        if ahead.is_some_and(|ahead| ahead.was_begun(&mut link)) {
-            claim.end_loan(&exit);
+        let begun_early = ahead.is_some_and(|ahead| ahead.was_begun(&mut link));
+        if let Some(loan) = claim.lends().loan.take() {
+            if begun_early { loan.end_with(&exit) } else { loan.give_back() }
         }
         // With what came along and was not taken.
         drop(link);

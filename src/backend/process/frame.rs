@@ -177,11 +177,6 @@ pub(super) fn mark_early(out: &mut [u8], at: usize) {
     out[at + 5] = EARLY;
 }
 
-/// Takes that mark away.
-pub(super) fn take_mark(out: &mut [u8], at: usize) {
-    out[at + 5] = 0;
-}
-
 /// Appends a frame with a body that is short.
 pub(super) fn put(out: &mut Vec<u8>, kind: Kind, job: u64, body: &[u8]) {
     let at = begin(out, kind, job);

@@ -57,6 +57,8 @@ pub(super) struct Freight<'a> {
     gone: usize,
     hold: Hold,
     terms: Terms<'a>,
+    /// Who puts it together need not go on once it is too long.
+    stops: bool,
 }
 
 impl<'a> Freight<'a> {
@@ -65,7 +67,17 @@ impl<'a> Freight<'a> {
         let payload = frame.len();
         let room = if terms.shares { terms.limit.min(THRESHOLD as u32) } else { terms.limit };
         let full = at + HEADER + room as usize;
-        Self { frame, at, payload, full, gone: 0, hold: Hold::Frame, terms }
+        Self { frame, at, payload, full, gone: 0, hold: Hold::Frame, terms, stops: false }
+    }
+
+    /// How much too long it is does not matter.
+    pub(super) fn stop_when_full(&mut self) {
+        self.stops = true;
+    }
+
+    /// True once nothing more need be put in.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stops && matches!(self.hold, Hold::Over(_))
     }
 
     pub(super) fn push(&mut self, byte: u8) {

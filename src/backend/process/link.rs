@@ -189,16 +189,9 @@ impl Link {
         self.sent + (self.out.len() - self.written) as u64
     }
 
-    /// Where `at` of what is to be written is in that.
-    pub(super) fn place_of(&self, at: usize) -> u64 {
-        self.sent + at as u64 - self.written as u64
-    }
-
-    /// Takes the mark of an early one from the JOB that begins there in all that is ever written. False if some of it is written.
-    pub(super) fn take_mark(&mut self, begin: u64) -> bool {
-        let Some(to_come) = begin.checked_sub(self.sent) else { return false };
-        frame::take_mark(&mut self.out, self.written + to_come as usize);
-        true
+    /// True if something goes along with what is to be written.
+    pub(super) fn encloses(&self) -> bool {
+        self.enclosed.is_some()
     }
 
     /// The child is dead: true if that frame, without a body, may be in what it sent and nobody has read.

@@ -44,7 +44,6 @@ pub struct ChildOptions {
     pub(super) output: Output,
     pub(super) frame_limit: u32,
     pub(super) shared_memory: bool,
-    pub(super) early: bool,
     pub(super) term_grace: Duration,
     pub(super) leave_grace: Duration,
 }
@@ -65,7 +64,6 @@ impl Default for ChildOptions {
             output: Output::default(),
             frame_limit: FRAME_LIMIT,
             shared_memory: true,
-            early: false,
             term_grace: Duration::from_millis(100),
             leave_grace: Duration::from_millis(500),
         }
@@ -169,19 +167,6 @@ impl ChildOptions {
     #[must_use]
     pub fn shared_memory(mut self, so: bool) -> Self {
         self.shared_memory = so;
-        self
-    }
-
-    /// Whether a child of this executable whose jobs are over within a millisecond is handed the next one, if that is small, before it is done with the one in
-    /// hand, which hides the round trip; default: no. That next one is queued until its start is acknowledged, and comes back if it would have to
-    /// wait for more than 2 ms.
-    ///
-    /// Until it comes back a cancellation does not reach it; its arguments are serialised while the other job's result may be waiting; and a worker that is told to
-    /// leave may begin it. So it is for many small jobs whose arguments are plain. A pool with several lanes, reserves, interceptors, limits on the wait
-    /// for a worker, or [`restart_after_panic`](crate::PoolBuilder::restart_after_panic), hands over none.
-    #[must_use]
-    pub fn hand_over_early(mut self, so: bool) -> Self {
-        self.early = so;
         self
     }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::Children;
-use super::ahead::{Pace, Sent};
+use super::ahead::Pace;
 use super::bell::Bell;
 use super::frame::{Frame, Kind};
 use super::grip::Grip;
@@ -75,7 +75,7 @@ impl Hand {
         loop {
             match self.next(&mut cx, &mut link, &waker) {
                 Next::Job => {}
-                Next::Leave => return self.dismiss(link, ahead, &mut cx),
+                Next::Leave => return self.dismiss(link),
                 Next::Died(breach) => {
                     let (death, _) = link.bury(breach.as_ref());
                     // One that was killed is not put down to what killed it.
@@ -86,7 +86,7 @@ impl Hand {
                     return;
                 }
             }
-            let Some(claim) = cx.next_blocking() else { return self.dismiss(link, ahead, &mut cx) };
+            let Some(claim) = cx.next_blocking() else { return self.dismiss(link) };
             // One that was handed over early was looked at before that.
             let claim = match (&ahead, claim) {
                 (Some(_), claim) => claim,
@@ -103,7 +103,7 @@ impl Hand {
             };
             if panicked && self.children.restart_after_panic {
                 cx.condemn();
-                return self.dismiss(link, ahead, &mut cx);
+                return self.dismiss(link);
             }
         }
     }
@@ -208,27 +208,16 @@ impl Hand {
         }
     }
 
-    /// The worker is to leave: asked to, and killed if it takes too long. What it was handed early, and has not begun, its context gives back.
-    fn dismiss(&self, mut link: Link, mut ahead: Option<Sent>, cx: &mut WorkerContext<Job>) {
-        if let Some(ahead) = &mut ahead {
-            ahead.recall(&mut link);
-        }
+    /// The worker is to leave: asked to, and killed if it takes too long. It has no job by now, early or not.
+    fn dismiss(&self, mut link: Link) {
         link.dismiss();
         let mut until = self.clock.now().after(self.children.options.leave_grace);
         let breach = loop {
             match link.wait(until) {
                 Ok(Event::Frame(frame)) if frame.kind == Kind::Goodbye => {}
-                Ok(Event::Frame(frame)) => match &mut ahead {
-                    // It has begun that as it was told to leave, or has given it back.
-                    Some(ahead) if frame.job == ahead.job && frame.kind != Kind::Log => {
-                        if frame.kind == Kind::Ack {
-                            ahead.acknowledge();
-                        }
-                    }
-                    _ => match self.between(&mut link, &frame) {
-                        Ok(()) => {}
-                        Err(breach) => break Some(breach),
-                    },
+                Ok(Event::Frame(frame)) => match self.between(&mut link, &frame) {
+                    Ok(()) => {}
+                    Err(breach) => break Some(breach),
                 },
                 Ok(Event::Bell) => {}
                 Ok(Event::TimedOut) => {
@@ -241,9 +230,6 @@ impl Hand {
         };
         let (death, _) = link.bury(breach.as_ref());
         tracing::trace!(target: "millpond::process", %death, "a child that was dismissed has ended");
-        if ahead.is_some_and(|ahead| ahead.was_begun(&mut link)) {
-            cx.end_loan(&Exit::Died(death));
-        }
     }
 }
 

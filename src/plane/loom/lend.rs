@@ -1,9 +1,9 @@
-//! Jobs that are lent: begun by their worker's turnover, or back in their lane, and nobody else ends them meanwhile.
+//! Jobs that are lent: begun by their worker's turnover, back in their lane, or ended with their worker; one of that, and once.
 
 use super::*;
 use crate::error::JobError;
 use crate::id::ClaimNo;
-use crate::plane::{Claim, Loan};
+use crate::plane::Claim;
 use crate::policy::Exit;
 
 fn by() -> Exit {
@@ -13,8 +13,23 @@ fn by() -> Exit {
 /// A worker with a job in hand, and one that it was lent.
 fn with_loan(worker: &mut WorkerContext<Job>) -> Claim<'_, Job> {
     let mut claim = block_on(worker.next()).expect("there are jobs");
-    claim.lend();
+    claim.lends().lend();
+    assert!(claim.lends().loan.is_some(), "all are busy, and one more waits");
     claim
+}
+
+/// What was lent goes back.
+fn give_back(claim: &mut Claim<'_, Job>) {
+    claim.lends().loan.take().expect("it was lent").give_back();
+}
+
+/// A pool's end, as control brings it about. What runs in its workers' hands is killed elsewhere.
+fn abort(pond: &Pond) {
+    let (mut cells, reason) = (pond.plane.close(CloseReason::Shutdown), CloseReason::Shutdown);
+    while !cells.is_empty() {
+        drop(pond.plane.abort_some(&mut cells, &reason, &Arc::from("a model"), &|_, _| true));
+    }
+    pond.fail_queued(&reason);
 }
 
 fn run(claim: Claim<'_, Job>) {
@@ -72,7 +87,7 @@ fn a_job_that_is_cancelled_as_it_comes_back_is_cancelled() {
         let mut claim = with_loan(&mut worker);
         assert_eq!((pond.plane.queued(0), pond.plane.queued_awake(0)), (1, 0));
         let cancels = pond.spawn(move |pond| cancel(&pond, &job));
-        drop(claim.take_loan());
+        give_back(&mut claim);
         join(cancels);
         assert!(matches!(block_on(handle), Err(JobError::Cancelled(_))));
         run(claim);
@@ -91,10 +106,8 @@ fn a_job_that_comes_back_is_looked_for() {
         let (first, _second, third) = (pond.submit(0), pond.submit(0), pond.submit(0));
         look(&mut other);
         let mut claim = with_loan(&mut lent);
-        let loan: Option<Loan<Job>> = claim.take_loan();
-        assert!(loan.is_some(), "all are busy, and one more waits");
         let other = pond.spawn(|_| work(other));
-        drop(loan);
+        give_back(&mut claim);
         pond.assert_searched();
         assert!(block_on(first).is_ok() && block_on(third).is_ok(), "without the worker that it was lent to");
         run(claim);
@@ -106,24 +119,49 @@ fn a_job_that_comes_back_is_looked_for() {
 }
 
 #[test]
-fn a_job_whose_worker_is_killed_before_it_begins_it_goes_back() {
+fn a_worker_that_is_condemned_goes_on_to_what_it_was_lent_and_no_further() {
     let config = config(1, &[lane(4)]);
     check(3, move || {
         let pond = Pond::new(&config);
         let mut worker = pond.employ(0);
         let cell = worker.facts_cell();
-        let (first, second) = (pond.submit(0), pond.submit(0));
+        let (first, second, third) = (pond.submit(0), pond.submit(0), pond.submit(0));
         let claim = with_loan(&mut worker);
         let kills = pond.spawn(move |pond| pond.plane.condemn(&cell, Some(ClaimNo(1)), &by()).is_some());
         run(claim);
         let hit = join(kills);
         pond.plane.stop_worker(&worker.facts_cell(), Exit::Retired);
         let ran = work(worker);
-        assert!(block_on(first).is_ok(), "it ran to its end");
+        assert!(block_on(first).is_ok() && block_on(second).is_ok(), "both ran to their end");
+        assert_eq!(ran, 1, "hit or not ({hit}), its child may have begun the second one by then, and no other");
         pond.fail_queued(&CloseReason::Shutdown);
+        assert!(matches!(block_on(third), Err(JobError::NotStarted(_))));
+        assert_eq!(pond.plane.lanes[0].lent(), 0);
+        pond.assert_at_rest();
+    });
+}
+
+#[test]
+fn an_abort_between_two_jobs_misses_neither() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let mut worker = pond.employ(0);
+        let first = pond.submit(0);
+        let (job, second) = pond.submit_seen();
+        let mut claim = with_loan(&mut worker);
+        claim.lends().loan.as_mut().expect("it was lent").hand_over();
+        let aborts = pond.spawn(move |pond| {
+            abort(&pond);
+            assert!(!job.header().waits(), "it is a worker's, or over");
+        });
+        run(claim);
+        let ran = work(worker);
+        join(aborts);
+        assert!(matches!(block_on(first), Ok(_) | Err(JobError::Killed(_))));
         match block_on(second) {
-            Ok(_) => assert_eq!((ran, hit), (1, false)),
-            Err(JobError::NotStarted(_)) => assert_eq!((ran, hit), (0, true)),
+            Ok(_) => assert_eq!(ran, 1),
+            Err(JobError::Killed(_)) => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(pond.plane.lanes[0].lent(), 0);
@@ -132,25 +170,96 @@ fn a_job_whose_worker_is_killed_before_it_begins_it_goes_back() {
 }
 
 #[test]
-fn a_job_that_comes_back_as_its_pool_ends_has_one_outcome() {
+fn a_job_that_comes_back_as_its_pool_is_aborted_has_one_outcome() {
     let config = config(1, &[lane(4)]);
     check(3, move || {
         let pond = Pond::new(&config);
         let mut worker = pond.employ(0);
         let (first, second) = (pond.submit(0), pond.submit(0));
         let mut claim = with_loan(&mut worker);
-        let ends = pond.spawn(|pond| {
-            drop(pond.plane.close(CloseReason::Shutdown));
-            pond.fail_queued(&CloseReason::Shutdown);
-        });
-        drop(claim.take_loan());
+        let aborts = pond.spawn(|pond| abort(&pond));
+        give_back(&mut claim);
         run(claim);
         drop(worker);
-        join(ends);
-        // Nobody was condemned here, so that the worker has put back what it took after that.
+        join(aborts);
+        // And nothing is left for a second look.
+        assert!(matches!(block_on(first), Ok(_) | Err(JobError::Killed(_))));
+        assert!(matches!(block_on(second), Err(JobError::NotStarted(_) | JobError::Killed(_)) | Ok(_)));
+        assert_eq!(pond.plane.lanes[0].lent(), 0);
+        pond.assert_at_rest();
+    });
+}
+
+#[test]
+fn what_a_worker_that_is_abandoned_was_lent_ends_once() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let mut worker = pond.employ(0);
+        let cell = worker.facts_cell();
+        let first = pond.submit(0);
+        let (job, second) = pond.submit_seen();
+        let claim = with_loan(&mut worker);
+        let gives_up = pond.spawn(move |pond| {
+            pond.plane.condemn(&cell, None, &by());
+            pond.plane.abandon(&cell, &by());
+            assert!(!job.header().waits(), "it is a worker's, or over");
+        });
+        run(claim);
+        let ran = work(worker);
+        join(gives_up);
+        assert!(matches!(block_on(first), Ok(_) | Err(JobError::Abandoned(_))));
+        match block_on(second) {
+            Ok(_) => assert_eq!(ran, 1),
+            Err(JobError::Abandoned(_)) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(pond.plane.lanes[0].lent(), 0);
+        pond.assert_at_rest();
+    });
+}
+
+#[test]
+fn what_comes_back_as_its_worker_is_abandoned_has_one_outcome() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let mut worker = pond.employ(0);
+        let cell = worker.facts_cell();
+        let (first, second) = (pond.submit(0), pond.submit(0));
+        let mut claim = with_loan(&mut worker);
+        let gives_up = pond.spawn(move |pond| {
+            pond.plane.condemn(&cell, None, &by());
+            pond.plane.abandon(&cell, &by());
+        });
+        give_back(&mut claim);
+        run(claim);
+        join(gives_up);
+        drop(worker);
         pond.fail_queued(&CloseReason::Shutdown);
-        assert!(block_on(first).is_ok());
-        assert!(matches!(block_on(second), Err(JobError::NotStarted(_)) | Ok(_)));
+        assert!(matches!(block_on(first), Ok(_) | Err(JobError::Abandoned(_))));
+        assert!(matches!(block_on(second), Err(JobError::Abandoned(_) | JobError::NotStarted(_))));
+        assert_eq!(pond.plane.lanes[0].lent(), 0);
+        pond.assert_at_rest();
+    });
+}
+
+/// Its thread unwinds: it may have begun, and so is not to be run again.
+#[test]
+fn one_that_was_handed_over_and_is_dropped_is_lost() {
+    let config = config(1, &[lane(4)]);
+    check(2, move || {
+        let pond = Pond::new(&config);
+        let mut worker = pond.employ(0);
+        let (first, second) = (pond.submit(0), pond.submit(0));
+        let mut claim = with_loan(&mut worker);
+        claim.lends().loan.as_mut().expect("it was lent").hand_over();
+        let aborts = pond.spawn(|pond| abort(&pond));
+        drop(claim);
+        drop(worker);
+        join(aborts);
+        assert!(matches!(block_on(first), Err(JobError::Killed(_))));
+        assert!(matches!(block_on(second), Err(JobError::Lost(_) | JobError::Killed(_))));
         assert_eq!(pond.plane.lanes[0].lent(), 0);
         pond.assert_at_rest();
     });
