@@ -87,7 +87,11 @@ fn a_job_knows_by_which_job_it_was_submitted_from_process_to_process() {
     let (outer, pool) =
         (millpond::ThreadPool::builder("outer").limits(Limits::fixed(1)).build().unwrap(), pool("inner", 1));
     let there = |()| {
-        let own = millpond::ThreadPool::builder("own").limits(Limits::fixed(1)).build().expect("it is built there");
+        let number = JobContext::current().expect("a job has a context").job_id();
+        let own = millpond::ThreadPool::builder(format!("own-{number}"))
+            .limits(Limits::fixed(1))
+            .build()
+            .expect("it is built there");
         let below = own.submit_blocking(parent).expect("there is a place").join().expect("it runs");
         (parent(), below)
     };

@@ -13,7 +13,7 @@ use crate::rig::{Marks, death_of, exists, failure, mark, open_files, pids, pool_
 const THRESHOLD: usize = 512 << 10;
 const LIMIT: usize = 4 << 20;
 /// In the payload of a call, before its arguments; and the length of the label.
-const AHEAD: usize = 16 + 2;
+const AHEAD: usize = 24 + 1 + 2;
 
 /// Serialised as it is, so that its length is known to the byte.
 #[derive(Clone, PartialEq, Debug)]
