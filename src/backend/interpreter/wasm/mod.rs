@@ -131,6 +131,7 @@ impl Wasm {
     /// Adds functions of this process's that the guest may import. Called once, as the pool is built.
     ///
     /// They run on the worker's thread, where [`JobContext::current`] is the job's. A kill does not reach into them: one that blocks has its worker abandoned.
+    /// A [`GuestFault`] that one fails with is the job's; any other error is a trap.
     #[must_use]
     pub fn host(mut self, define: impl Fn(&mut Linker<Guest>) -> wasmtime::Result<()> + Send + Sync + 'static) -> Self {
         self.host.push(Box::new(define));
