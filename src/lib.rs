@@ -78,9 +78,11 @@ pub mod fuzzing {
 }
 
 /// Interpreters: what a program with an [`InterpreterPool`] calls, and what another interpreter implements to have pools. Feature `guest`; with
-/// `interpreter`, WebAssembly.
+/// `interpreter`, WebAssembly, and with `wasi` commands of WASI preview 1.
 #[cfg(all(feature = "guest", not(millpond_loom)))]
 pub mod interpreter {
+    #[cfg(feature = "wasi")]
+    pub use crate::backend::interpreter::wasi::{Wasi, WasiCommand, WasiInstance, WasiOutput};
     #[cfg(feature = "interpreter")]
     pub use crate::backend::interpreter::wasm::{Guest, Wasm, WasmBytes, WasmCall, WasmInstance};
     pub use crate::backend::interpreter::{Brake, Engine, InterpreterJob, Interpreters, Script, Scripted};

@@ -61,6 +61,13 @@ pub enum GuestFault {
         /// What a job may use, in the interpreter's own units.
         fuel: u64,
     },
+    /// It wrote more than it may, and was ended there.
+    OutOfOutput {
+        /// Where it wrote, such as `stdout`.
+        stream: &'static str,
+        /// How much a job may write there, in bytes.
+        limit: usize,
+    },
     /// It ended by an error of its own: a trap, an exception that nobody caught.
     Trapped {
         /// What the interpreter calls it.
@@ -92,6 +99,9 @@ impl fmt::Display for GuestFault {
             }
             Self::OutOfTable { limit } => {
                 write!(f, "it ran out of table: a table may have {limit} elements, and it asked for more")
+            }
+            Self::OutOfOutput { stream, limit } => {
+                write!(f, "it ran out of output: a job may write {limit} bytes to its {stream}, and it wrote more")
             }
             Self::OutOfFuel { fuel } => write!(f, "it ran out of fuel: a job may use {fuel}"),
             Self::Trapped { message, backtrace: None } => write!(f, "it trapped: {message}"),

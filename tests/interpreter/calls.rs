@@ -152,6 +152,33 @@ fn a_guest_calls_into_this_process_and_nowhere_else() -> Outcome {
 }
 
 #[test]
+fn a_fault_that_this_process_finds_is_the_jobs() {
+    let module = r#"(module
+        (import "host" "judge" (func $judge))
+        (func (export "run") (result i32) (call $judge) (i32.const 1)))"#;
+    let found = GuestFault::OutOfOutput { stream: "complaints", limit: 2 };
+    for (error, expected) in [(Some(found.clone()), Some(found)), (None, None)] {
+        let wasm = Wasm::new(module).host(move |linker: &mut Linker<Guest>| {
+            let error = error.clone();
+            linker.func_wrap("host", "judge", move || -> millpond::interpreter::wasmtime::Result<()> {
+                match &error {
+                    Some(fault) => Err(fault.clone().into()),
+                    None => Err(millpond::interpreter::wasmtime::Error::msg("it is noisy")),
+                }
+            })?;
+            Ok(())
+        });
+        let fault = fault(ask(&pool(wasm), "run"));
+        match expected {
+            Some(expected) => assert_eq!(fault, expected),
+            None => {
+                assert!(matches!(&fault, GuestFault::Trapped { message, .. } if message == "it is noisy"), "{fault}")
+            }
+        }
+    }
+}
+
+#[test]
 fn a_guest_sees_that_it_is_to_stop() -> Outcome {
     let module = r#"(module
         (import "millpond" "cancelled" (func $cancelled (result i32)))

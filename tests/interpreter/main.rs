@@ -6,3 +6,5 @@ mod calls;
 mod hostile;
 mod kills;
 mod rig;
+#[cfg(feature = "wasi")]
+mod wasi;

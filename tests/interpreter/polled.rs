@@ -34,7 +34,7 @@ impl<T> Polled<T> {
 }
 
 /// True once it is ready.
-type Poller = Box<dyn FnMut(&mut Context<'_>) -> bool>;
+type Poller = Box<dyn FnMut(&mut Context<'_>) -> bool + Send>;
 
 struct Unpark(Thread);
 

@@ -4,6 +4,8 @@
 mod brake;
 mod job;
 mod ticker;
+#[cfg(feature = "wasi")]
+pub(crate) mod wasi;
 #[cfg(feature = "interpreter")]
 pub(crate) mod wasm;
 mod worker;

@@ -14,7 +14,7 @@ pub struct Guest {
     brake: Brake,
     started: StartContext,
     limits: Limits,
-    value: Option<Box<dyn Any>>,
+    value: Option<Box<dyn Any + Send>>,
 }
 
 impl Guest {
@@ -35,7 +35,7 @@ impl Guest {
     }
 
     /// Keeps a value for the functions that the guest calls, in place of the one before.
-    pub fn set<V: 'static>(&mut self, value: V) {
+    pub fn set<V: Send + 'static>(&mut self, value: V) {
         self.value = Some(Box::new(value));
     }
 
@@ -167,8 +167,12 @@ fn fault_of(
     error: &wasmtime::Error,
     other: impl FnOnce(String) -> GuestFault,
 ) -> GuestFault {
-    if store.data().brake.is_pulled() || matches!(error.downcast_ref(), Some(GuestFault::Interrupted)) {
+    if store.data().brake.is_pulled() {
         return GuestFault::Interrupted;
+    }
+    // A function of this process's has said what it is.
+    if let Some(fault) = error.downcast_ref::<GuestFault>() {
+        return fault.clone();
     }
     match (error.downcast_ref::<Trap>(), fuel) {
         (Some(Trap::OutOfFuel), Some(fuel)) => GuestFault::OutOfFuel { fuel },

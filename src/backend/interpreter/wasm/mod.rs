@@ -45,9 +45,33 @@ pub struct Wasm {
     compiled: Option<Compiled>,
 }
 
-struct Compiled {
+/// What instances are made of, and what each of them may have.
+#[derive(Clone)]
+pub(super) struct Compiled {
     engine: wasmtime::Engine,
-    instance: InstancePre<Guest>,
+    module: InstancePre<Guest>,
+    memory: usize,
+    table: usize,
+    fuel: Option<u64>,
+}
+
+impl Compiled {
+    /// One instance; `prepare` is called before any code of it runs.
+    pub(super) fn instance(
+        &self,
+        brake: &Brake,
+        cx: &StartContext,
+        prepare: impl FnOnce(&mut Guest),
+    ) -> Result<WasmInstance, GuestFault> {
+        let mut guest = Guest::new(brake.clone(), cx.clone(), limits::Limits::new(self.memory, self.table));
+        prepare(&mut guest);
+        WasmInstance::new(&self.engine, &self.module, guest, self.fuel)
+    }
+
+    #[cfg(feature = "wasi")]
+    pub(super) fn module(&self) -> &Module {
+        self.module.module()
+    }
 }
 
 impl Wasm {
@@ -107,6 +131,7 @@ impl Wasm {
     /// Adds functions of this process's that the guest may import. Called once, as the pool is built.
     ///
     /// They run on the worker's thread, where [`JobContext::current`] is the job's. A kill does not reach into them: one that blocks has its worker abandoned.
+    /// A [`GuestFault`] that one fails with is the job's; any other error is a trap.
     #[must_use]
     pub fn host(mut self, define: impl Fn(&mut Linker<Guest>) -> wasmtime::Result<()> + Send + Sync + 'static) -> Self {
         self.host.push(Box::new(define));
@@ -162,8 +187,13 @@ impl Wasm {
         for define in &self.host {
             define(&mut linker)?;
         }
-        let instance = linker.instantiate_pre(&module)?;
-        Ok(Compiled { engine, instance })
+        let module = linker.instantiate_pre(&module)?;
+        Ok(Compiled { engine, module, memory: self.memory, table: self.table, fuel: self.fuel })
+    }
+
+    /// What came of [`prepare`](Engine::prepare).
+    pub(super) fn compiled(&self) -> Result<&Compiled, GuestFault> {
+        self.compiled.as_ref().ok_or_else(|| GuestFault::NoInstance("its pool was not built".to_owned()))
     }
 }
 
@@ -193,12 +223,7 @@ impl Engine for Wasm {
     }
 
     fn instance(&self, brake: &Brake, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
-        let Some(Compiled { engine, instance }) = &self.compiled else {
-            return Err(GuestFault::NoInstance("its pool was not built".to_owned()));
-        };
-        let limits = limits::Limits::new(self.memory, self.table);
-        let guest = Guest::new(brake.clone(), cx.clone(), limits);
-        WasmInstance::new(engine, instance, guest, self.fuel)
+        self.compiled()?.instance(brake, cx, |_| {})
     }
 
     fn stack_size(&self) -> Option<usize> {
