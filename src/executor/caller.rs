@@ -6,7 +6,7 @@ use super::{Blocking, Limit, PoolExecutor, TimeLimit};
 use crate::backend::Capabilities;
 use crate::control::{EventStream, PoolMessage};
 use crate::id::WorkerId;
-use crate::snapshot::{Inventory, Saturation, Snapshot};
+use crate::snapshot::{Health, Inventory, Saturation, Snapshot};
 use crate::sync::Arc;
 
 /// See [`PoolExecutor::by`].
@@ -38,6 +38,14 @@ impl PoolExecutor for Caller<'_> {
 
     fn saturation(&self) -> Saturation {
         self.pool.saturation()
+    }
+
+    fn health(&self) -> Health {
+        self.pool.health()
+    }
+
+    fn gate(&self) -> &'static str {
+        self.pool.gate()
     }
 
     fn snapshot(&self) -> Snapshot {

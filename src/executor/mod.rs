@@ -28,7 +28,7 @@ use crate::hook::HookChange;
 use crate::id::WorkerId;
 use crate::job::{JobHandle, guarded_waker};
 use crate::plane::Alarm;
-use crate::snapshot::{Inventory, Saturation, Snapshot, TerminationReport};
+use crate::snapshot::{Health, Inventory, Saturation, Snapshot, TerminationReport};
 use crate::sync::Arc;
 
 /// Accepts jobs of type `J`: what `concurrent.futures.Executor` is to Python.
@@ -116,6 +116,12 @@ pub trait PoolExecutor: Send + Sync {
 
     /// How full it is: fixed counters, no lock, no allocation.
     fn saturation(&self) -> Saturation;
+
+    /// Whether it can do its work: what [`snapshot`](Self::snapshot) says of that, without a look at each worker.
+    fn health(&self) -> Health;
+
+    /// The state of its gate, as a word: open, quiesced, draining or closed. What the snapshot says of that, without a look at each worker.
+    fn gate(&self) -> &'static str;
 
     /// Lanes, ledger, ages and histograms, read in the caller.
     fn snapshot(&self) -> Snapshot;

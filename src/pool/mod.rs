@@ -19,7 +19,7 @@ use crate::control::{Attached, Command, EventStream, PoolMessage, Shared, alarm_
 use crate::error::{AttachError, ControlError};
 use crate::executor::{Blocking, Caller, Limit, PoolExecutor, TimeLimit, Unanswered, answer};
 use crate::id::WorkerId;
-use crate::snapshot::{Inventory, Saturation, Snapshot};
+use crate::snapshot::{Health, Inventory, Saturation, Snapshot};
 use crate::sync::{Arc, Mutex, Weak, block_on};
 
 /// A supervised pool of workers. `B` is all that varies.
@@ -190,6 +190,14 @@ impl<B: Backend> PoolExecutor for Shared<B> {
         self.plane.saturation()
     }
 
+    fn health(&self) -> Health {
+        self.plane.health(self.plane.clock.now())
+    }
+
+    fn gate(&self) -> &'static str {
+        self.plane.gate().word()
+    }
+
     fn snapshot(&self) -> Snapshot {
         self.plane.snapshot()
     }
@@ -238,6 +246,14 @@ impl<B: Backend> PoolExecutor for Pool<B> {
 
     fn saturation(&self) -> Saturation {
         self.shared.saturation()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    fn gate(&self) -> &'static str {
+        self.shared.gate()
     }
 
     fn snapshot(&self) -> Snapshot {

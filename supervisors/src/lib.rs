@@ -17,6 +17,8 @@
 //!
 //! [`Group`] supervises several pools through their actors alone, whatever runs their jobs.
 //!
+//! [`mixed`] puts several pools behind one admission and one policy: a job goes to the first member that takes it, or to another when that failed.
+//!
 //! Without a restart policy, a pool backs off, keeps a budget for each slot on its own, and cools a slot down that is out of it, which suits most.
 //!
 //! | watchdog | a job that makes no progress is |
@@ -49,6 +51,7 @@
 mod autoscale;
 mod group;
 pub mod hook;
+pub mod mixed;
 mod restart;
 pub mod watchdog;
 

@@ -104,6 +104,7 @@ fn a_pool_that_takes_no_more_jobs_says_so_and_since_when<S: Subject>() {
     let held = hold::<S>(&pool, &gate, 1);
     soon(pool.quiesce(LIMIT)).expect("it answers");
     assert_eq!(pool.snapshot().health, Health::Healthy, "paused, it takes jobs still");
+    assert_eq!((pool.gate(), pool.health()), ("quiesced", Health::Healthy), "as they are read alone");
 
     clock.advance(SECOND);
     let draining = clock.now();
@@ -123,7 +124,8 @@ fn a_pool_that_takes_no_more_jobs_says_so_and_since_when<S: Subject>() {
     let closed = clock.now();
     soon(pool.shutdown(LIMIT)).expect("it answers");
     clock.advance(SECOND);
-    for health in [pool.snapshot().health, pool.inventory_now().health] {
+    assert_eq!(pool.gate(), "closed");
+    for health in [pool.snapshot().health, pool.inventory_now().health, pool.health()] {
         assert!(matches!(&health, Health::Unavailable { since, .. } if *since == closed), "{health:?}");
         assert_eq!(health.why().and_then(|why| why.closed.as_deref()), Some("it was shut down"));
     }

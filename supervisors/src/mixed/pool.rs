@@ -1,0 +1,423 @@
+//! The state of a mixed pool, and its thread: it looks at attempts that have ended, gives jobs that wait to members, and ends those whose time is over.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use millpond::{Clock, Saturation, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::book::{Book, Promise};
+use super::error::{Attempt, MixedEnd, Traces};
+use super::guard::{Note, Rouse, catch, guarded, let_go, wake};
+use super::member::{Member, Run};
+use super::place::{Errand, Placed};
+use super::route::Route;
+
+/// While jobs wait, members are asked again this often: nobody tells when the job of somebody else leaves one of them.
+const TICK: Duration = Duration::from_millis(5);
+/// So many jobs that wait are looked at each time.
+const LOOKS: usize = 64;
+
+/// Whether jobs come in, and go on to members.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Gate {
+    /// Exits: all others.
+    Open,
+    /// They come in, and go to no member. Exits: all others.
+    Quiesced,
+    /// Those that are in go on. Exit: `Closed`.
+    Draining,
+    /// Those that no member has end; the others end there.
+    Closed,
+}
+
+/// What all handles of a mixed pool share with its thread.
+pub(super) struct Shared<J, T> {
+    pub(super) name: Arc<str>,
+    pub(super) members: Vec<Member<J, T>>,
+    pub(super) route: Box<dyn Route>,
+    /// Why the route has no say any more.
+    pub(super) route_fault: OnceLock<Arc<str>>,
+    pub(super) clock: Clock,
+    /// One for each job from its admission to its outcome.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) most: usize,
+    /// How long a submitter waits for one; `None`: not at all.
+    pub(super) admission_limit: Option<Duration>,
+    pub(super) shutdown_limit: Duration,
+    pub(super) book: Arc<Book>,
+    pub(super) state: Mutex<State<J, T>>,
+}
+
+/// Under one lock, under which no code of a user's runs.
+pub(super) struct State<J, T> {
+    pub(super) gate: Gate,
+    /// The last number that a job was given.
+    pub(super) last: u64,
+    /// By number: the order of admission.
+    waiting: BTreeMap<u64, Job<J, T>>,
+    /// One of them is in the thread's hands, which offers it to members.
+    offered: bool,
+    running: HashMap<u64, Running<J, T>>,
+    /// When the first of those that wait expires, or before.
+    expiry: Timestamp,
+    alarms: HashMap<u64, (Timestamp, Waker)>,
+    last_alarm: u64,
+    /// When it closes by itself.
+    closes_at: Timestamp,
+}
+
+/// A job that was admitted.
+pub(super) struct Job<J, T> {
+    pub(super) promise: Promise<T>,
+    pub(super) errand: Errand<J>,
+}
+
+/// A job in a member's pool.
+struct Running<J, T> {
+    job: Job<J, T>,
+    member: usize,
+    run: Box<dyn Run<T>>,
+}
+
+impl<J, T> State<J, T> {
+    pub(super) fn new() -> Self {
+        Self {
+            gate: Gate::Open,
+            last: 0,
+            waiting: BTreeMap::new(),
+            offered: false,
+            running: HashMap::new(),
+            expiry: Timestamp::NEVER,
+            alarms: HashMap::new(),
+            last_alarm: 0,
+            closes_at: Timestamp::NEVER,
+        }
+    }
+
+    /// Whether a job that comes now goes on at once, or waits; `None`: it does not come in.
+    pub(super) fn goes_on(&self) -> Option<bool> {
+        match self.gate {
+            Gate::Open => Some(self.waiting_here() == 0),
+            Gate::Quiesced => Some(false),
+            Gate::Draining | Gate::Closed => None,
+        }
+    }
+
+    pub(super) fn waiting_here(&self) -> usize {
+        self.waiting.len() + usize::from(self.offered)
+    }
+
+    /// Whether anything happens by itself, as time passes.
+    fn is_timed(&self) -> bool {
+        !self.waiting.is_empty() || !self.alarms.is_empty() || self.closes_at != Timestamp::NEVER
+    }
+}
+
+impl<J, T> Job<J, T> {
+    fn number(&self) -> u64 {
+        self.promise.slot.about.job
+    }
+
+    /// True if it is like one of those labels that waits; one that was tried somewhere is like none.
+    fn is_held_up(&self, labels: &[Option<Arc<str>>]) -> bool {
+        self.errand.attempts.is_empty() && labels.contains(&self.errand.terms.label)
+    }
+
+    /// It ends without an output; `attempt`: how the last one failed, if that is not noted yet.
+    pub(super) fn fail(self, end: MixedEnd, attempt: Option<Attempt>) {
+        let Self { promise, mut errand } = self;
+        errand.attempts.extend(attempt);
+        promise.broken(end, std::mem::take(&mut errand.attempts));
+        let_go(errand);
+    }
+}
+
+impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
+    /// All members' counters together, with the jobs and submitters that wait here.
+    pub(super) fn saturation(&self) -> Saturation {
+        let mut all = Saturation::default();
+        for member in &self.members {
+            let one = member.pool.saturation();
+            all.limit += one.limit;
+            all.debt += one.debt;
+            all.workers += one.workers;
+            all.active += one.active;
+            all.idle += one.idle;
+            all.starting += one.starting;
+            all.abandoned += one.abandoned;
+            all.missing += one.missing;
+            all.queued += one.queued;
+            all.queue_capacity = all.queue_capacity.saturating_add(one.queue_capacity);
+            all.waiting += one.waiting;
+        }
+        all.queued += self.waiting_here();
+        all.waiting += usize::try_from(self.book.ledger().waiting).unwrap_or(usize::MAX);
+        all
+    }
+
+    pub(super) fn waiting_here(&self) -> usize {
+        self.state.lock().waiting_here()
+    }
+
+    /// Goes from one state of the gate to another, unless it is further on already.
+    pub(super) fn turn_to(&self, gate: Gate) {
+        {
+            let mut state = self.state.lock();
+            if gate > state.gate || state.gate == Gate::Quiesced {
+                state.gate = gate;
+            }
+            if state.gate >= Gate::Draining {
+                self.places.close();
+            }
+        }
+        self.book.mailbox.post(Note::Look);
+    }
+
+    /// Nobody has a handle any more: what was admitted has this long.
+    pub(super) fn is_left(&self) {
+        let until = self.clock.now().after(self.shutdown_limit);
+        self.state.lock().closes_at = until;
+        self.turn_to(Gate::Draining);
+    }
+
+    /// The job is in that member's pool.
+    pub(super) fn begin(&self, job: Job<J, T>, member: usize, run: Box<dyn Run<T>>) {
+        let number = job.number();
+        job.promise.slot.is_with(Some((self.members[member].name.clone(), run.id())));
+        self.state.lock().running.insert(number, Running { job, member, run });
+        self.book.mailbox.post(Note::Ready(number));
+    }
+
+    pub(super) fn let_wait(&self, job: Job<J, T>) {
+        job.promise.slot.is_with(None);
+        self.put(job, false);
+        self.book.mailbox.post(Note::Look);
+    }
+
+    /// `was_offered`: by the thread, which has it in its hands.
+    fn put(&self, job: Job<J, T>, was_offered: bool) {
+        let (expires, _) = job.errand.expires_at();
+        let mut state = self.state.lock();
+        state.expiry = state.expiry.min(expires);
+        state.waiting.insert(job.number(), job);
+        // In one step, so that it is never counted twice, or not at all.
+        state.offered &= !was_offered;
+    }
+
+    /// The life of the pool's thread: it ends when nobody comes any more and every job has ended.
+    pub(super) fn drive(&self) {
+        self.book.mailbox.is_read_here();
+        loop {
+            for note in self.book.mailbox.take() {
+                // Nothing of a user's runs unguarded below; if something else is wrong, it costs one job, and not all.
+                if let Err(message) = catch(|| self.heed(note)) {
+                    tracing::error!(pool = &*self.name, "a mixed pool's thread panicked: {message}");
+                }
+            }
+            if let Err(message) = catch(|| self.pass()) {
+                tracing::error!(pool = &*self.name, "a mixed pool's thread panicked: {message}");
+            }
+            let (gate, is_timed) = {
+                let state = self.state.lock();
+                (state.gate, state.is_timed())
+            };
+            if gate >= Gate::Draining && self.book.rests() {
+                return;
+            }
+            // What is posted from here on unparks it.
+            if self.book.mailbox.is_empty() {
+                if is_timed { std::thread::park_timeout(TICK) } else { std::thread::park() }
+            }
+        }
+    }
+
+    fn heed(&self, note: Note) {
+        match note {
+            Note::Ready(job) => self.look_at(job),
+            Note::Cancel(job) => self.cancel(job),
+            Note::Look => {}
+        }
+    }
+
+    /// The attempt of a job may have ended. If not, this is told when it has.
+    fn look_at(&self, number: u64) {
+        // Taken out: the poll is a user's code, among others.
+        let Some(mut running) = self.state.lock().running.remove(&number) else { return };
+        let waker = Waker::from(Arc::new(Rouse { mailbox: self.book.mailbox.clone(), job: number }));
+        match running.run.poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => {
+                self.state.lock().running.insert(number, running);
+            }
+            Poll::Ready(Ok(output)) => {
+                let Job { promise, errand } = running.job;
+                promise.kept(output);
+                let_go(errand);
+            }
+            Poll::Ready(Err(error)) => {
+                let Running { mut job, member, run } = running;
+                let name = self.members[member].name.clone();
+                let attempt = match error {
+                    Ok(error) => Attempt::job(member, name, error, run.was_lost()),
+                    Err(message) => Attempt::adapter(member, name, message, Traces::Over),
+                };
+                job.errand.failed(attempt, self.clock.now());
+                self.after_failure(job);
+            }
+        }
+    }
+
+    fn after_failure(&self, job: Job<J, T>) {
+        let gate = self.state.lock().gate;
+        if gate == Gate::Closed || job.promise.slot.is_cancelled() || !job.errand.may_go_on() {
+            return job.fail(MixedEnd::Failed, None);
+        }
+        if gate == Gate::Quiesced {
+            return self.let_wait(job);
+        }
+        self.go_on(job);
+    }
+
+    /// Gives the job to a member; true if it waits for one instead.
+    fn go_on(&self, mut job: Job<J, T>) -> bool {
+        match self.place(&mut job.errand) {
+            Placed::With(member, run) => self.begin(job, member, run),
+            Placed::Waits => {
+                job.promise.slot.is_with(None);
+                self.put(job, true);
+                return true;
+            }
+            Placed::GivesUp(_) if !job.errand.attempts.is_empty() => job.fail(MixedEnd::Failed, None),
+            Placed::GivesUp(refusals) => job.fail(MixedEnd::NoMember(refusals), None),
+            Placed::Expired(limit) => {
+                let after = self.waited(&job.errand);
+                job.fail(MixedEnd::TimedOut { limit, after }, None);
+            }
+            Placed::Broke(member, message) => {
+                let name = self.members[member].name.clone();
+                job.fail(MixedEnd::Failed, Some(Attempt::adapter(member, name, message, Traces::Final)));
+            }
+        }
+        false
+    }
+
+    fn cancel(&self, number: u64) {
+        let waited = {
+            let mut state = self.state.lock();
+            state.waiting.remove(&number)
+        };
+        if let Some(job) = waited {
+            return job.fail(MixedEnd::Cancelled, None);
+        }
+        let running = self.state.lock().running.remove(&number);
+        if let Some(running) = running {
+            running.run.cancel();
+            self.state.lock().running.insert(number, running);
+            // It may have ended meanwhile.
+            self.look_at(number);
+        }
+    }
+
+    /// What is due, for whatever reason.
+    fn pass(&self) {
+        let now = self.clock.now();
+        let (gate, rung) = {
+            let mut state = self.state.lock();
+            if now >= state.closes_at {
+                (state.gate, state.closes_at) = (Gate::Closed, Timestamp::NEVER);
+            }
+            let rung: Vec<_> = state.alarms.extract_if(|_, (at, _)| *at <= now).collect();
+            (state.gate, rung)
+        };
+        rung.into_iter().for_each(|(_, (_, waker))| wake(waker));
+        match gate {
+            Gate::Open | Gate::Draining => self.hand_out(),
+            Gate::Quiesced => {}
+            Gate::Closed => self.end(Timestamp::NEVER, |_| MixedEnd::NotStarted),
+        }
+        let expired = now >= self.state.lock().expiry;
+        if expired {
+            self.end(now, |errand| MixedEnd::TimedOut { limit: errand.expires_at().1, after: self.waited(errand) });
+        }
+    }
+
+    /// Gives those that wait to members, in their order. One that waits on has those of its label wait.
+    fn hand_out(&self) {
+        let (mut after, mut held_up) = (Bound::Unbounded, Vec::new());
+        for _ in 0..LOOKS {
+            let job = {
+                let mut state = self.state.lock();
+                let mut rest = state.waiting.range((after, Bound::Unbounded));
+                let Some((&number, job)) = rest.next() else { return };
+                after = Bound::Excluded(number);
+                let job = if job.is_held_up(&held_up) { None } else { state.waiting.remove(&number) };
+                state.offered = job.is_some();
+                job
+            };
+            let Some(job) = job else { continue };
+            let label = job.errand.terms.label.clone();
+            let is_fresh = job.errand.attempts.is_empty();
+            let waits_on = self.go_on(job);
+            self.state.lock().offered = false;
+            if waits_on && is_fresh {
+                held_up.push(label);
+            }
+        }
+    }
+
+    /// Ends those that wait and expire by `now`.
+    fn end(&self, now: Timestamp, how: impl Fn(&Errand<J>) -> MixedEnd) {
+        let over: Vec<_> = {
+            let mut state = self.state.lock();
+            let over = state.waiting.extract_if(.., |_, job| job.errand.expires_at().0 <= now).collect();
+            let expiry = state.waiting.values().map(|job| job.errand.expires_at().0).min();
+            state.expiry = expiry.unwrap_or(Timestamp::NEVER);
+            over
+        };
+        for (_, job) in over {
+            let end = how(&job.errand);
+            job.fail(end, None);
+        }
+    }
+
+    /// A moment that is waited for.
+    pub(super) fn alarm(&self, at: Timestamp) -> Alarm<'_, J, T> {
+        let mut state = self.state.lock();
+        state.last_alarm += 1;
+        Alarm { shared: self, number: state.last_alarm, at }
+    }
+}
+
+/// See [`Shared::alarm`].
+pub(super) struct Alarm<'a, J, T> {
+    shared: &'a Shared<J, T>,
+    number: u64,
+    at: Timestamp,
+}
+
+impl<J: Send + 'static, T: Send + 'static> Alarm<'_, J, T> {
+    /// True once it is over; until then the pool's thread tells when it is.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> bool {
+        if self.shared.clock.now() >= self.at {
+            return true;
+        }
+        if self.at != Timestamp::NEVER {
+            let alarm = (self.at, guarded(cx.waker()));
+            let before = self.shared.state.lock().alarms.insert(self.number, alarm);
+            drop(before);
+            self.shared.book.mailbox.post(Note::Look);
+        }
+        false
+    }
+}
+
+impl<J, T> Drop for Alarm<'_, J, T> {
+    fn drop(&mut self) {
+        let before = self.shared.state.lock().alarms.remove(&self.number);
+        drop(before);
+    }
+}
