@@ -83,7 +83,7 @@ pub mod fuzzing {
 pub mod interpreter {
     #[cfg(feature = "interpreter")]
     pub use crate::backend::interpreter::wasm::{Guest, Wasm, WasmBytes, WasmCall, WasmInstance};
-    pub use crate::backend::interpreter::{Brake, Engine, InterpreterJob, Interpreters, Script, Scripted};
+    pub use crate::backend::interpreter::{Brake, Crossing, Engine, InterpreterJob, Interpreters, Script, Scripted};
     #[cfg(feature = "interpreter")]
     pub use wasmtime;
 }

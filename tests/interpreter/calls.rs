@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millpond::interpreter::wasmtime::{Caller, Linker};
-use millpond::interpreter::{Guest, Script, Wasm, WasmBytes, WasmCall, WasmInstance};
+use millpond::interpreter::{Crossing, Guest, Script, Wasm, WasmBytes, WasmCall, WasmInstance};
 use millpond::{GuestFault, JobContext, JobError, JobOptions, KillReach, Ladder, PoolExecutor, Select};
 
 use crate::rig::{LIMIT, Outcome, ask, builder, failure, fault, pool, put, until, until_busy};
@@ -139,6 +139,7 @@ fn a_guest_calls_into_this_process_and_nowhere_else() -> Outcome {
         linker.func_wrap("host", "tell", move |caller: Caller<'_, Guest>, what: u32| {
             let job = JobContext::current().expect("a job calls");
             assert_eq!(job.worker_id(), caller.data().started().worker());
+            assert!(Crossing::here().is_some(), "this is its worker's thread");
             tell.store(u64::from(what) * 1_000 + job.job_id().get(), Ordering::Relaxed);
         })?;
         Ok(())

@@ -50,10 +50,10 @@ fn poll(mut caller: Caller<'_, Guest>) -> Result<i32> {
     if poller(&mut Context::from_waker(&waker)) {
         return Ok(1);
     }
-    let brake = caller.data().brake();
-    brake.enter_guest()?;
+    let crossing = caller.data().crossing();
+    crossing.enter_guest()?;
     std::thread::park_timeout(LOOK);
-    brake.leave_guest()?;
+    crossing.leave_guest()?;
     Ok(0)
 }
 

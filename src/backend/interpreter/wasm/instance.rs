@@ -6,20 +6,20 @@ use wasmtime::{CallHook, Instance, InstancePre, Store, Trap, UpdateDeadline, Was
 
 use super::limits::Limits;
 use crate::backend::StartContext;
-use crate::backend::interpreter::Brake;
+use crate::backend::interpreter::Crossing;
 use crate::error::GuestFault;
 
 /// What an instance has on this side: the data of its store, which functions of [`Wasm::host`](super::Wasm::host) get by their `Caller`.
 pub struct Guest {
-    brake: Brake,
+    crossing: Crossing,
     started: StartContext,
     limits: Limits,
     value: Option<Box<dyn Any>>,
 }
 
 impl Guest {
-    pub(super) fn new(brake: Brake, started: StartContext, limits: Limits) -> Self {
-        Self { brake, started, limits, value: None }
+    pub(super) fn new(crossing: Crossing, started: StartContext, limits: Limits) -> Self {
+        Self { crossing, started, limits, value: None }
     }
 
     /// The pool and the worker.
@@ -27,11 +27,10 @@ impl Guest {
         &self.started
     }
 
-    /// What stops this instance. A function of this process's that does nothing but wait [enters the guest](Brake::enter_guest) for that time, and
-    /// [leaves](Brake::leave_guest) it after: so the end of the pool finds that nothing of the job runs. A kill wakes nobody there: wait in slices, and look
-    /// at the brake between them.
-    pub fn brake(&self) -> &Brake {
-        &self.brake
+    /// Where this instance's code is, and what stops it. A function of this process's that does nothing but wait [enters the guest](Crossing::enter_guest) for that
+    /// time, and [leaves](Crossing::leave_guest) it after: so the end of the pool finds that nothing of the job runs.
+    pub fn crossing(&self) -> &Crossing {
+        &self.crossing
     }
 
     /// Keeps a value for the functions that the guest calls, in place of the one before.
@@ -74,15 +73,15 @@ impl WasmInstance {
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|cx| match cx.data().brake.is_pulled() {
+        store.epoch_deadline_callback(|cx| match cx.data().crossing.brake().is_pulled() {
             true => Err(GuestFault::Interrupted.into()),
             false => Ok(UpdateDeadline::Continue(1)),
         });
         store.call_hook(|cx, at| {
-            let brake = &cx.data().brake;
+            let crossing = &cx.data().crossing;
             match at {
-                CallHook::CallingWasm | CallHook::ReturningFromHost => brake.enter_guest()?,
-                CallHook::CallingHost | CallHook::ReturningFromWasm => brake.leave_guest()?,
+                CallHook::CallingWasm | CallHook::ReturningFromHost => crossing.enter_guest()?,
+                CallHook::CallingHost | CallHook::ReturningFromWasm => crossing.leave_guest()?,
             }
             Ok(())
         });
@@ -167,7 +166,7 @@ fn fault_of(
     error: &wasmtime::Error,
     other: impl FnOnce(String) -> GuestFault,
 ) -> GuestFault {
-    if store.data().brake.is_pulled() || matches!(error.downcast_ref(), Some(GuestFault::Interrupted)) {
+    if store.data().crossing.brake().is_pulled() || matches!(error.downcast_ref(), Some(GuestFault::Interrupted)) {
         return GuestFault::Interrupted;
     }
     match (error.downcast_ref::<Trap>(), fuel) {

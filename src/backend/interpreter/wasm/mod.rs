@@ -9,7 +9,7 @@ pub use instance::{Guest, WasmInstance};
 
 use wasmtime::{Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig};
 
-use super::{Brake, Engine};
+use super::{Crossing, Engine};
 use crate::backend::StartContext;
 use crate::error::GuestFault;
 use crate::job::JobContext;
@@ -192,12 +192,12 @@ impl Engine for Wasm {
         Ok(())
     }
 
-    fn instance(&self, brake: &Brake, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
+    fn instance(&self, crossing: &Crossing, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
         let Some(Compiled { engine, instance }) = &self.compiled else {
             return Err(GuestFault::NoInstance("its pool was not built".to_owned()));
         };
         let limits = limits::Limits::new(self.memory, self.table);
-        let guest = Guest::new(brake.clone(), cx.clone(), limits);
+        let guest = Guest::new(crossing.clone(), cx.clone(), limits);
         WasmInstance::new(engine, instance, guest, self.fuel)
     }
 
