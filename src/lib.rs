@@ -78,12 +78,16 @@ pub mod fuzzing {
 }
 
 /// Interpreters: what a program with an [`InterpreterPool`] calls, and what another interpreter implements to have pools. Feature `guest`; with
-/// `interpreter`, WebAssembly.
+/// `interpreter`, WebAssembly, and with `lua`, Lua.
 #[cfg(all(feature = "guest", not(millpond_loom)))]
 pub mod interpreter {
+    #[cfg(feature = "lua")]
+    pub use crate::backend::interpreter::lua::{Lua, LuaCall, LuaHost, LuaInstance};
     #[cfg(feature = "interpreter")]
     pub use crate::backend::interpreter::wasm::{Guest, Wasm, WasmBytes, WasmCall, WasmInstance};
     pub use crate::backend::interpreter::{Brake, Crossing, Engine, InterpreterJob, Interpreters, Script, Scripted};
+    #[cfg(feature = "lua")]
+    pub use mlua;
     #[cfg(feature = "interpreter")]
     pub use wasmtime;
 }

@@ -4,6 +4,8 @@
 mod brake;
 mod crossing;
 mod job;
+#[cfg(feature = "lua")]
+pub(crate) mod lua;
 mod ticker;
 #[cfg(feature = "interpreter")]
 pub(crate) mod wasm;
