@@ -78,14 +78,18 @@ pub mod fuzzing {
 }
 
 /// Interpreters: what a program with an [`InterpreterPool`] calls, and what another interpreter implements to have pools. Feature `guest`; with
-/// `interpreter`, WebAssembly, and with `wasi` commands of WASI preview 1.
+/// `interpreter`, WebAssembly, with `wasi`, commands of WASI preview 1, and with `lua`, Lua.
 #[cfg(all(feature = "guest", not(millpond_loom)))]
 pub mod interpreter {
+    #[cfg(feature = "lua")]
+    pub use crate::backend::interpreter::lua::{Lua, LuaCall, LuaHost, LuaInstance};
     #[cfg(feature = "wasi")]
     pub use crate::backend::interpreter::wasi::{Wasi, WasiCommand, WasiInstance, WasiOutput};
     #[cfg(feature = "interpreter")]
     pub use crate::backend::interpreter::wasm::{Guest, Wasm, WasmBytes, WasmCall, WasmInstance};
-    pub use crate::backend::interpreter::{Brake, Engine, InterpreterJob, Interpreters, Script, Scripted};
+    pub use crate::backend::interpreter::{Brake, Crossing, Engine, InterpreterJob, Interpreters, Script, Scripted};
+    #[cfg(feature = "lua")]
+    pub use mlua;
     #[cfg(feature = "interpreter")]
     pub use wasmtime;
 }

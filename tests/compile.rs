@@ -352,3 +352,24 @@ fn an_interceptor_needs_no_method() -> Outcome {
     assert_eq!(pool.submit_blocking(|| 1)?.join()?, 1);
     Ok(())
 }
+
+/// An interpreter's brake may be looked at from any thread; where its guest's code is, only the worker's own can say.
+#[cfg(feature = "guest")]
+#[test]
+fn a_crossing_never_leaves_its_thread() {
+    use millpond::interpreter::{Brake, Crossing};
+
+    /// Has one method for each type, and two for those that are `Send`: then it is not known which is meant.
+    trait Stays<A> {
+        fn stays() {}
+    }
+    impl<T> Stays<()> for T {}
+    struct Sent;
+    impl<T: Send> Stays<Sent> for T {}
+
+    fn is_shared<T: Send + Sync>() {}
+
+    <Crossing as Stays<_>>::stays();
+    is_shared::<Brake>();
+    assert!(Crossing::here().is_none(), "this is no worker's thread");
+}

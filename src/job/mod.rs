@@ -32,10 +32,8 @@ pub(crate) use key::{Owed, Settlement};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
-#[cfg(any(feature = "guest", feature = "process"))]
-pub(crate) use panics::Caught;
 #[cfg(feature = "process")]
-pub(crate) use panics::want_backtraces;
+pub(crate) use panics::{Caught, want_backtraces};
 pub(crate) use panics::{catch, guarded_waker, wake, wake_guarded};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
 pub(crate) use redeliveries::Redeliveries;

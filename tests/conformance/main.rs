@@ -15,6 +15,8 @@ macro_rules! conform {
         mod on_desks { conform!(@tests OnDesks $($body)* $($($here)*)?); }
         #[cfg(feature = "interpreter")]
         mod on_guests { conform!(@tests OnGuests $($body)* $($($here)*)?); }
+        #[cfg(feature = "lua")]
+        mod on_lua { conform!(@tests OnLua $($body)* $($($here)*)?); }
         #[cfg(feature = "process")]
         mod on_processes { conform!(@tests OnProcesses $($body)*); }
     };
@@ -30,10 +32,10 @@ mod desk;
 #[cfg(feature = "process")]
 mod errands;
 mod faults;
-#[cfg(feature = "interpreter")]
+#[cfg(any(feature = "interpreter", feature = "lua"))]
 mod guests;
-#[cfg(feature = "interpreter")]
-#[path = "../interpreter/polled.rs"]
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+#[path = "../interpreter/polled/mod.rs"]
 #[expect(unreachable_pub, reason = "the hazards' kinds, which have it too, are public")]
 mod polled;
 mod rig;

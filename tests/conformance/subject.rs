@@ -14,6 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) use crate::errands::OnProcesses;
 #[cfg(feature = "interpreter")]
 pub(crate) use crate::guests::OnGuests;
+#[cfg(feature = "lua")]
+pub(crate) use crate::guests::OnLua;
 use crate::task::Task;
 use crate::third_party::{Desks, Errand};
 

@@ -169,7 +169,7 @@ impl Kind for OnProcesses {
     }
 }
 
-/// Instances of an interpreter, that ask this process whether their work is done.
+/// Instances of WebAssembly, that ask this process whether their work is done.
 #[cfg(feature = "interpreter")]
 pub struct OnGuests;
 
@@ -181,21 +181,46 @@ impl Kind for OnGuests {
     const ON_RUNTIME: bool = false;
 
     fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Self::Backend> {
-        millpond::InterpreterPool::builder(format!("{name}-guests"), crate::polled::engine())
+        millpond::InterpreterPool::builder(format!("{name}-guests"), crate::polled::wasm::engine())
     }
 
     fn job(work: Work) -> Self::Job {
-        let mut work = Box::pin(work.then_blocking().run_async());
-        // Who polls it is no runtime, and some work has a timer.
-        crate::polled::Polled::new(std::future::poll_fn(move |cx| {
-            let _inside = timers().enter();
-            work.as_mut().poll(cx)
-        }))
+        polled(work)
     }
 }
 
+/// States of Lua, that do the same.
+#[cfg(feature = "lua")]
+pub struct OnLua;
+
+#[cfg(feature = "lua")]
+impl Kind for OnLua {
+    type Backend = millpond::interpreter::Interpreters<millpond::interpreter::Lua>;
+    type Job = crate::polled::Polled<Output>;
+    const KILLABLE: bool = true;
+    const ON_RUNTIME: bool = false;
+
+    fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Self::Backend> {
+        millpond::InterpreterPool::builder(format!("{name}-lua"), crate::polled::lua::engine())
+    }
+
+    fn job(work: Work) -> Self::Job {
+        polled(work)
+    }
+}
+
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+fn polled(work: Work) -> crate::polled::Polled<Output> {
+    let mut work = Box::pin(work.then_blocking().run_async());
+    // Who polls it is no runtime, and some work has a timer.
+    crate::polled::Polled::new(std::future::poll_fn(move |cx| {
+        let _inside = timers().enter();
+        work.as_mut().poll(cx)
+    }))
+}
+
 /// A runtime for the timers of jobs that do not run on one.
-#[cfg(feature = "interpreter")]
+#[cfg(any(feature = "interpreter", feature = "lua"))]
 fn timers() -> &'static tokio::runtime::Runtime {
     static TIMERS: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
     let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
@@ -258,6 +283,11 @@ macro_rules! on_every_kind {
             #[test]
             fn guests() {
                 super::$body::<crate::kinds::OnGuests>();
+            }
+            #[cfg(feature = "lua")]
+            #[test]
+            fn lua() {
+                super::$body::<crate::kinds::OnLua>();
             }
         }
     };

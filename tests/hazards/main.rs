@@ -32,8 +32,8 @@ mod latch;
 #[cfg(feature = "testing")]
 mod mortal;
 mod patience;
-#[cfg(feature = "interpreter")]
-#[path = "../interpreter/polled.rs"]
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+#[path = "../interpreter/polled/mod.rs"]
 mod polled;
 mod stalls;
 mod work;

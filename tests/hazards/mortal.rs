@@ -180,7 +180,14 @@ impl Mortal for crate::kinds::OnProcesses {
 #[cfg(feature = "interpreter")]
 impl Mortal for crate::kinds::OnGuests {
     fn backend(_ground: &Ground) -> <Self as Kind>::Backend {
-        millpond::interpreter::Interpreters::new(crate::polled::engine()).restart_after_trap()
+        millpond::interpreter::Interpreters::new(crate::polled::wasm::engine()).restart_after_trap()
+    }
+}
+
+#[cfg(feature = "lua")]
+impl Mortal for crate::kinds::OnLua {
+    fn backend(_ground: &Ground) -> <Self as Kind>::Backend {
+        millpond::interpreter::Interpreters::new(crate::polled::lua::engine()).restart_after_trap()
     }
 }
 

@@ -135,7 +135,7 @@ impl Work {
     }
 
     /// Blocks its thread for what comes after its wait, where it would await it.
-    #[cfg(feature = "interpreter")]
+    #[cfg(any(feature = "interpreter", feature = "lua"))]
     pub fn then_blocking(mut self) -> Self {
         self.then = self.then.map(|Then { block, .. }| Then {
             block: Box::new(|| unreachable!("it is polled")),

@@ -1,30 +1,26 @@
-//! A kill reaches guest code at any loop, and no call into this process.
+//! A kill reaches guest code at any loop, and no call into this process, on every engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use millpond::interpreter::wasmtime::{Linker, Result};
-use millpond::interpreter::{Guest, Wasm, WasmCall};
-use millpond::{Fate, JobError, JobOptions, JobStatus, Ladder, Limits, PoolExecutor, Select, WorkerState};
+use millpond::{BuildError, Fate, JobError, JobOptions, JobStatus, Ladder, Limits, PoolExecutor, Select, WorkerState};
 
+use crate::kinds::Kind;
 use crate::rig::{LIMIT, Outcome, ask, builder, failure, pool, until, until_busy};
 
-const SPIN: &str = r#"(module
-    (func (export "spin") (result i32) (loop $again (br $again)) (i32.const 0))
-    (func $deeper (param $n i32) (result i32)
-        (if (result i32) (local.get $n)
-            (then (i32.add (call $deeper (i32.sub (local.get $n) (i32.const 1)))
-                           (call $deeper (i32.sub (local.get $n) (i32.const 1)))))
-            (else (i32.const 1))))
-    (func (export "branch") (result i32) (call $deeper (i32.const 60)))
-    (func (export "fine") (result i32) (i32.const 1)))"#;
+on_every_engine! {
+    a_loop_without_end_is_killed,
+    no_kill_is_missed,
+    a_run_limit_ends_a_loop,
+    a_pool_that_is_aborted_stops_its_loops,
+    a_call_that_blocks_this_process_is_abandoned_and_counted,
+}
 
-#[test]
-fn a_loop_without_end_is_killed() -> Outcome {
-    for export in ["spin", "branch"] {
-        let pool = pool(Wasm::new(SPIN));
-        let handle = ask(&pool, export);
+fn a_loop_without_end_is_killed<K: Kind>() -> Outcome {
+    for function in ["spin", "branch"] {
+        let pool = pool(K::plugin());
+        let handle = ask(&pool, function);
         until_busy(&pool, 1);
         let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
         assert_eq!(report.targets[0].fate, Fate::Killed);
@@ -36,9 +32,8 @@ fn a_loop_without_end_is_killed() -> Outcome {
 }
 
 /// Whatever the instance is about to do as the kill comes: it stops.
-#[test]
-fn no_kill_is_missed() -> Outcome {
-    let pool = builder(Wasm::new(SPIN)).limits(Limits::fixed(2)).build()?;
+fn no_kill_is_missed<K: Kind>() -> Outcome {
+    let pool = builder(K::plugin()).limits(Limits::fixed(2)).build()?;
     // Each kill has the other instance look at its brake, too.
     let other = ask(&pool, "spin");
     until_busy(&pool, 1);
@@ -53,12 +48,11 @@ fn no_kill_is_missed() -> Outcome {
     Ok(())
 }
 
-#[test]
-fn a_run_limit_ends_a_loop() -> Outcome {
-    for wasm in [Wasm::new(SPIN), Wasm::new(SPIN).fresh_per_job()] {
-        let pool = builder(wasm).kill_grace(Duration::from_millis(10)).build()?;
+fn a_run_limit_ends_a_loop<K: Kind>() -> Outcome {
+    for engine in [K::plugin(), K::plugin().fresh()] {
+        let pool = builder(engine).kill_grace(Duration::from_millis(10)).build()?;
         let options = JobOptions::new().run_limit(Duration::from_millis(20));
-        let handle = pool.with(options).try_submit(WasmCall::<_, i32>::new("spin", ()))?;
+        let handle = pool.with(options).try_submit(K::call("spin", 0))?;
         let error = failure(handle);
         assert!(matches!(error, JobError::TimedOut(_)), "{error}");
         assert_eq!(ask(&pool, "fine").join()?, 1, "another instance took its place");
@@ -66,34 +60,35 @@ fn a_run_limit_ends_a_loop() -> Outcome {
     Ok(())
 }
 
-#[test]
-fn a_pool_that_is_aborted_stops_its_loops() {
-    let pool = builder(Wasm::new(SPIN)).limits(Limits::fixed(2)).build().expect("the module is sound");
-    let handles = [ask(&pool, "spin"), ask(&pool, "branch")];
-    until_busy(&pool, 2);
-    pool.abort();
-    for handle in handles {
-        let error = failure(handle);
-        assert!(matches!(error, JobError::Killed(_)), "{error}");
+/// A job that runs is in the guest at some time, and then stays there. Nobody tells when: one that had not come so far is abandoned, and still ends.
+fn a_pool_that_is_aborted_stops_its_loops<K: Kind>() -> Outcome {
+    let ended_in_the_guest = || {
+        let pool = builder(K::plugin()).limits(Limits::fixed(2)).build()?;
+        let handles = [ask(&pool, "spin"), ask(&pool, "branch")];
+        until_busy(&pool, 2);
+        pool.abort();
+        let killed = handles.map(|handle| match failure(handle) {
+            JobError::Killed(_) => true,
+            JobError::Abandoned(_) => false,
+            other => panic!("{other}"),
+        });
+        until("its threads have ended", || pool.inventory_now().workers.is_empty());
+        Ok::<_, BuildError>(killed == [true; 2])
+    };
+    for _ in 0..100 {
+        if ended_in_the_guest()? {
+            return Ok(());
+        }
     }
-    until("its threads have ended", || pool.inventory_now().workers.is_empty());
+    panic!("in none of a hundred pools were both jobs killed");
 }
 
-#[test]
-fn a_call_that_blocks_this_process_is_abandoned_and_counted() -> Outcome {
-    let module = r#"(module
-        (import "host" "block" (func $block))
-        (func (export "run") (result i32) (call $block) (loop $again (br $again)) (i32.const 0))
-        (func (export "fine") (result i32) (i32.const 1)))"#;
+fn a_call_that_blocks_this_process_is_abandoned_and_counted<K: Kind>() -> Outcome {
     let open = Arc::new(AtomicBool::new(false));
     let door = open.clone();
-    let wasm = Wasm::new(module).host(move |linker: &mut Linker<Guest>| -> Result<()> {
-        let door = door.clone();
-        linker.func_wrap("host", "block", move || until("it is let go", || door.load(Ordering::Acquire)))?;
-        Ok(())
-    });
-    let pool = builder(wasm).kill_grace(Duration::from_millis(10)).build()?;
-    let handle = ask(&pool, "run");
+    let engine = K::calling(Arc::new(move || until("it is let go", || door.load(Ordering::Acquire))));
+    let pool = builder(engine).kill_grace(Duration::from_millis(10)).build()?;
+    let handle = ask(&pool, "call_and_spin");
     until_busy(&pool, 1);
     let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
     assert_eq!(report.targets[0].fate, Fate::Abandoned);

@@ -3,35 +3,36 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use millpond::interpreter::{Interpreters, Script, Wasm, WasmCall};
+use millpond::interpreter::{Engine, Interpreters, Script};
 use millpond::{
     GuestFault, InterpreterPool, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, TimeLimit,
 };
 
-pub(crate) type WasmPool = InterpreterPool<Wasm>;
+use crate::kinds::Kind;
+
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const LIMIT: TimeLimit = TimeLimit(PATIENCE);
 
-pub(crate) fn builder(wasm: Wasm) -> PoolBuilder<Interpreters<Wasm>> {
+pub(crate) fn builder<E: Engine>(engine: E) -> PoolBuilder<Interpreters<E>> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("guests-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    InterpreterPool::builder(name, wasm).limits(Limits::fixed(1))
+    InterpreterPool::builder(name, engine).limits(Limits::fixed(1))
 }
 
 /// A pool of one worker.
-pub(crate) fn pool(wasm: Wasm) -> WasmPool {
-    builder(wasm).build().expect("the module is sound")
+pub(crate) fn pool<E: Engine>(engine: E) -> InterpreterPool<E> {
+    builder(engine).build().expect("the guest is sound")
 }
 
-/// Calls an export without arguments that gives a number.
-pub(crate) fn ask(pool: &WasmPool, export: &str) -> JobHandle<i32> {
-    put(pool, WasmCall::new(export, ()))
+/// Calls a function of the plugin's.
+pub(crate) fn ask<K: Kind>(pool: &InterpreterPool<K>, function: &'static str) -> JobHandle<i64> {
+    put(pool, K::call(function, 0))
 }
 
-pub(crate) fn put<S: Script<Wasm>>(pool: &WasmPool, job: S) -> JobHandle<S::Output> {
+pub(crate) fn put<E: Engine, S: Script<E>>(pool: &InterpreterPool<E>, job: S) -> JobHandle<S::Output> {
     pool.try_submit(job).unwrap_or_else(|rejected| panic!("{}", rejected.reason()))
 }
 
@@ -61,6 +62,6 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-pub(crate) fn until_busy(pool: &WasmPool, workers: usize) {
+pub(crate) fn until_busy<E: Engine>(pool: &InterpreterPool<E>, workers: usize) {
     until("the jobs run", || pool.saturation().active == workers);
 }

@@ -1,6 +1,6 @@
 //! A job as the thread of an instance sees it.
 
-use super::{Brake, Engine};
+use super::{Crossing, Engine};
 use crate::backend::StartContext;
 use crate::error::{GuestFailed, GuestFault, JobError};
 use crate::job::{ClaimKey, Envelope, JobCell, Owner, Ran, catch};
@@ -37,7 +37,7 @@ pub struct Erased<'a, E: Engine>(pub(super) &'a dyn Runs<E>);
 /// Where a job runs.
 pub(super) struct Place<'a> {
     pub(super) begins: &'a StartContext,
-    pub(super) brake: &'a Brake,
+    pub(super) crossing: &'a Crossing,
     /// What is left of an instance is of no use to the next job.
     pub(super) fresh: bool,
 }
@@ -80,14 +80,14 @@ impl<E: Engine, S: Script<E>> Runs<E> for JobCell<Scripted<S>, S::Output> {
         });
         let spoilt = match &done {
             Ok(Ok(_)) => false,
-            Ok(Err(fault)) => place.brake.was_entered() || fault.spoils_instance(),
+            Ok(Err(fault)) => place.crossing.was_entered() || fault.spoils_instance(),
             Err(_) => true,
         };
         if spoilt || place.fresh {
             // Now, while whoever takes the worker still can say so: it holds values of the user's, whose drop may take its time.
             let_go(instance.take(), place.begins);
         }
-        if matches!(done, Ok(Err(GuestFault::Interrupted)) | Err(_)) && place.brake.has_stopped() {
+        if matches!(done, Ok(Err(GuestFault::Interrupted)) | Err(_)) && place.crossing.brake().has_stopped() {
             return None;
         }
         key.ended(spoilt);

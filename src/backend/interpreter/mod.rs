@@ -2,7 +2,10 @@
 //! the interpreted code. Argument and states: DESIGN.md, section 16.
 
 mod brake;
+mod crossing;
 mod job;
+#[cfg(feature = "lua")]
+pub(crate) mod lua;
 mod ticker;
 #[cfg(feature = "wasi")]
 pub(crate) mod wasi;
@@ -11,6 +14,7 @@ pub(crate) mod wasm;
 mod worker;
 
 pub use brake::Brake;
+pub use crossing::Crossing;
 pub use job::{InterpreterJob, Script, Scripted};
 
 use std::thread::Builder;
@@ -47,12 +51,13 @@ pub trait Engine: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Makes an instance, on the worker's thread. What it runs of the guest's code on the way, it runs under the brake.
+    /// Makes an instance, on the worker's thread. What it runs of the guest's code, on the way and later, it runs under the crossing's brake, and says there when
+    /// that is entered and left.
     ///
     /// # Errors
     ///
     /// Why there is none: a start that fails, or, if each job has an instance of its own, an outcome.
-    fn instance(&self, brake: &Brake, cx: &StartContext) -> Result<Self::Instance, GuestFault>;
+    fn instance(&self, crossing: &Crossing, cx: &StartContext) -> Result<Self::Instance, GuestFault>;
 
     /// How large the stacks of its workers' threads are to be, in bytes; `None`: as `std::thread` has them.
     fn stack_size(&self) -> Option<usize> {

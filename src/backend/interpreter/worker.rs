@@ -1,7 +1,7 @@
 //! The life of an instance, as its thread leads it.
 
 use super::job::{Place, let_go};
-use super::{Brake, Engine, InterpreterJob};
+use super::{Brake, Crossing, Engine, InterpreterJob};
 use crate::backend::{Interceptors, StartContext};
 use crate::error::{GuestFault, StartError};
 use crate::job::{ClaimKey, Ran, catch};
@@ -30,17 +30,18 @@ impl<E: Engine> Seat<E> {
     /// The whole of it. The context is dropped last, when nothing of the guest is left.
     pub(super) fn work(self, mut cx: WorkerContext<dyn InterpreterJob<E>>) {
         let begins = StartContext::new(cx.pool(), cx.worker());
-        let _released = Released(&self.brake);
+        let lived = Crossing::live(self.brake.clone());
+        let crossing = lived.crossing();
         let mut kept = None;
         if !self.engine.is_fresh_per_job() {
-            match self.make(&begins) {
+            match self.make(crossing, &begins) {
                 Ok(instance) => kept = Some(instance),
                 Err(error) => return give_up(error, &mut cx),
             }
         }
         loop {
             let Some(claim) = cx.next_blocking() else { break };
-            match self.run(claim, &mut kept, &begins) {
+            match self.run(claim, crossing, &mut kept, &begins) {
                 Ended::Spoilt if self.restart_after_trap => {
                     cx.condemn();
                     break;
@@ -53,8 +54,8 @@ impl<E: Engine> Seat<E> {
         let_go(kept, &begins);
     }
 
-    fn make(&self, begins: &StartContext) -> Result<E::Instance, StartError> {
-        match catch(|| self.engine.instance(&self.brake, begins)) {
+    fn make(&self, crossing: &Crossing, begins: &StartContext) -> Result<E::Instance, StartError> {
+        match catch(|| self.engine.instance(crossing, begins)) {
             Ok(made) => made.map_err(|fault| StartError::failed(fault.to_string())),
             Err(caught) => Err(StartError::Panicked(caught.message)),
         }
@@ -63,16 +64,18 @@ impl<E: Engine> Seat<E> {
     fn run(
         &self,
         claim: Claim<'_, dyn InterpreterJob<E>>,
+        crossing: &Crossing,
         kept: &mut Option<E::Instance>,
         begins: &StartContext,
     ) -> Ended {
-        self.brake.set_claim(Some(claim.number()));
+        crossing.set_claim(Some(claim.number()));
+        let place = Place { begins, crossing, fresh: self.engine.is_fresh_per_job() };
         let context = (!self.interceptors.is_empty()).then(|| claim.context());
         let ran = claim.attempt_here(|job, key| {
             if let Some(context) = &context {
                 self.interceptors.around(context, key);
             }
-            self.run_in(job, key, kept, begins)
+            self.run_in(job, key, kept, &place)
         });
         let ended = match ran {
             Ok(false) => Ended::Well,
@@ -83,7 +86,7 @@ impl<E: Engine> Seat<E> {
                 Ended::Interrupted
             }
         };
-        self.brake.set_claim(None);
+        crossing.set_claim(None);
         ended
     }
 
@@ -92,31 +95,22 @@ impl<E: Engine> Seat<E> {
         job: &dyn InterpreterJob<E>,
         key: &mut ClaimKey,
         kept: &mut Option<E::Instance>,
-        begins: &StartContext,
+        place: &Place<'_>,
     ) -> Option<Ran> {
-        let place = Place { begins, brake: &self.brake, fresh: self.engine.is_fresh_per_job() };
+        let &Place { begins, crossing, .. } = place;
         let ready = catch(|| match kept {
             Some(instance) => {
                 self.engine.begin(instance);
                 Ok(())
             }
-            None => self.engine.instance(&self.brake, begins).map(|instance| *kept = Some(instance)),
+            None => self.engine.instance(crossing, begins).map(|instance| *kept = Some(instance)),
         });
-        self.brake.forget_entry();
+        crossing.forget_entry();
         let ready = ready.unwrap_or_else(|caught| {
             let_go(kept.take(), begins);
             Err(GuestFault::NoInstance(format!("it panicked: {}", caught.message)))
         });
-        job.scripted().0.run(key, kept, ready, &place)
-    }
-}
-
-/// However a worker's thread ends, nothing is left that could look at its brake.
-struct Released<'a>(&'a Brake);
-
-impl Drop for Released<'_> {
-    fn drop(&mut self) {
-        self.0.release();
+        job.scripted().0.run(key, kept, ready, place)
     }
 }
 

@@ -85,7 +85,7 @@ impl Script<Wasi> for WasiCommand {
         if let Some(bad) = arguments.iter().position(|argument| argument.contains('\0')) {
             return Err(GuestFault::Unfit(format!("argument {} of the command has a NUL in it", bad + 1)));
         }
-        let WasiInstance { compiled, grants, sleepers, brake, started } = instance;
+        let WasiInstance { compiled, grants, sleepers, crossing, started } = instance;
         arguments.insert(0, started.pool().to_owned());
         let (stdout, stderr) = (Written::new("stdout", grants.output), Written::new("stderr", grants.output));
         let time = if grants.clocks { Time::real() } else { Time::still() };
@@ -93,7 +93,7 @@ impl Script<Wasi> for WasiCommand {
         let context = grants.context(&arguments, input, (&stdout, &stderr), &time).map_err(no_instance)?;
         let _entered = runtime().map_err(|error| no_instance(error.to_string()))?.enter();
         let state = State { context, time, sleepers: sleepers.clone() };
-        let made = compiled.instance(brake, started, |guest| guest.set(state));
+        let made = compiled.instance(crossing, started, |guest| guest.set(state));
         match made.and_then(|mut made| start(&mut made)) {
             Ok(exit_code) => Ok(WasiOutput { exit_code, stdout: stdout.take(), stderr: stderr.take() }),
             Err(fault) => Err(with_last_words(fault, &stderr.take())),

@@ -15,7 +15,7 @@ use wasmtime::{ExternType, Linker, Module};
 use wasmtime_wasi::{FsPerms, I32Exit, p1};
 
 use super::wasm::{Compiled, Guest, Wasm};
-use super::{Brake, Engine};
+use super::{Crossing, Engine};
 use crate::backend::StartContext;
 use crate::error::GuestFault;
 use crate::sync::{Arc, OnceLock};
@@ -148,12 +148,12 @@ impl Engine for Wasi {
         Ok(())
     }
 
-    fn instance(&self, brake: &Brake, cx: &StartContext) -> Result<WasiInstance, GuestFault> {
+    fn instance(&self, crossing: &Crossing, cx: &StartContext) -> Result<WasiInstance, GuestFault> {
         Ok(WasiInstance {
             compiled: self.wasm.compiled()?.clone(),
             grants: self.grants.clone(),
             sleepers: self.sleepers.clone(),
-            brake: brake.clone(),
+            crossing: crossing.clone(),
             started: cx.clone(),
         })
     }
@@ -177,7 +177,7 @@ pub struct WasiInstance {
     compiled: Compiled,
     grants: Arc<Grants>,
     sleepers: Arc<Sleepers>,
-    brake: Brake,
+    crossing: Crossing,
     started: StartContext,
 }
 

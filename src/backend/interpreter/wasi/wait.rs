@@ -9,7 +9,7 @@ use wasmtime::{Caller, Extern, Memory};
 
 use super::command::State;
 use super::time::Time;
-use crate::backend::interpreter::Brake;
+use crate::backend::interpreter::Crossing;
 use crate::backend::interpreter::wasm::Guest;
 use crate::error::GuestFault;
 use crate::sync::{Arc, Clock, Mutex};
@@ -38,19 +38,20 @@ impl Sleepers {
     }
 
     /// Sleeps, unless the brake is pulled before or meanwhile.
-    fn sleep(&self, brake: &Brake, clock: &Clock, span: Duration) -> Result<(), GuestFault> {
+    fn sleep(&self, clock: &Clock, span: Duration) -> Result<(), GuestFault> {
+        let crossing = Crossing::here().ok_or(GuestFault::Interrupted)?;
         let until = clock.now().after(span);
         let _here = Here::new(self);
         // From here on, whoever pulls the brake finds this thread, or is seen before it parks.
-        brake.enter_guest()?;
-        while !brake.has_stopped() {
+        crossing.enter_guest()?;
+        while !crossing.brake().has_stopped() {
             let left = until.since(clock.now());
             if left.is_zero() {
                 break;
             }
             park_timeout(left);
         }
-        brake.leave_guest()
+        crossing.leave_guest()
     }
 }
 
@@ -139,7 +140,7 @@ pub(super) fn poll_oneoff(
     let Some(wanted) = wanted.collect::<Option<Vec<_>>>() else { return Ok(INVALID) };
 
     let first = wanted.iter().map(|wanted| wanted.within).min().unwrap_or_default();
-    wait(&caller, &time, &sleepers, first)?;
+    wait(&time, &sleepers, first)?;
 
     let there: Vec<u8> = wanted.iter().filter(|wanted| wanted.within <= first).flat_map(Subscription::event).collect();
     let found = u32::try_from(there.len() / EVENT)?;
@@ -148,14 +149,14 @@ pub(super) fn poll_oneoff(
     Ok(SUCCESS)
 }
 
-fn wait(caller: &Caller<'_, Guest>, time: &Time, sleepers: &Arc<Sleepers>, span: Duration) -> Result<(), GuestFault> {
+fn wait(time: &Time, sleepers: &Arc<Sleepers>, span: Duration) -> Result<(), GuestFault> {
     match time {
         _ if span.is_zero() => Ok(()),
         Time::Still(_) => {
             time.skip(span);
             Ok(())
         }
-        Time::Real(clock, _) => sleepers.sleep(caller.data().brake(), clock, span),
+        Time::Real(clock, _) => sleepers.sleep(clock, span),
     }
 }
 

@@ -1,12 +1,13 @@
 //! One instance of a module, with its store.
 
 use std::any::Any;
+use std::marker::PhantomData;
 
 use wasmtime::{CallHook, Instance, InstancePre, Store, Trap, UpdateDeadline, WasmBacktrace, WasmParams, WasmResults};
 
 use super::limits::Limits;
 use crate::backend::StartContext;
-use crate::backend::interpreter::Brake;
+use crate::backend::interpreter::{Brake, Crossing};
 use crate::error::GuestFault;
 
 /// What an instance has on this side: the data of its store, which functions of [`Wasm::host`](super::Wasm::host) get by their `Caller`.
@@ -27,9 +28,8 @@ impl Guest {
         &self.started
     }
 
-    /// What stops this instance. A function of this process's that does nothing but wait [enters the guest](Brake::enter_guest) for that time, and
-    /// [leaves](Brake::leave_guest) it after: so the end of the pool finds that nothing of the job runs. A kill wakes nobody there: wait in slices, and look
-    /// at the brake between them.
+    /// What stops this instance. A function of this process's that does nothing but wait has its [`Crossing`] [enter the guest](Crossing::enter_guest) for that
+    /// time, and [leave](Crossing::leave_guest) it after: so the end of the pool finds that nothing of the job runs.
     pub fn brake(&self) -> &Brake {
         &self.brake
     }
@@ -62,6 +62,8 @@ pub struct WasmInstance {
     store: Store<Guest>,
     instance: Instance,
     fuel: Option<u64>,
+    /// It stays on its worker's thread, as its crossing does.
+    stays: PhantomData<Crossing>,
 }
 
 impl WasmInstance {
@@ -78,17 +80,18 @@ impl WasmInstance {
             true => Err(GuestFault::Interrupted.into()),
             false => Ok(UpdateDeadline::Continue(1)),
         });
-        store.call_hook(|cx, at| {
-            let brake = &cx.data().brake;
+        store.call_hook(|_, at| {
+            // The data of a store may be sent elsewhere; the crossing stays on the worker's thread, and on another the guest does not run.
+            let crossing = Crossing::here().ok_or(GuestFault::Interrupted)?;
             match at {
-                CallHook::CallingWasm | CallHook::ReturningFromHost => brake.enter_guest()?,
-                CallHook::CallingHost | CallHook::ReturningFromWasm => brake.leave_guest()?,
+                CallHook::CallingWasm | CallHook::ReturningFromHost => crossing.enter_guest()?,
+                CallHook::CallingHost | CallHook::ReturningFromWasm => crossing.leave_guest()?,
             }
             Ok(())
         });
         refuel(&mut store, fuel);
         match module.instantiate(&mut store) {
-            Ok(instance) => Ok(Self { store, instance, fuel }),
+            Ok(instance) => Ok(Self { store, instance, fuel, stays: PhantomData }),
             // A module that wants more memory than it may have is refused before any of its code runs.
             Err(error) => Err(fault_of(&store, fuel, &error, |why| {
                 store.data().limits.blame().unwrap_or(GuestFault::NoInstance(why))

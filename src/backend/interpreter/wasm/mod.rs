@@ -9,7 +9,7 @@ pub use instance::{Guest, WasmInstance};
 
 use wasmtime::{Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig};
 
-use super::{Brake, Engine};
+use super::{Crossing, Engine};
 use crate::backend::StartContext;
 use crate::error::GuestFault;
 use crate::job::JobContext;
@@ -59,11 +59,11 @@ impl Compiled {
     /// One instance; `prepare` is called before any code of it runs.
     pub(super) fn instance(
         &self,
-        brake: &Brake,
+        crossing: &Crossing,
         cx: &StartContext,
         prepare: impl FnOnce(&mut Guest),
     ) -> Result<WasmInstance, GuestFault> {
-        let mut guest = Guest::new(brake.clone(), cx.clone(), limits::Limits::new(self.memory, self.table));
+        let mut guest = Guest::new(crossing.brake().clone(), cx.clone(), limits::Limits::new(self.memory, self.table));
         prepare(&mut guest);
         WasmInstance::new(&self.engine, &self.module, guest, self.fuel)
     }
@@ -222,8 +222,8 @@ impl Engine for Wasm {
         Ok(())
     }
 
-    fn instance(&self, brake: &Brake, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
-        self.compiled()?.instance(brake, cx, |_| {})
+    fn instance(&self, crossing: &Crossing, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
+        self.compiled()?.instance(crossing, cx, |_| {})
     }
 
     fn stack_size(&self) -> Option<usize> {

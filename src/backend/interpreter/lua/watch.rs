@@ -1,0 +1,138 @@
+//! What stops the code of one state.
+
+use std::any::Any;
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::hook;
+use crate::backend::interpreter::{Brake, Crossing};
+use crate::error::GuestFault;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+
+/// So many of Lua's instructions pass between two looks: some microseconds.
+const SLICE: c_int = 1_000;
+
+/// Knows whether the code of its state may go on. It is asked every so many instructions, and where a coroutine is made or left ([`hook`]). Once it said no, each instruction
+/// fails that the code still comes to, so that nothing which catches errors keeps it running.
+pub(super) struct Watch {
+    /// There is none while a pool is being built: then nothing of the guest's runs.
+    brake: Option<Brake>,
+    fuel: Option<u64>,
+    left: AtomicU64,
+    stop: Mutex<Option<Stop>>,
+}
+
+/// Why it must not go on.
+enum Stop {
+    Fault(GuestFault),
+    /// A function of this process's panicked.
+    Panicked(Option<Box<dyn Any + Send>>),
+}
+
+impl Watch {
+    pub(super) fn new(brake: Option<Brake>, fuel: Option<u64>) -> Arc<Self> {
+        Arc::new(Self { brake, fuel, left: AtomicU64::new(fuel.unwrap_or(0)), stop: Mutex::new(None) })
+    }
+
+    /// Is asked from now on, and counts from here.
+    pub(super) fn begin(&self, lua: &mlua::Lua) -> mlua::Result<()> {
+        // The state's own thread alone writes and reads it.
+        self.left.store(self.fuel.unwrap_or(0), Ordering::Relaxed);
+        hook::every(lua, self.slice())
+    }
+
+    /// What is counted at a time.
+    fn slice(&self) -> c_int {
+        self.fuel.and_then(|fuel| c_int::try_from(fuel).ok()).map_or(SLICE, |fuel| fuel.clamp(1, SLICE))
+    }
+
+    /// True if the code must not go on.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over_after(0)
+    }
+
+    /// The same, as a slice of instructions has passed.
+    pub(super) fn is_over_after_slice(&self) -> bool {
+        self.is_over_after(self.slice().unsigned_abs().into())
+    }
+
+    fn is_over_after(&self, spent: u64) -> bool {
+        if self.brake.as_ref().is_some_and(Brake::is_pulled) {
+            self.stop(Stop::Fault(GuestFault::Interrupted));
+        }
+        if let Some(fuel) = self.fuel {
+            let left = self.left.load(Ordering::Relaxed).saturating_sub(spent);
+            self.left.store(left, Ordering::Relaxed);
+            if left == 0 {
+                self.stop(Stop::Fault(GuestFault::OutOfFuel { fuel }));
+            }
+        }
+        self.must_stop()
+    }
+
+    /// The first reason stands.
+    fn stop(&self, why: Stop) {
+        let late = {
+            let mut stop = self.stop.lock();
+            if stop.is_some() { Some(why) } else { stop.replace(why) }
+        };
+        // What a panic carried is a user's.
+        drop(late);
+    }
+
+    /// True once it must not go on.
+    pub(super) fn must_stop(&self) -> bool {
+        self.stop.lock().is_some()
+    }
+
+    /// Why it had to stop, if it had to.
+    pub(super) fn fault(&self) -> Option<GuestFault> {
+        match &*self.stop.lock() {
+            Some(Stop::Fault(fault)) => Some(fault.clone()),
+            Some(Stop::Panicked(_)) | None => None,
+        }
+    }
+
+    /// What a function of this process's panicked with.
+    pub(super) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        match &mut *self.stop.lock() {
+            Some(Stop::Panicked(panic)) => panic.take(),
+            Some(Stop::Fault(_)) | None => None,
+        }
+    }
+
+    /// Runs what the guest has called of this process's, which cannot be stopped. Whether it is called at all, and whether the guest goes on after it, the crossing says.
+    pub(super) fn outside<R>(&self, lua: &mlua::Lua, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
+        let Some(crossing) = Crossing::here() else { return f() };
+        self.crossed(lua, crossing.leave_guest())?;
+        let answer = catch_unwind(AssertUnwindSafe(f));
+        let back = crossing.enter_guest();
+        match answer {
+            Ok(answer) => {
+                self.crossed(lua, back)?;
+                answer
+            }
+            // What it captured may be torn: no script gets to catch that, and to call it again.
+            Err(panic) => {
+                self.stop(Stop::Panicked(Some(panic)));
+                self.end_if_stopped(lua)?;
+                Err(mlua::Error::external(GuestFault::Interrupted))
+            }
+        }
+    }
+
+    fn crossed(&self, lua: &mlua::Lua, crossed: Result<(), GuestFault>) -> mlua::Result<()> {
+        if let Err(fault) = crossed {
+            self.stop(Stop::Fault(fault));
+        }
+        self.end_if_stopped(lua)
+    }
+
+    fn end_if_stopped(&self, lua: &mlua::Lua) -> mlua::Result<()> {
+        if self.must_stop() {
+            hook::every(lua, 1)?;
+            return Err(mlua::Error::external(GuestFault::Interrupted));
+        }
+        Ok(())
+    }
+}
