@@ -3,6 +3,7 @@
 //! The supervisor never awaits in a handler. It starts work, remembers what it waits for, and the answer comes back as a message.
 
 mod autoscale;
+mod climb;
 mod dispatch;
 mod event;
 mod gate;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ractor::RpcReplyPort;
 
+use super::climb::{Climb, cancel, report};
 use super::event::PoolEvent;
 use super::ring::Ring;
 use super::shutdown::Ending;
@@ -14,8 +15,7 @@ use super::trace::trace_rung;
 use super::watchdog::Silence;
 use crate::backend::{Backend, KillOutcome};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
-use crate::job::{Envelope, Header, Share};
-use crate::plane::{Condemned, Found};
+use crate::plane::Found;
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::{Ended, Fate, Rung, Target, TargetReport, TerminationReport, WorkerState};
@@ -42,82 +42,6 @@ pub(super) struct Climbs {
     terminations: HashMap<u64, Termination>,
     /// How many there were.
     requests: u64,
-}
-
-/// Where the report of a target goes: which request, which row.
-type Row = (u64, usize);
-
-/// One target on the ladder.
-struct Climb {
-    target: Target,
-    /// `None`: nobody wants to know.
-    row: Option<Row>,
-    began: Timestamp,
-    /// Its worker, looked up once, when its turn comes first: a cell outlives its incarnation. `Some(None)`: queued, or nobody by that number.
-    cell: Option<Option<Arc<Cell>>>,
-    /// What its worker's end is put down to.
-    exit: Exit,
-    /// For an overdue job: it is let off if it makes progress.
-    silence: Option<Silence>,
-    rungs: Arc<[(Rung, Duration)]>,
-    /// The next rung.
-    next: usize,
-    /// When the grace of the last one is over.
-    until: Timestamp,
-    condemned: Option<Condemned>,
-    /// Since when it waits for what becomes of the job that its worker was lent.
-    spares_since: Option<Timestamp>,
-    /// The job that is or was in the worker's hands, or was lent to it.
-    job: Option<Share<dyn Envelope>>,
-    /// For a queued job: whether it was taken out.
-    withdrawn: Option<bool>,
-    fate: Option<(Fate, Option<Rung>, Duration)>,
-}
-
-impl Climb {
-    fn new(target: Target, rungs: Arc<[(Rung, Duration)]>, exit: Exit, began: Timestamp) -> Self {
-        Self {
-            target,
-            row: None,
-            began,
-            cell: None,
-            exit,
-            silence: None,
-            rungs,
-            next: 0,
-            until: began,
-            condemned: None,
-            spares_since: None,
-            job: None,
-            withdrawn: None,
-            fate: None,
-        }
-    }
-
-    fn worker(&self) -> Option<&Arc<Cell>> {
-        self.cell.as_ref()?.as_ref()
-    }
-
-    fn last_rung(&self) -> Option<Rung> {
-        self.next.checked_sub(1).map(|last| self.rungs[last].0)
-    }
-
-    fn has_ended(&self) -> bool {
-        self.job.as_ref().is_some_and(|job| job.header().is_done())
-    }
-
-    fn ended_by_itself(&self) -> bool {
-        let ended = self.job.as_ref().and_then(|job| job.header().ended());
-        matches!(ended, Some(Ended::Completed | Ended::Panicked))
-    }
-
-    /// The claim that its worker must hold; `None`: whichever it does.
-    fn claim(&self) -> Option<ClaimNo> {
-        match self.target {
-            Target::Claim { claim, .. } => Some(claim),
-            Target::Worker(_) | Target::Queued(_) => None,
-        }
-    }
 }
 
 impl<B: Backend> Supervision<B> {
@@ -296,8 +220,8 @@ impl<B: Backend> Supervision<B> {
                 None => Fate::Stale,
                 Some(Rung::Cancel) => Fate::Finished,
                 Some(Rung::Stop) => Fate::Stopped,
-                // A job that was quicker than the kill ended by itself; its worker has taken no other.
-                Some(Rung::Kill) if climb.ended_by_itself() => Fate::Finished,
+                // A job that was quicker than the kill ended by itself; its worker has taken no other, or the job alone was meant.
+                Some(Rung::Kill) if climb.ended_by_itself() && !climb.went_on() => Fate::Finished,
                 Some(Rung::Kill) => Fate::Killed,
             });
         };
@@ -464,28 +388,4 @@ impl<B: Backend> Supervision<B> {
         }
         self.leaving_until
     }
-}
-
-fn cancel(cell: &Cell, claim: Option<ClaimNo>) {
-    let held = {
-        let state = cell.lock();
-        state.held.as_ref().filter(|held| claim.is_none_or(|claim| held.claim == claim)).map(|held| held.job.clone())
-    };
-    if let Some(job) = held {
-        job.header().cancel();
-    }
-}
-
-/// What became of a target, once that is known.
-fn report(climb: &Climb) -> Option<TargetReport> {
-    let (fate, rung, took) = climb.fate?;
-    let rung = rung.filter(|_| !matches!(fate, Fate::Stale));
-    let header = climb.job.as_ref().map(|job| job.header());
-    let named = match climb.target {
-        Target::Claim { job, .. } | Target::Queued(job) => Some(job),
-        Target::Worker(_) => None,
-    };
-    let job = named.or(header.map(Header::id));
-    let outcome = header.and_then(Header::ended).or((fate == Fate::Withdrawn).then_some(Ended::Cancelled));
-    Some(TargetReport { target: climb.target, fate, rung, took, job, outcome })
 }
