@@ -29,7 +29,7 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
 #[track_caller]
 pub(crate) fn soon<F: Future>(future: F) -> F::Output {
     let output = RUNTIME.block_on(async { tokio::time::timeout(PATIENCE, future).await });
-    output.unwrap_or_else(|_| panic!("it did not end"))
+    output.expect("it ends")
 }
 
 /// A future that runs on while the test does something else.
