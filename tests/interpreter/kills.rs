@@ -7,7 +7,7 @@ use std::time::Duration;
 use millpond::{BuildError, Fate, JobError, JobOptions, JobStatus, Ladder, Limits, PoolExecutor, Select, WorkerState};
 
 use crate::kinds::Kind;
-use crate::rig::{LIMIT, Outcome, ask, builder, failure, pool, until, until_busy};
+use crate::rig::{LIMIT, Outcome, ask, builder, failure, patient_kill, pool, until, until_busy};
 
 on_every_engine! {
     a_loop_without_end_is_killed,
@@ -22,7 +22,7 @@ fn a_loop_without_end_is_killed<K: Kind>() -> Outcome {
         let pool = pool(K::plugin());
         let handle = ask(&pool, function);
         until_busy(&pool, 1);
-        let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
+        let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
         assert_eq!(report.targets[0].fate, Fate::Killed);
         let error = failure(handle);
         assert!(matches!(error, JobError::Killed(_)), "{error}");
@@ -40,7 +40,7 @@ fn no_kill_is_missed<K: Kind>() -> Outcome {
     for _ in 0..200 {
         let handle = ask(&pool, "spin");
         until_busy(&pool, 2);
-        let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
+        let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
         assert_eq!(report.targets[0].fate, Fate::Killed);
         assert!(matches!(failure(handle), JobError::Killed(_)));
     }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use millpond::interpreter::{Engine, Interpreters, Script};
 use millpond::{
-    GuestFault, InterpreterPool, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, TimeLimit,
+    GuestFault, InterpreterPool, JobError, JobHandle, JoinError, Ladder, Limits, PoolBuilder, PoolExecutor, Rung,
+    TimeLimit,
 };
 
 use crate::kinds::Kind;
@@ -15,6 +16,11 @@ pub(crate) type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const LIMIT: TimeLimit = TimeLimit(PATIENCE);
+
+/// A kill that waits for its effect, however busy the machine is.
+pub(crate) fn patient_kill() -> Ladder {
+    Ladder::new().then(Rung::Kill, PATIENCE / 2)
+}
 
 pub(crate) fn builder<E: Engine>(engine: E) -> PoolBuilder<Interpreters<E>> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);

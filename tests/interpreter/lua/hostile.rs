@@ -7,7 +7,7 @@ use std::time::Duration;
 use millpond::interpreter::{Lua, LuaCall};
 use millpond::{Fate, GuestFault, JobError, JobOptions, Ladder, Limits, PoolExecutor, Select, orphans};
 
-use crate::rig::{LIMIT, Outcome, builder, failure, fault, pool, put, until, until_busy};
+use crate::rig::{LIMIT, Outcome, builder, failure, fault, patient_kill, pool, put, until, until_busy};
 
 /// Each would go on after an interruption that is an error like any other.
 const STUBBORN: &[(&str, &str)] = &[
@@ -60,14 +60,14 @@ fn call(function: &str) -> LuaCall<(), i64> {
 
 #[test]
 fn whatever_it_catches_or_closes_a_kill_ends_it() -> Outcome {
-    let pool = builder(stubborn()).kill_grace(LIMIT.0).build()?;
+    let pool = builder(stubborn()).build()?;
     for (name, _) in STUBBORN {
         // Not only as it begins.
         for turns in [0_u32, 3_000, 30_000] {
             let handle = put(&pool, call(name));
             until_busy(&pool, 1);
             (0..turns).for_each(|_| std::hint::spin_loop());
-            let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
+            let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
             assert_eq!(report.targets[0].fate, Fate::Killed, "{name}");
             let error = failure(handle);
             assert!(matches!(error, JobError::Killed(_)), "{name}: {error}");
@@ -145,12 +145,12 @@ fn who_has_used_up_all_memory_is_killed_all_the_same() -> Outcome {
         end
         function full() while true do pcall(round) end end
         function fine() return 1 end"#;
-    let pool = builder(Lua::new(script).memory_limit(1 << 20)).kill_grace(LIMIT.0).build()?;
+    let pool = builder(Lua::new(script).memory_limit(1 << 20)).build()?;
     for _ in 0..20 {
         let handle = put(&pool, call("full"));
         until_busy(&pool, 1);
         (0..20_000).for_each(|_| std::hint::spin_loop());
-        let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
+        let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
         assert_eq!(report.targets[0].fate, Fate::Killed);
         assert!(matches!(failure(handle), JobError::Killed(_)));
     }
