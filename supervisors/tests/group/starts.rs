@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millpond::{PoolMessage, ShutdownReport};
 use millpond_supervisors::{Group, GroupMessage, MemberReport, Strategy};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, call_t};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{LIMIT_MS, MANY, Outcome, failure_of, status};
@@ -306,5 +306,30 @@ async fn a_pool_that_comes_up_when_its_group_is_over_is_stopped() -> Outcome {
     assert!(reports[0].report.is_none(), "{reports:?}");
     ended.await?;
     until_ended(&db.comes_up().await).await;
+    Ok(())
+}
+
+/// As by an operator who finds it by its name before the group knows that it is up.
+#[tokio::test]
+async fn a_pool_that_was_shut_down_while_it_came_up_is_left_alone() -> Outcome {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let (counted, starts) = mpsc::channel(4);
+        let group = Group::new(strategy).member("db", move |parent| {
+            let counted = counted.clone();
+            async move {
+                counted.send(()).await?;
+                let db = bare(parent).await?;
+                call_t!(db, PoolMessage::Shutdown, LIMIT_MS, MANY)?;
+                db.wait(None).await?;
+                Ok(db)
+            }
+        });
+        let (group, ended) = Actor::spawn(None, group.member("web", bare), ()).await?;
+        until_up(&group, &["web"]).await;
+        assert_eq!(status(&group).await.iter().map(|member| member.restarts).collect::<Vec<_>>(), [0, 0]);
+        group.stop(None);
+        ended.await?;
+        assert_eq!(starts.len(), 1, "it is started once");
+    }
     Ok(())
 }
