@@ -223,8 +223,8 @@ impl<B: Backend> Supervision<B> {
 
     fn decide(&mut self, question: Question, restart: Restart, healthy_after: Duration) {
         let (now, Question { mut fault, known }) = (self.now(), question);
-        self.tell(PoolEvent::RestartDecided { worker: fault.worker, restart: restart.clone() });
-        let index = fault.worker.slot as usize;
+        let (worker, told) = (fault.worker, restart.clone());
+        let index = worker.slot as usize;
         let slot = &mut self.slots[index];
         slot.restarts = slot.restarts.saturating_add(u32::from(!known));
         if let Some(history) = &mut slot.history {
@@ -249,6 +249,8 @@ impl<B: Backend> Supervision<B> {
         };
         self.slots.set(index, state);
         self.update_cooling();
+        // Whoever is told finds it in force: the health that follows from it, and no worker that comes up by it yet.
+        self.tell(PoolEvent::RestartDecided { worker, restart: told });
         self.staff();
     }
 
