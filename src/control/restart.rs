@@ -251,6 +251,9 @@ impl<B: Backend> Supervision<B> {
         self.update_cooling();
         // Whoever is told finds it in force: the health that follows from it, and no worker that comes up by it yet.
         self.tell(PoolEvent::RestartDecided { worker, restart: told });
+        if state == SlotState::Vacant {
+            self.start_successor(index);
+        }
         self.staff();
     }
 
@@ -267,9 +270,17 @@ impl<B: Backend> Supervision<B> {
             self.slots.set(slot, SlotState::Deciding);
             over = true;
         }
+        let pass = self.pass();
         while let Some(slot) = self.slots.rested(now) {
             self.slots.set(slot, SlotState::Vacant);
+            // Its seat counts again.
+            self.update_cooling();
+            self.start_successor(slot);
             over = true;
+            if pass.is_over() {
+                self.go_on_later();
+                break;
+            }
         }
         if over {
             self.update_cooling();
