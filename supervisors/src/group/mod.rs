@@ -102,7 +102,8 @@ impl Group {
 
     /// How long a member has to come up; default 30 s. Past it, its start has failed: that counts towards the intensity, and the member is started
     /// again. The start that took too long is not dropped, since what it began may come up all the same: then that is stopped. One that never
-    /// ends stays on the runtime.
+    /// ends stays on the runtime, and what it holds is not free: if that is the pool's name, the next start fails with
+    /// [`NameTaken`](millpond::BuildError::NameTaken), which is a failure like any other, and says that a start was given up and has not ended.
     #[must_use]
     pub fn start_limit(mut self, limit: Duration) -> Self {
         self.start_limit = limit;

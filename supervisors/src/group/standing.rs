@@ -57,8 +57,8 @@ pub(super) struct Standing<P> {
     pub(super) leaving: Vec<Leaving<P>>,
     /// So many starts in a row have failed, and when the first of them began.
     pub(super) failed_starts: Option<(usize, Timestamp)>,
-    /// So many starts were given up and have not ended.
-    pub(super) given_up: usize,
+    /// Starts that were given up and have not ended: which, and when.
+    pub(super) given_up: Vec<(u64, Timestamp)>,
 }
 
 impl<P: Known> Standing<P> {
@@ -70,7 +70,7 @@ impl<P: Known> Standing<P> {
             restarts: 0,
             leaving: Vec::new(),
             failed_starts: None,
-            given_up: 0,
+            given_up: Vec::new(),
         }
     }
 
@@ -92,6 +92,11 @@ impl<P: Known> Standing<P> {
     /// Whether the start of this generation is under way, and not given up.
     pub(super) const fn awaits(&self, generation: u64) -> bool {
         self.generation == generation && self.is_starting()
+    }
+
+    /// Whether any start of it has not ended.
+    pub(super) const fn has_a_start_out(&self) -> bool {
+        self.is_starting() || !self.given_up.is_empty()
     }
 
     /// Whether this is its pool.

@@ -3,7 +3,7 @@
 use millpond::Timestamp;
 use ractor::{ActorId, ActorStatus};
 
-use super::{Act, Course, Fatal, Known, Leaving, State};
+use super::{Act, Course, Fatal, Known, Leaving, Standing, State};
 use crate::group::Strategy;
 
 /// How a pool has ended.
@@ -24,7 +24,7 @@ impl<P: Known> Course<P> {
         }
         let Some(member) = self.members.iter().position(|member| member.has(pool)) else {
             // It may be what a start that is under way is about to tell of.
-            if self.members.iter().any(|member| member.is_starting() || member.given_up > 0) {
+            if self.members.iter().any(Standing::has_a_start_out) {
                 self.early.push((pool, end));
             }
             return Ok(());

@@ -124,16 +124,16 @@ impl<P: Known> Course<P> {
         let went = if standing.awaits(generation) {
             match started {
                 Ok(pool) => self.on_up(member, pool, now),
-                Err(why) => self.on_no_start(member, &why, now),
+                Err(why) => self.on_no_start(member, why, now),
             }
         } else {
-            standing.given_up -= 1;
+            standing.given_up.retain(|(given_up, _)| *given_up != generation);
             if let Ok(pool) = started {
                 self.stop_late(member, pool, "it came up when its group no longer waited for it", now);
             }
             Ok(())
         };
-        if !self.members.iter().any(|member| member.is_starting() || member.given_up > 0) {
+        if !self.members.iter().any(Standing::has_a_start_out) {
             self.early.clear();
         }
         went
@@ -170,13 +170,20 @@ impl<P: Known> Course<P> {
         if self.ending || !standing.awaits(generation) {
             return Ok(());
         }
-        standing.given_up += 1;
-        self.on_no_start(member, &format!("it did not come up within {:?}", self.rules.start_limit), now)
+        let went = self.on_no_start(member, format!("it did not come up within {:?}", self.rules.start_limit), now);
+        self.members[member].given_up.push((generation, now));
+        went
     }
 
-    fn on_no_start(&mut self, member: usize, why: &str, now: Timestamp) -> Result<(), Fatal> {
+    fn on_no_start(&mut self, member: usize, mut why: String, now: Timestamp) -> Result<(), Fatal> {
         let standing = &mut self.members[member];
         let name = &standing.name;
+        if let Some((_, given_up)) = standing.given_up.first() {
+            let ago = now.since(*given_up);
+            why += &format!(
+                "; a start of it that was given up {ago:?} ago has not ended, and may hold what this one needs, its name for one"
+            );
+        }
         if self.ending {
             standing.state = State::Down;
         } else if matches!(standing.state, State::Unwanted) {
@@ -185,8 +192,8 @@ impl<P: Known> Course<P> {
         } else {
             tracing::error!(member = name, "a pool of the group does not come up: {why}");
             standing.state = State::Resting;
-            self.count_failure(member, why, now)?;
-            self.count_start(member, why, now)?;
+            self.count_failure(member, &why, now)?;
+            self.count_start(member, &why, now)?;
             self.acts.push(Act::Rest { member });
         }
         self.start_due(now);

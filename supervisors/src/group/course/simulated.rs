@@ -232,6 +232,27 @@ fn moves() -> impl Generates<Value = Move> {
     ]
 }
 
+#[test]
+fn a_start_that_fails_beside_one_that_was_given_up_says_so() {
+    let intensity = Intensity { most: 1, within: Duration::from_secs(60) };
+    let rules = Rules { strategy: Strategy::OneForOne, intensity, start_limit: Duration::from_secs(1) };
+    let mut course = Course::<Pool>::new(rules, ["db".to_owned()].into_iter());
+    let at = |seconds| Timestamp::default().after(Duration::from_secs(seconds));
+    course.start_due(at(0));
+    course.on_overdue((0, 1), at(1)).expect("one is put up with");
+    course.on_rested(0, at(3));
+    let why = course.on_started((0, 2), Err("its name is taken".to_owned()), at(4)).expect_err("two are too many");
+    assert!(why.contains("`db`: its name is taken; a start of it that was given up 3s ago has not ended"), "{why}");
+    // Once that has ended, it is no reason any more.
+    let mut course = Course::<Pool>::new(rules, ["db".to_owned()].into_iter());
+    course.start_due(at(0));
+    course.on_overdue((0, 1), at(1)).expect("one is put up with");
+    course.on_started((0, 1), Err("no such device".to_owned()), at(2)).expect("it was given up");
+    course.on_rested(0, at(3));
+    let why = course.on_started((0, 2), Err("its name is taken".to_owned()), at(4)).expect_err("two are too many");
+    assert!(why.ends_with("`db`: its name is taken"), "{why}");
+}
+
 proptest! {
     #[test]
     fn a_group_starts_whom_it_should_and_nobody_else_and_comes_to_rest(
@@ -247,7 +268,7 @@ proptest! {
             let is_up = world.course.pool(member).is_some();
             prop_assert!(is_up != world.done.contains(&member), "{member} is up, or was shut down");
         }
-        prop_assert!(world.course.members.iter().all(|member| member.leaving.is_empty() && member.given_up == 0));
+        prop_assert!(world.course.members.iter().all(|member| member.leaving.is_empty() && member.given_up.is_empty()));
         prop_assert!(world.course.early.is_empty());
     }
 }
