@@ -31,6 +31,8 @@ mod kinds;
 mod latch;
 #[cfg(feature = "testing")]
 mod mortal;
+#[cfg(all(feature = "process", unix))]
+mod pages;
 mod patience;
 #[cfg(feature = "interpreter")]
 #[path = "../interpreter/polled.rs"]
