@@ -60,7 +60,7 @@ impl<B: Backend> Supervision<B> {
         match started {
             Ok(started) => {
                 let kept = started.actor.is_none();
-                let actor = started.actor.or_else(|| self.keep(started.control.clone()));
+                let actor = started.actor.or_else(|| self.keep(cell.clone(), started.control.clone()));
                 let start_by = cell.started_at.after(self.plane().config.start_limit);
                 self.employed.enter(worker, Employed::new(started.control, actor, kept, start_by));
             }
