@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millpond::{JobContext, WorkerId};
 
@@ -181,7 +181,7 @@ impl Errand {
         self.record.remote.store(true, Ordering::Release);
         let _inside = self.enter_as(Some(worker));
         let Self { no, act, record, shared, _alive } = self;
-        let since = Instant::now();
+        let since = std::time::Instant::now();
         match act {
             Act::Returns | Act::Submits(_) => {}
             Act::Works(span) => std::thread::sleep(span),
