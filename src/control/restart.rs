@@ -223,8 +223,8 @@ impl<B: Backend> Supervision<B> {
 
     fn decide(&mut self, question: Question, restart: Restart, healthy_after: Duration) {
         let (now, Question { mut fault, known }) = (self.now(), question);
-        self.tell(PoolEvent::RestartDecided { worker: fault.worker, restart: restart.clone() });
-        let index = fault.worker.slot as usize;
+        let (worker, told) = (fault.worker, restart.clone());
+        let index = worker.slot as usize;
         let slot = &mut self.slots[index];
         slot.restarts = slot.restarts.saturating_add(u32::from(!known));
         if let Some(history) = &mut slot.history {
@@ -249,6 +249,11 @@ impl<B: Backend> Supervision<B> {
         };
         self.slots.set(index, state);
         self.update_cooling();
+        // Whoever is told finds it in force: the health that follows from it, and no worker that comes up by it yet.
+        self.tell(PoolEvent::RestartDecided { worker, restart: told });
+        if state == SlotState::Vacant {
+            self.start_successor(index);
+        }
         self.staff();
     }
 
@@ -265,9 +270,17 @@ impl<B: Backend> Supervision<B> {
             self.slots.set(slot, SlotState::Deciding);
             over = true;
         }
+        let pass = self.pass();
         while let Some(slot) = self.slots.rested(now) {
             self.slots.set(slot, SlotState::Vacant);
+            // Its seat counts again.
+            self.update_cooling();
+            self.start_successor(slot);
             over = true;
+            if pass.is_over() {
+                self.go_on_later();
+                break;
+            }
         }
         if over {
             self.update_cooling();

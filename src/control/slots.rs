@@ -19,8 +19,6 @@ pub(super) struct Slot {
     /// How many incarnations it has had.
     pub(super) generation: u32,
     pub(super) restarts: u32,
-    /// Its next incarnation follows from a fault, which nobody can refuse.
-    pub(super) unasked: bool,
     /// When its latest incarnation was started.
     pub(super) started_at: Timestamp,
     pub(super) history: Option<SlotHistory>,

@@ -48,7 +48,6 @@ impl<B: Backend> Supervision<B> {
         self.slots.set(index, SlotState::Filled);
         let slot = &mut self.slots[index];
         slot.generation = slot.next_generation();
-        slot.unasked = false;
         let worker = WorkerId { slot: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation };
         let cell = self.shared.plane.seat_worker(worker, slot.restarts);
         slot.started_at = cell.started_at;
@@ -61,7 +60,7 @@ impl<B: Backend> Supervision<B> {
         match started {
             Ok(started) => {
                 let kept = started.actor.is_none();
-                let actor = started.actor.or_else(|| self.keep(started.control.clone()));
+                let actor = started.actor.or_else(|| self.keep(cell.clone(), started.control.clone()));
                 let start_by = cell.started_at.after(self.plane().config.start_limit);
                 self.employed.enter(worker, Employed::new(started.control, actor, kept, start_by));
             }
@@ -189,14 +188,13 @@ impl<B: Backend> Supervision<B> {
         }
         slot.history = Some(history);
         slot.refused = matches!(exit, Exit::FailedToStart(_));
-        slot.unasked = true;
         self.slots.await_ruling(index, now);
         self.ask(worker, exit, now);
     }
 
     /// Starts the one that takes the place of a worker that has left this slot, if it is wanted, and asks nobody: in the same slot, or in another one if that
-    /// is beyond the limit by now.
-    fn start_successor(&mut self, index: usize) {
+    /// is beyond the limit by now. If it is not wanted now, whoever comes there later is nobody's successor.
+    pub(super) fn start_successor(&mut self, index: usize) {
         let slot = if index < self.plane().max() { Some(index) } else { self.vacant_slot() };
         if let Some(slot) = slot.filter(|_| self.may_start() && self.plane().workers_wanted() > 0) {
             self.start(slot);

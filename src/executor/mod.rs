@@ -295,7 +295,7 @@ pub trait PoolExecutor: Send + Sync {
     }
 
     /// Adds a hook, or puts it in the place of the one of its name. What that one was asked and has not answered is asked of this one, which
-    /// has its own limit for it from then on; if this one is [told only](crate::HookOptions::told_only), nobody has a say in it any more.
+    /// has its own limit for it from then on, and what it has answered stands; if this one is [told only](crate::HookOptions::told_only), nobody has a say in it any more.
     ///
     /// # Errors
     ///
@@ -304,7 +304,7 @@ pub trait PoolExecutor: Send + Sync {
         ask(self, "set_hook", limit, |reply| PoolMessage::SetHook(hook, reply)).await?
     }
 
-    /// Removes a hook, which has no say any more in what it was asked.
+    /// Removes a hook, which has no say any more in what it was asked: a delay that it has asked for and that is not over ends.
     ///
     /// # Errors
     ///

@@ -21,6 +21,7 @@ conform! {
     hooks_that_replace_each_other_again_and_again_put_nothing_off,
     the_strictest_verdict_counts,
     a_delay_is_waited_for_and_not_asked_again,
+    a_delay_ends_with_its_hook_and_that_of_another_goes_on,
     an_absurd_delay_counts_as_the_default,
     a_later_resize_takes_the_place_of_one_that_is_asked_about,
     a_shutdown_waits_for_no_hook,
@@ -182,6 +183,43 @@ fn a_delay_is_waited_for_and_not_asked_again<S: Subject>() {
     clock.advance(MILLI);
     assert_eq!(soon(job).unwrap(), 5);
     assert_eq!(seen.asked(), ["start"]);
+    at_rest(&pool);
+}
+
+fn a_delay_ends_with_its_hook_and_that_of_another_goes_on<S: Subject>() {
+    let delays = |name, span| HookSpec::new(name, Answers::new(move |_| Verdict::Delay(span)).0);
+    let (pool, clock) = clocked::<S>("undelayed", Limits::new(0, 1), |builder| {
+        builder.hook_spec(delays("hour", SECOND * 3600)).hook_spec(delays("short", SECOND * 5))
+    });
+    let asked = |times| {
+        until("all have answered", || {
+            let rows = soon(pool.hooks(LIMIT)).expect("it answers");
+            rows.iter().all(|row| row.asked == times && row.unanswered == 0)
+        });
+    };
+    let mut resize = spawn(pool.resize(Limits::new(0, 2), LIMIT));
+    assert_pending!(resize.poll());
+    asked(1);
+    after_control(&pool);
+    clock.advance(SECOND * 2);
+    soon(pool.remove_hook("hour", LIMIT)).expect("it is there");
+    clock.advance(SECOND * 3 - MILLI);
+    after_control(&pool);
+    assert_pending!(resize.poll());
+    clock.advance(MILLI);
+    assert_eq!(soon(resize).expect("nobody denies it").to.max, 2);
+    // Nor has one a say that is told only. What a hook has answered is its successor's answer, if that is asked.
+    let mut resize = spawn(pool.resize(Limits::new(0, 3), LIMIT));
+    assert_pending!(resize.poll());
+    asked(2);
+    soon(pool.set_hook(delays("short", SECOND), LIMIT)).expect("it takes its place");
+    after_control(&pool);
+    clock.advance(SECOND);
+    after_control(&pool);
+    assert_pending!(resize.poll());
+    let told = delays("short", SECOND).options(HookOptions::told_only());
+    soon(pool.set_hook(told, LIMIT)).expect("it takes its place");
+    assert_eq!(soon(resize).expect("nobody is left to put it off").to.max, 3);
     at_rest(&pool);
 }
 

@@ -4,15 +4,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
-use millpond::{Ladder, Limits, PoolExecutor, Rung, Select, Verdict};
+use millpond::{Ladder, Limits, PoolEvent, PoolExecutor, Restart, Rung, Select, Verdict};
 
 use crate::answers::Answers;
-use crate::rig::{LIMIT, after_control, at_rest, build, soon, until};
+use crate::faults::{By, Faulty};
+use crate::rig::{LIMIT, after_control, at_rest, build, put, soon, until};
 use crate::subject::Subject;
+use crate::task::Task;
 
 conform! {
     a_start_for_min_that_was_denied_is_asked_about_again,
     a_start_that_a_shrink_left_behind_keeps_nobody_from_min,
+}
+
+mod after_faults {
+    use super::a_start_that_no_fault_has_made_necessary_is_asked_about;
+    crate::faults::with_faults! { a_start_that_no_fault_has_made_necessary_is_asked_about }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -69,4 +76,31 @@ fn a_start_that_a_shrink_left_behind_keeps_nobody_from_min<S: Subject>() {
     after_control(&pool);
     assert_eq!(pool.saturation().workers, 1, "the one beyond the limit is not started");
     at_rest(&pool);
+}
+
+/// No worker is wanted when one has crashed, be it at once or when its slot has backed off: what a job needs later is a start like any other.
+fn a_start_that_no_fault_has_made_necessary_is_asked_about<S: Faulty>() {
+    for delay in [Duration::ZERO, SECOND] {
+        let (hook, seen) = Answers::new(|_| Verdict::Allow);
+        let clock = SettableClock::new();
+        let pool = build::<S>("unneeded", |builder| {
+            let policy = By(move || Restart::After(delay));
+            S::shape(builder).limits(Limits::new(0, 1)).clock(clock.clock()).restart_policy(policy).hook("audit", hook)
+        });
+        let mut events = pool.events();
+        assert!(soon(S::lay(&pool).light()).is_err());
+        let exit = loop {
+            if let PoolEvent::WorkerGone { exit, .. } = soon(events.next()).expect("the pool is there") {
+                break exit;
+            }
+        };
+        while exit.is_fault() && !matches!(soon(events.next()), Some(PoolEvent::RestartDecided { .. })) {}
+        after_control(&pool);
+        clock.advance(delay);
+        after_control(&pool);
+        assert_eq!((pool.saturation().workers, seen.asked().len()), (0, 1));
+        assert_eq!(soon(put::<S>(&pool, Task::value(5))).unwrap(), 5);
+        assert_eq!(seen.asked(), ["start"; 2], "{delay:?}");
+        at_rest(&pool);
+    }
 }

@@ -151,7 +151,7 @@ impl Kept {
                 late.worker.is_some() || !begun
             }
             Err(JobError::Killed(_)) => {
-                if !over {
+                if !over && !self.record.is_remote() {
                     books.cut_off.lock().push(entry());
                 }
                 true

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use millpond::JobContext;
+use millpond::{JobContext, WorkerId};
 
 use crate::alive::Alive;
+#[cfg(all(feature = "process", unix))]
+use crate::desk_errands::Caller;
+use crate::inside::Body;
 use crate::site::{Latch, Shared};
 use crate::terms::Terms;
 
@@ -41,6 +44,7 @@ pub struct Record {
     cancelled: AtomicBool,
     begun: AtomicU32,
     over: AtomicBool,
+    remote: AtomicBool,
 }
 
 impl Record {
@@ -50,6 +54,7 @@ impl Record {
             cancelled: AtomicBool::new(false),
             begun: AtomicU32::new(0),
             over: AtomicBool::new(false),
+            remote: AtomicBool::new(false),
         })
     }
 
@@ -64,6 +69,11 @@ impl Record {
 
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire) > 0
+    }
+
+    /// A child has begun it, of whose end this process hears a moment late.
+    pub fn is_remote(&self) -> bool {
+        self.remote.load(Ordering::Acquire)
     }
 
     /// Its last line was reached.
@@ -90,7 +100,7 @@ impl Drop for Inside {
     }
 }
 
-/// What a job holds: its drop, wherever that is, asks the pool how it is, and would hang under one of its locks.
+/// What a job holds: its drop, wherever that is, asks the pool how it is, and would hang under one of its locks: invariant 8.
 pub struct Cargo(pub Arc<Shared>);
 
 impl Drop for Cargo {
@@ -108,12 +118,26 @@ impl Errand {
         self.shared.violated(format!("job {}: {what}", self.no));
     }
 
+    /// Blocks its thread for a job that it submits, where it would await that.
+    #[cfg(feature = "interpreter")]
+    pub fn blocking(mut self) -> Self {
+        if let Act::Submits(nested) = &mut self.act {
+            let block = std::mem::replace(&mut nested.block, Box::new(|| unreachable!("it is polled")));
+            nested.wait = Box::pin(async move { block() });
+        }
+        self
+    }
+
     fn enter(&self) -> Inside {
+        self.enter_as(JobContext::current().map(|me| me.worker_id()))
+    }
+
+    fn enter_as(&self, worker: Option<WorkerId>) -> Inside {
         if self.record.begun.fetch_add(1, Ordering::AcqRel) > 0 {
             self.complain("begun twice");
         }
-        let worker = JobContext::current().map(|me| me.worker_id());
-        self.shared.enter(self.no, worker, self.record.terms.lane);
+        let body = Body { worker, lane: self.record.terms.lane, is_remote: self.record.is_remote() };
+        self.shared.enter(self.no, body);
         Inside(self.shared.clone(), self.no)
     }
 
@@ -137,7 +161,9 @@ impl Errand {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             }
-            Act::Stubborn(span, latch) => latch.block_for(span),
+            Act::Stubborn(span, latch) => {
+                latch.block_for(span);
+            }
             Act::Panics => panic!("{AS_TOLD}"),
             Act::Looks(cargo) => {
                 shared.look();
@@ -146,6 +172,32 @@ impl Errand {
             Act::Submits(nested) => (nested.block)(),
         }
         Self::leave(&record, no)
+    }
+
+    /// As it is done here for a child, which has no handle of a pool: it submits nothing.
+    #[cfg(all(feature = "process", unix))]
+    pub fn run_for(self, child: &Caller, worker: WorkerId) -> u64 {
+        const LOOK: Duration = Duration::from_micros(500);
+        self.record.remote.store(true, Ordering::Release);
+        let _inside = self.enter_as(Some(worker));
+        let Self { no, act, record, shared, _alive } = self;
+        let since = std::time::Instant::now();
+        match act {
+            Act::Returns | Act::Submits(_) => {}
+            Act::Works(span) => std::thread::sleep(span),
+            Act::Polite => {
+                while since.elapsed() < POLITE && !child.is_cancelled() && !child.is_gone() {
+                    std::thread::sleep(LOOK);
+                }
+            }
+            Act::Stubborn(span, latch) => while since.elapsed() < span && !child.is_gone() && !latch.block_for(LOOK) {},
+            Act::Panics => panic!("{AS_TOLD}"),
+            Act::Looks(cargo) => {
+                shared.look();
+                drop(cargo);
+            }
+        }
+        if child.is_gone() { no } else { Self::leave(&record, no) }
     }
 
     /// As an async worker runs it.
@@ -161,7 +213,9 @@ impl Errand {
                     let _ = tokio::time::timeout(POLITE, me.cancellation().cancelled()).await;
                 }
             }
-            Act::Stubborn(span, latch) => latch.block_for(span),
+            Act::Stubborn(span, latch) => {
+                latch.block_for(span);
+            }
             Act::Panics => panic!("{AS_TOLD}"),
             Act::Looks(cargo) => {
                 tokio::task::yield_now().await;

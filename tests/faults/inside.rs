@@ -10,9 +10,18 @@ use crate::plan::RESERVE;
 /// The lane that has a reserve.
 pub const RESERVED: &str = "reserved";
 
+/// A job whose code runs.
+#[derive(Clone, Copy)]
+pub struct Body {
+    pub worker: Option<WorkerId>,
+    pub lane: &'static str,
+    /// A child runs it, of whose end this process hears a moment late.
+    pub is_remote: bool,
+}
+
 #[derive(Default)]
 struct Bodies {
-    by_no: HashMap<u64, (Option<WorkerId>, &'static str)>,
+    by_no: HashMap<u64, Body>,
     most: usize,
 }
 
@@ -22,33 +31,33 @@ pub struct Inside(Mutex<Bodies>);
 
 impl Inside {
     /// A job of `lane` begins. `Some`: too many run, although by the limits there may be `max` of them, and as many more as abandoned workers
-    /// have: invariants 2 and 6. Nobody leaves while that is being looked at, so an abandoned worker whose job runs is still listed as one.
+    /// have: invariants 2 and 6. Nobody leaves while that is being looked at, so an abandoned worker whose job runs is still listed as one; a child that is
+    /// listed no more has been reaped, and runs nothing.
     pub fn enter(
         &self,
         no: u64,
-        worker: Option<WorkerId>,
-        lane: &'static str,
+        body: Body,
         max: usize,
         inventory: impl FnOnce() -> Option<Inventory>,
     ) -> Option<String> {
         let mut bodies = self.0.lock();
-        bodies.by_no.insert(no, (worker, lane));
+        bodies.by_no.insert(no, body);
         bodies.most = bodies.most.max(bodies.by_no.len());
         let fits = |all: usize, others: usize| all <= max && others <= max.saturating_sub(RESERVE);
-        let count = |bodies: &Bodies, seated: &dyn Fn(Option<WorkerId>) -> bool| {
-            let seated = || bodies.by_no.values().filter(|(worker, _)| seated(*worker));
-            (seated().count(), seated().filter(|(_, lane)| *lane != RESERVED).count())
+        let count = |bodies: &Bodies, seated: &dyn Fn(&Body) -> bool| {
+            let seated = || bodies.by_no.values().filter(|body| seated(body));
+            (seated().count(), seated().filter(|body| body.lane != RESERVED).count())
         };
         let (all, others) = count(&bodies, &|_| true);
         if fits(all, others) {
             return None;
         }
         let inventory = inventory()?;
-        let abandoned = |worker: Option<WorkerId>| {
-            let mut rows = inventory.workers.iter();
-            worker.is_some_and(|id| rows.any(|row| row.worker == id && row.state == WorkerState::Abandoned))
+        let seated = |body: &Body| match inventory.workers.iter().find(|row| Some(row.worker) == body.worker) {
+            Some(row) => row.state != WorkerState::Abandoned,
+            None => !body.is_remote,
         };
-        let (all, others) = count(&bodies, &|worker| !abandoned(worker));
+        let (all, others) = count(&bodies, &seated);
         (!fits(all, others)).then(|| {
             format!("{all} jobs run, {others} of them beside the reserve, limit {max}, reserve {RESERVE}\n{inventory}")
         })
@@ -66,7 +75,7 @@ impl Inside {
 
     /// Whose they are.
     pub fn workers(&self) -> Vec<WorkerId> {
-        self.0.lock().by_no.values().filter_map(|(worker, _)| *worker).collect()
+        self.0.lock().by_no.values().filter_map(|body| body.worker).collect()
     }
 
     /// Forgets the most but for those who run now.

@@ -18,6 +18,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const IDLE_TIMEOUT: Duration = Duration::from_millis(2);
     /// Jobs after which a worker is replaced.
     const RECYCLED_AFTER: u64 = 8;
+    /// How long a start may take.
+    const START_LIMIT: Duration = Duration::from_millis(200);
 
     fn backend(runtime: Handle) -> Self::Backend;
     fn job(errand: Errand) -> Self::Job;
@@ -95,4 +97,58 @@ impl Kind for OnActors {
     fn job(errand: Errand) -> Errand {
         errand
     }
+}
+
+/// Instances of an interpreter, that ask this process whether their job is done.
+#[cfg(feature = "interpreter")]
+pub struct OnGuests;
+
+#[cfg(feature = "interpreter")]
+impl Kind for OnGuests {
+    const NAME: &'static str = "guests";
+    type Backend = millpond::interpreter::Interpreters<millpond::interpreter::Wasm>;
+    type Job = crate::polled::Polled<u64>;
+
+    fn backend(_runtime: Handle) -> Self::Backend {
+        millpond::interpreter::Interpreters::new(crate::polled::engine()).restart_after_trap()
+    }
+
+    fn job(errand: Errand) -> Self::Job {
+        let mut errand = Box::pin(errand.blocking().run_async());
+        // Who polls it is no runtime, and some errands have a timer.
+        crate::polled::Polled::new(std::future::poll_fn(move |cx| {
+            let _inside = timers().enter();
+            errand.as_mut().poll(cx)
+        }))
+    }
+}
+
+/// Child processes. A start takes as long as a hundred jobs, so workers may idle for longer.
+#[cfg(all(feature = "process", unix))]
+pub struct OnProcesses;
+
+#[cfg(all(feature = "process", unix))]
+impl Kind for OnProcesses {
+    const NAME: &'static str = "processes";
+    type Backend = millpond::process::Processes;
+    type Job = millpond::process::RemoteCall<crate::desk_errands::Slip, u64>;
+    const KILLED_ANYWHERE: bool = true;
+    const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
+    const START_LIMIT: Duration = Duration::from_secs(2);
+
+    fn backend(_runtime: Handle) -> Self::Backend {
+        millpond::process::Processes::new().entry(millpond::process::Entry::test()).restart_after_panic()
+    }
+
+    fn job(errand: Errand) -> Self::Job {
+        crate::desk_errands::call(errand)
+    }
+}
+
+/// A runtime for the timers of jobs that do not run on one.
+#[cfg(feature = "interpreter")]
+fn timers() -> &'static tokio::runtime::Runtime {
+    static TIMERS: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    TIMERS.get_or_init(|| build().expect("a runtime"))
 }

@@ -8,9 +8,8 @@
 //! MILLPOND_FAULTS_SEED=7 MILLPOND_FAULTS=10000 cargo test --all-features --test faults
 //! ```
 //!
-//! Not on processes: whether a job was begun, or ran on after it had been killed, is noted by the job itself, in memory that a child does not
-//! share; and some five hundred children would have to be started, which alone takes longer than all the rest. The faults that children have are
-//! in `hazard_09_*`, `hazard_14_*` and `tests/process`.
+//! A child has each job done here, where the books are (`desk_errands.rs`). So it cannot be seen there whether a job ran on after it had been killed, nor does one submit
+//! another. The faults that children have by themselves are in `hazard_09_*`, `hazard_14_*` and `tests/process`.
 
 #![allow(missing_docs, reason = "nobody outside calls a test")]
 #![allow(unreachable_pub, reason = "a test crate has no outside")]
@@ -22,6 +21,11 @@ mod allowed;
 mod beside;
 mod books;
 mod check;
+#[cfg(all(feature = "process", unix))]
+#[path = "../process/desk.rs"]
+mod desk;
+#[cfg(all(feature = "process", unix))]
+mod desk_errands;
 mod end;
 mod errand;
 mod hooks;
@@ -31,6 +35,9 @@ mod kinds;
 mod load;
 mod plan;
 mod policies;
+#[cfg(feature = "interpreter")]
+#[path = "../interpreter/polled.rs"]
+mod polled;
 mod rest;
 mod retunes;
 mod scalers;
@@ -64,6 +71,21 @@ fn tasks() {
 fn actors_with_state() {
     a_thousand_faults::<OnActors>();
 }
+
+#[cfg(feature = "interpreter")]
+#[test]
+fn guests() {
+    a_thousand_faults::<kinds::OnGuests>();
+}
+
+#[cfg(all(feature = "process", unix))]
+#[test]
+fn processes() {
+    a_thousand_faults::<kinds::OnProcesses>();
+}
+
+#[cfg(all(feature = "process", unix))]
+millpond::process_test_entry!();
 
 fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use millpond::{Lane, Limits, Pool, PoolBuilder, PoolExecutor, Recycle, Target, TimeLimit, WorkerId};
+use millpond::{Lane, Limits, Pool, PoolBuilder, PoolExecutor, Recycle, Target, TimeLimit};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::alive::Censuses;
 use crate::allowed::Allowed;
 use crate::books::{Books, Kept};
-use crate::inside::{Inside, RESERVED};
+use crate::inside::{Body, Inside, RESERVED};
 use crate::kinds::Kind;
 use crate::plan::{LARGEST, RESERVE, Rule};
 use crate::policies::Moody;
@@ -47,10 +47,10 @@ impl Latch {
         self.block_for(FOREVER * 2);
     }
 
-    /// Blocks the thread for at most `span`.
-    pub fn block_for(&self, span: Duration) {
+    /// Blocks the thread for at most `span`. True if it is open.
+    pub fn block_for(&self, span: Duration) -> bool {
         let (open, opened) = &*self.0;
-        opened.wait_while_for(&mut open.lock(), |open| !*open, span);
+        !opened.wait_while_for(&mut open.lock(), |open| !*open, span).timed_out()
     }
 }
 
@@ -107,7 +107,7 @@ impl Shared {
         *self.view.lock() = Some(view);
     }
 
-    /// Asks the pool how it is, as user code may anywhere.
+    /// Asks the pool how it is, as user code may anywhere: it would hang under one of the pool's locks, invariant 8.
     pub fn look(&self) {
         let view = self.view.lock().clone();
         if let Some(view) = view {
@@ -125,10 +125,10 @@ impl Shared {
     }
 
     /// A job begins.
-    pub fn enter(&self, no: u64, worker: Option<WorkerId>, lane: &'static str) {
+    pub fn enter(&self, no: u64, body: Body) {
         let view = self.view.lock().clone();
         let inventory = || view.as_ref().map(|view| view.inventory_now());
-        if let Some(crowd) = self.inside.enter(no, worker, lane, self.allowed.max(), inventory) {
+        if let Some(crowd) = self.inside.enter(no, body, self.allowed.max(), inventory) {
             self.violated(crowd);
         }
     }
@@ -214,7 +214,7 @@ impl<K: Kind> Site<K> {
             .lane(Lane::new(RESERVED).capacity(8).reserve(RESERVE).admission_limit(wait))
             .lane(Lane::new("direct").capacity(0).admission_limit(wait))
             .abandoned_cap(CAP)
-            .start_limit(Duration::from_millis(200))
+            .start_limit(K::START_LIMIT)
             .kill_grace(Duration::from_millis(10))
             .restart_policy(Moody::new(Rule::Sound, &shared))
             .recycle(Recycle::new().after_jobs(K::RECYCLED_AFTER))

@@ -15,9 +15,9 @@ use crate::latch::{Latch, Meter};
 use crate::patience::{FOREVER, at_rest, eventually};
 use crate::work::Then;
 
-// Not on processes: a child has no handle of a pool of its parent's, so no job there can submit to one and wait; and lineage ends at the child.
+// A child has no handle of a pool of its parent's, so no job there can submit to one and wait. What is written to it may.
 on_every_kind!(
-    in_this_process:
+    where_handles_are:
     within_one_pool,
     a_pool_of_one,
     two_pools_in_a_cycle,

@@ -12,9 +12,9 @@ use crate::latch::{Latch, Meter};
 use crate::patience::{FOREVER, Noise, at_rest, eventually, scaled};
 use crate::work::Then;
 
-// Not on processes: a child has no handle of a pool of its parent's, so no job there can submit to one and wait; and lineage ends at the child.
+// A child has no handle of a pool of its parent's, so no job there can submit to one and wait. What is written to it may.
 on_every_kind!(
-    in_this_process:
+    where_handles_are:
     what_waits_for_something_else_too_is_left_alone,
     a_wait_that_was_given_up_is_none,
     a_job_whose_worker_was_taken_holds_nobody_up,

@@ -251,7 +251,8 @@ impl Starts for OnActors {
     }
 }
 
-/// Runs each body on every kind of pool; those after `in_this_process:` not on child processes.
+/// Runs each body on every kind of pool; those after `in_this_process:` not on child processes, and those after `where_handles_are:` with jobs of theirs whose
+/// arguments take work to be written, as what the child runs has no handles.
 macro_rules! on_every_kind {
     ($($body:ident),+ $(,)? $(; in_this_process: $($here:ident),+ $(,)?)?) => {
         $( on_every_kind!(@here $body); )+
@@ -265,6 +266,16 @@ macro_rules! on_every_kind {
         )+ }
     };
     (in_this_process: $($here:ident),+ $(,)?) => { $( on_every_kind!(@here $here); )+ };
+    (where_handles_are: $($body:ident),+ $(,)?) => {
+        $( on_every_kind!(@here $body); )+
+        #[cfg(all(feature = "process", unix))]
+        mod on_processes { $(
+            #[test]
+            fn $body() {
+                super::$body::<crate::pages::OnPages>();
+            }
+        )+ }
+    };
     (@here $body:ident) => {
         mod $body {
             #[test]

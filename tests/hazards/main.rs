@@ -31,6 +31,8 @@ mod kinds;
 mod latch;
 #[cfg(feature = "testing")]
 mod mortal;
+#[cfg(all(feature = "process", unix))]
+mod pages;
 mod patience;
 #[cfg(any(feature = "interpreter", feature = "lua"))]
 #[path = "../interpreter/polled/mod.rs"]

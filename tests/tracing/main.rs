@@ -5,4 +5,13 @@
 mod decisions;
 mod listener;
 mod operator;
+#[cfg(feature = "interpreter")]
+#[path = "../interpreter/polled.rs"]
+#[expect(unreachable_pub, reason = "the hazards' kinds, which have it too, are public")]
+mod polled;
 mod spans;
+#[cfg(all(feature = "process", unix))]
+mod words;
+
+#[cfg(all(feature = "process", unix))]
+millpond::process_test_entry!();

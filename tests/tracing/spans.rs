@@ -18,7 +18,7 @@ use crate::listener::{Heard, JOB_SPANS, PANICS, SHAKY, heard, listen};
 /// Those who turn spans of jobs off keep others out.
 static TURN: Mutex<()> = Mutex::new(());
 
-type Say = Box<dyn FnOnce() + Send>;
+pub(crate) type Say = Box<dyn FnOnce() + Send>;
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -48,6 +48,8 @@ impl Worker for Speaker {
 trait Kind: 'static {
     type Backend: Backend + Hosts<Self::Job, Output = ()>;
     type Job: Send + 'static;
+    /// False if it has no start of the user's that could say something.
+    const SAYS_THAT_IT_STARTS: bool = true;
 
     fn builder(name: &str) -> PoolBuilder<Self::Backend>;
     fn job(say: Say) -> Self::Job;
@@ -85,6 +87,7 @@ impl Kind for OnThreads {
 impl Kind for OnTasks {
     type Backend = Tasks;
     type Job = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    const SAYS_THAT_IT_STARTS: bool = false;
 
     fn builder(name: &str) -> PoolBuilder<Tasks> {
         TaskPool::builder(format!("{name}-tasks")).runtime(runtime().handle().clone())
@@ -111,6 +114,47 @@ impl Kind for OnActors {
     }
 }
 
+/// In the host, on the guest's behalf.
+#[cfg(feature = "interpreter")]
+struct OnGuests;
+
+#[cfg(feature = "interpreter")]
+impl Kind for OnGuests {
+    type Backend = millpond::interpreter::Interpreters<millpond::interpreter::Wasm>;
+    type Job = crate::polled::Polled<()>;
+    const SAYS_THAT_IT_STARTS: bool = false;
+
+    fn builder(name: &str) -> PoolBuilder<Self::Backend> {
+        millpond::InterpreterPool::builder(format!("{name}-guests"), crate::polled::engine())
+    }
+
+    fn job(say: Say) -> Self::Job {
+        crate::polled::Polled::new(async {
+            tokio::task::yield_now().await;
+            say();
+        })
+    }
+}
+
+/// In this process, as its arguments are written. A child's own spans do not come home.
+#[cfg(all(feature = "process", unix))]
+struct OnProcesses;
+
+#[cfg(all(feature = "process", unix))]
+impl Kind for OnProcesses {
+    type Backend = millpond::process::Processes;
+    type Job = millpond::process::RemoteCall<crate::words::Words, ()>;
+    const SAYS_THAT_IT_STARTS: bool = false;
+
+    fn builder(name: &str) -> PoolBuilder<Self::Backend> {
+        millpond::ProcessPool::builder(format!("{name}-processes")).entry(millpond::process::Entry::test())
+    }
+
+    fn job(say: Say) -> Self::Job {
+        millpond::process::RemoteCall::new(drop, crate::words::Words::new(say))
+    }
+}
+
 macro_rules! on_every_kind {
     ($($body:ident),+ $(,)?) => { $(
         mod $body {
@@ -125,6 +169,16 @@ macro_rules! on_every_kind {
             #[test]
             fn actors() {
                 super::$body::<super::OnActors>();
+            }
+            #[cfg(feature = "interpreter")]
+            #[test]
+            fn guests() {
+                super::$body::<super::OnGuests>();
+            }
+            #[cfg(all(feature = "process", unix))]
+            #[test]
+            fn processes() {
+                super::$body::<super::OnProcesses>();
             }
         }
     )+ };
@@ -180,8 +234,7 @@ fn a_worker_is_in_nobodys_span<K: Kind>() {
     let _turn = TURN.lock();
     let pool = K::pool("nobodys");
     info_span!("request").in_scope(|| run::<K>(&pool, JobOptions::new(), &format!("{}-first", pool.name())));
-    if !pool.name().ends_with("tasks") {
-        // A task pool has no start that could say something.
+    if K::SAYS_THAT_IT_STARTS {
         assert_eq!(names(&heard("started", pool.name(), |_| true)), [""; 0]);
     }
     let ready = heard("pool", pool.name(), |heard| heard.fields["message"] == "a worker is ready");

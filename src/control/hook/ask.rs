@@ -54,13 +54,24 @@ struct Pending<B: Backend> {
     /// Who wants it.
     by: By,
     waits: Vec<Wait>,
-    /// The longest delay asked for so far.
-    delay: Duration,
     denied: Option<Veto>,
-    answers: Vec<Answer>,
-    /// Once it is ruled: when what follows is to happen.
-    at: Option<Timestamp>,
+    /// By the hook's number.
+    answers: Vec<(u64, Answer)>,
+    /// Since when it has been ruled, and its delay counts.
+    ruled: Option<Timestamp>,
     then: Then<B>,
+}
+
+impl<B: Backend> Pending<B> {
+    /// Once it is ruled: when what follows is to happen, after the longest delay that anybody asks for still.
+    fn at(&self) -> Option<Timestamp> {
+        let delay = |(_, answer): &(u64, Answer)| match answer.verdict {
+            Verdict::Delay(delay) => Some(delay),
+            Verdict::Allow | Verdict::Deny(_) => None,
+        };
+        let delay = self.answers.iter().filter_map(delay).max().unwrap_or_default();
+        self.ruled.map(|ruled| ruled.after(delay))
+    }
 }
 
 /// A hook that has not answered.
@@ -115,7 +126,7 @@ impl<B: Backend> Supervision<B> {
             self.hooks.questions.due = self.hooks.questions.due.min(wait.until);
         }
         let (answers, then) = (Vec::new(), Box::new(then));
-        let pending = Pending { question, by, waits, delay: Duration::ZERO, denied: None, answers, at: None, then };
+        let pending = Pending { question, by, waits, denied: None, answers, ruled: None, then };
         self.hooks.questions.out.insert(number, pending);
         for (hook, fault) in faults {
             self.take_default(number, hook, fault);
@@ -187,14 +198,10 @@ impl<B: Backend> Supervision<B> {
         registered.denied += u64::from(matches!(verdict, Verdict::Deny(_)));
         let name = registered.name.clone();
         let Some(pending) = self.hooks.questions.out.get_mut(&number) else { return };
-        match &verdict {
-            Verdict::Allow => {}
-            Verdict::Deny(reason) => {
-                pending.denied.get_or_insert_with(|| Veto::new(name.clone(), reason.clone()));
-            }
-            Verdict::Delay(delay) => pending.delay = pending.delay.max(*delay),
+        if let Verdict::Deny(reason) = &verdict {
+            pending.denied.get_or_insert_with(|| Veto::new(name.clone(), reason.clone()));
         }
-        pending.answers.push(Answer::new(name, verdict, defaulted));
+        pending.answers.push((hook, Answer::new(name, verdict, defaulted)));
     }
 
     /// Has happen what follows, if the question has its ruling.
@@ -203,12 +210,11 @@ impl<B: Backend> Supervision<B> {
         let questions = &mut self.hooks.questions;
         let Some(pending) = questions.out.get_mut(&number) else { return };
         if pending.denied.is_none() {
-            if !pending.waits.is_empty() || pending.at.is_some_and(|at| at > now) {
+            if !pending.waits.is_empty() {
                 return;
             }
-            if !pending.delay.is_zero() && pending.at.is_none() {
-                let at = now.after(pending.delay);
-                pending.at = Some(at);
+            pending.ruled.get_or_insert(now);
+            if let Some(at) = pending.at().filter(|at| *at > now) {
                 questions.due = questions.due.min(at);
                 return;
             }
@@ -220,7 +226,7 @@ impl<B: Backend> Supervision<B> {
 
     fn follow_up(&mut self, pending: Pending<B>) {
         let Pending { question, by, denied, answers, then, .. } = pending;
-        let answers = answers.into();
+        let answers = answers.into_iter().map(|(_, answer)| answer).collect();
         match denied {
             Some(veto) => {
                 self.tell(PoolEvent::Vetoed { question: question.clone(), veto: veto.clone(), by: by.clone() });
@@ -242,7 +248,7 @@ impl<B: Backend> Supervision<B> {
         let mut moved = Vec::new();
         for (number, pending) in &mut self.hooks.questions.out {
             let late: Vec<_> = pending.waits.extract_if(.., |wait| wait.until <= now).collect();
-            if !late.is_empty() || pending.at.is_some_and(|at| at <= now) {
+            if !late.is_empty() || pending.at().is_some_and(|at| at <= now) {
                 moved.push((*number, late));
             }
         }
@@ -254,22 +260,33 @@ impl<B: Backend> Supervision<B> {
         }
         let due = |pending: &Pending<B>| {
             let limits = pending.waits.iter().map(|wait| wait.until).min();
-            limits.into_iter().chain(pending.at).min().unwrap_or(Timestamp::NEVER)
+            limits.into_iter().chain(pending.at()).min().unwrap_or(Timestamp::NEVER)
         };
         self.hooks.questions.due = self.hooks.questions.out.values().map(due).min().unwrap_or(Timestamp::NEVER);
     }
 
-    /// A hook that was removed has no say any more.
+    /// A hook that was removed has no say any more, be it that it has asked for a delay that is not over.
     pub(super) fn excuse(&mut self, hook: u64) {
-        self.stop_waiting_for(hook).into_iter().for_each(|(number, _)| self.rule(number));
+        let mut touched: Vec<u64> = self.stop_waiting_for(hook).into_iter().map(|(number, _)| number).collect();
+        for (number, pending) in &mut self.hooks.questions.out {
+            let puts_off =
+                |(by, answer): &mut (u64, Answer)| *by == hook && matches!(answer.verdict, Verdict::Delay(_));
+            touched.extend(pending.answers.extract_if(.., puts_off).map(|_| *number));
+        }
+        touched.into_iter().for_each(|number| self.rule(number));
     }
 
-    /// What a hook that was replaced has not answered is put to the one in its place, with the time that this one has for an answer. One that
-    /// is not asked has no say, as little as nobody. Handed on once: of those that replace each other again and again the default counts.
+    /// What a hook that was replaced has not answered is put to the one in its place, with the time that this one has for an answer; what it has
+    /// answered stands. One that is not asked has no say, as little as nobody. Handed on once: of those that replace each other again and again
+    /// the default counts.
     pub(super) fn hand_on(&mut self, before: u64, to: u64) {
-        let is_asked = self.hooks.find(to).is_some_and(|hook| hook.options.asked);
+        if self.hooks.find(to).is_none_or(|hook| !hook.options.asked) {
+            return self.excuse(before);
+        }
+        let answers = self.hooks.questions.out.values_mut().flat_map(|pending| &mut pending.answers);
+        answers.filter(|(by, _)| *by == before).for_each(|(by, _)| *by = to);
         for (number, handed_on) in self.stop_waiting_for(before) {
-            let pending = self.hooks.questions.out.get(&number).filter(|_| is_asked);
+            let pending = self.hooks.questions.out.get(&number);
             if let Some((question, by)) = pending.map(|pending| (pending.question.clone(), pending.by.clone())) {
                 let put = if handed_on { Err(HookFault::NoAnswer) } else { self.put(number, to, &question, &by) };
                 match put {
@@ -299,7 +316,7 @@ impl<B: Backend> Supervision<B> {
 
     /// Hooks allow what this question is about, but not yet.
     pub(in crate::control) fn is_delayed(&self, number: u64) -> bool {
-        self.hooks.questions.out.get(&number).is_some_and(|pending| pending.at.is_some())
+        self.hooks.questions.out.get(&number).is_some_and(|pending| pending.ruled.is_some())
     }
 
     /// Nobody is to follow up on this question any more.

@@ -16,10 +16,10 @@ use crate::sync::{Arc, Timestamp};
 const VETO_PAUSE: Duration = Duration::from_secs(1);
 
 impl<B: Backend> Supervision<B> {
-    /// Starts a worker in this slot, which is vacant, if the hooks allow it. A restart after a crash is the crash's consequence, what takes the place of
-    /// a recycled worker has been allowed with that, and during a shutdown nobody is asked.
+    /// Starts a worker in this slot, which is vacant, if the hooks allow it; during a shutdown nobody is asked. What follows a crash, and what takes the
+    /// place of a recycled worker, is not asked about either, and does not come here.
     pub(in crate::control) fn ask_start(&mut self, index: usize) {
-        if self.slots[index].unasked || self.ending.is_some() || !self.hooks.are_asked() {
+        if self.ending.is_some() || !self.hooks.are_asked() {
             return self.start(index);
         }
         let worker = WorkerId {

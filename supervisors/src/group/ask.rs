@@ -57,7 +57,7 @@ impl Group {
         limit: Duration,
         reply: RpcReplyPort<Vec<MemberReport>>,
     ) {
-        state.ending = true;
+        state.end();
         let asked = self.ask(limit.saturating_add(GRACE), |member, port| state.shut_down(member, limit, port));
         let group = myself.clone();
         beside(async move {

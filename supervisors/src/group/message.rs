@@ -45,6 +45,8 @@ pub(super) enum Step {
     Rested { member: usize },
     /// A pool that was told to stop has had its time.
     StillThere { actor: ActorId },
+    /// A pool that was on its way out as it came up is gone.
+    Gone { actor: ActorId },
     /// Every pool has answered a shutdown, or has had its time.
     Over,
 }

@@ -1,15 +1,18 @@
 //! Several pools under one ractor supervisor, whatever runs their jobs: it knows them by `ActorRef<PoolMessage>` alone.
 
 mod ask;
+mod course;
 mod intensity;
 mod member;
 mod message;
+mod standing;
 mod supervision;
 
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
 
+use course::End;
 use intensity::Intensity;
 use member::Member;
 pub use message::{GroupMessage, MemberReply, MemberReport, MemberStatus};
@@ -31,7 +34,7 @@ pub enum Strategy {
 
 /// Supervises several pools: starts them in order, starts those that fail again, and asks them all at once.
 ///
-/// A pool that was shut down is left alone; one that failed or was killed is started again, by the [`Strategy`]. One that does not come up, within
+/// A pool that was shut down is left alone, be it while it came up; one that failed or was killed is started again, by the [`Strategy`]. One that does not come up, within
 /// the limit for starts, has failed too; it is started again, a moment later, and takes nobody along. One for one, the pools after it come up
 /// all the same; otherwise they wait for it. More failures than its intensity allows, be it of one member that never comes up, or a pool that
 /// cannot be made to end, and the group itself fails, so that *its* parent decides; its pools go with it.
@@ -99,7 +102,8 @@ impl Group {
 
     /// How long a member has to come up; default 30 s. Past it, its start has failed: that counts towards the intensity, and the member is started
     /// again. The start that took too long is not dropped, since what it began may come up all the same: then that is stopped. One that never
-    /// ends stays on the runtime.
+    /// ends stays on the runtime, and what it holds is not free: if that is the pool's name, the next start fails with
+    /// [`NameTaken`](millpond::BuildError::NameTaken), which is a failure like any other, and says that a start was given up and has not ended.
     #[must_use]
     pub fn start_limit(mut self, limit: Duration) -> Self {
         self.start_limit = limit;
@@ -128,7 +132,7 @@ impl Group {
     async fn pre_start(&self, myself: ActorRef<GroupMessage>, _: ()) -> Result<Supervision, ActorProcessingErr> {
         // ractor links children from the first message on.
         myself.cast(Step::Start.into())?;
-        Ok(Supervision::new(self.members.len()))
+        Ok(self.supervision())
     }
 
     async fn handle(
@@ -153,38 +157,17 @@ impl Group {
         event: SupervisionEvent,
         state: &mut Supervision,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(who, error) => {
-                self.on_end(&myself, state, who.get_id(), Some(error.to_string()))
+        let (who, end) = match event {
+            SupervisionEvent::ActorFailed(who, error) => (who, End::Failed(error.to_string())),
+            // As a pool says that was shut down.
+            SupervisionEvent::ActorTerminated(who, _, reason) if reason.as_deref() == Some("shut down") => {
+                (who, End::Wanted)
             }
             SupervisionEvent::ActorTerminated(who, _, reason) => {
-                // As a pool says that was shut down, by whoever it was.
-                let wanted = reason.as_deref() == Some("shut down");
-                let failure = (!wanted).then(|| reason.unwrap_or_else(|| "it was stopped".to_owned()));
-                self.on_end(&myself, state, who.get_id(), failure)
+                (who, End::Failed(reason.unwrap_or_else(|| "it was stopped".to_owned())))
             }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Group {
-    fn step(
-        &self,
-        myself: &ActorRef<GroupMessage>,
-        step: Step,
-        state: &mut Supervision,
-    ) -> Result<(), ActorProcessingErr> {
-        match step {
-            Step::Start => self.start_due(myself, state),
-            Step::Started { member, generation, started } => {
-                return self.on_started(myself, state, (member, generation), started);
-            }
-            Step::Overdue { member, generation } => return self.on_overdue(myself, state, (member, generation)),
-            Step::Rested { member } => self.on_rested(myself, state, member),
-            Step::StillThere { actor } => return self.on_still_there(myself, state, actor),
-            Step::Over => myself.stop(Some("shut down".to_owned())),
-        }
-        Ok(())
+            _ => return Ok(()),
+        };
+        self.on_end(&myself, state, who.get_id(), end)
     }
 }

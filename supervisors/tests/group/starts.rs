@@ -1,10 +1,12 @@
 //! Failures and shutdowns while members are being started, and starts that never end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use millpond::{PoolMessage, ShutdownReport};
+use millpond::{Limits, PoolExecutor, PoolMessage, ShutdownReport, ThreadPool};
 use millpond_supervisors::{Group, GroupMessage, MemberReport, Strategy};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use parking_lot::Mutex;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, call_t};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{LIMIT_MS, MANY, Outcome, failure_of, status};
@@ -306,5 +308,61 @@ async fn a_pool_that_comes_up_when_its_group_is_over_is_stopped() -> Outcome {
     assert!(reports[0].report.is_none(), "{reports:?}");
     ended.await?;
     until_ended(&db.comes_up().await).await;
+    Ok(())
+}
+
+/// As by an operator who finds it by its name before the group knows that it is up.
+#[tokio::test]
+async fn a_pool_that_was_shut_down_while_it_came_up_is_left_alone() -> Outcome {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let (counted, starts) = mpsc::channel(4);
+        let group = Group::new(strategy).member("db", move |parent| {
+            let counted = counted.clone();
+            async move {
+                counted.send(()).await?;
+                let db = bare(parent).await?;
+                call_t!(db, PoolMessage::Shutdown, LIMIT_MS, MANY)?;
+                db.wait(None).await?;
+                Ok(db)
+            }
+        });
+        let (group, ended) = Actor::spawn(None, group.member("web", bare), ()).await?;
+        until_up(&group, &["web"]).await;
+        assert_eq!(status(&group).await.iter().map(|member| member.restarts).collect::<Vec<_>>(), [0, 0]);
+        group.stop(None);
+        ended.await?;
+        assert_eq!(starts.len(), 1, "it is started once");
+    }
+    Ok(())
+}
+
+/// It has spawned its pool, and waits for something else: until that is there, nobody else can have the name.
+#[tokio::test]
+async fn a_member_whose_name_a_start_holds_that_was_given_up_comes_up_once_that_has_ended() -> Outcome {
+    let (begins, mut begun) = mpsc::channel(16);
+    let (open, opened) = oneshot::channel();
+    let opened = Arc::new(Mutex::new(Some(opened)));
+    let group = Group::new(Strategy::OneForOne).start_limit(SHORT).intensity(usize::MAX, MANY);
+    let group = group.member("db", move |parent| {
+        let (begins, opened) = (begins.clone(), opened.lock().take());
+        async move {
+            let db = ThreadPool::builder("holds-its-name").limits(Limits::fixed(1)).spawn_linked(parent).await;
+            // The test looks at as many as it needs.
+            let _ = begins.try_send(db.as_ref().map(|_| ()).map_err(ToString::to_string));
+            let db = db?.actor();
+            if let Some(opened) = opened {
+                opened.await?;
+            }
+            Ok(db)
+        }
+    });
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    assert_eq!(begun.recv().await, Some(Ok(())));
+    let error = begun.recv().await.ok_or("it is tried again")?.expect_err("its name is taken");
+    assert!(error.contains("another actor of this process has that name"), "{error}");
+    open.send(()).map_err(|()| "the first start is not dropped")?;
+    until_up(&group, &["db"]).await;
+    group.stop(None);
+    ended.await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use millpond::PoolMessage;
 use millpond_supervisors::{Group, Strategy};
 use parking_lot::Mutex;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, registry};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, registry};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 
@@ -146,5 +146,73 @@ async fn one_that_cannot_be_made_to_end_fails_the_group() -> Outcome {
     let why = why?;
     assert!(why.contains("`web` was told to stop") && why.contains("`db` failed, which it goes with"), "{why}");
     assert!(why.contains("was killed") && why.contains("is still there"), "{why}");
+    Ok(())
+}
+
+/// Stands for a pool that is never done with its end, unless it is killed.
+struct Lingers(Arc<AtomicUsize>);
+
+/// One that is there, until this is dropped.
+struct There(Arc<AtomicUsize>);
+
+impl Drop for There {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[ractor::actor(message = PoolMessage, state = (), arguments = ())]
+impl Lingers {
+    async fn pre_start(&self, _: ActorRef<PoolMessage>, _: ()) -> Result<(), ActorProcessingErr> {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<PoolMessage>, _: &mut ()) -> Result<(), ActorProcessingErr> {
+        let _until_killed = There(self.0.clone());
+        std::future::pending().await
+    }
+}
+
+/// Comes back with one that is on its way out.
+async fn lingers(there: Arc<AtomicUsize>, parent: ActorCell) -> Spawned {
+    let (actor, _) = Actor::spawn(None, Lingers(there), ()).await?;
+    actor.link(parent);
+    actor.stop(None);
+    while actor.get_status() < ActorStatus::Stopping {
+        tokio::task::yield_now().await;
+    }
+    Ok(actor)
+}
+
+#[tokio::test]
+async fn one_that_is_on_its_way_out_as_it_comes_up_late_is_gone_before_its_member_is_started_again() -> Outcome {
+    let (begins, mut begun) = mpsc::channel(4);
+    let group = Group::new(Strategy::OneForOne).start_limit(SHORT).stop_limit(SHORT).intensity(usize::MAX, MANY);
+    let there = Arc::new(AtomicUsize::new(0));
+    let group = group.member("late", move |parent| {
+        let (begins, there) = (begins.clone(), there.clone());
+        async move {
+            let ((open, opened), (tell, up)) = (oneshot::channel(), oneshot::channel());
+            begins.send((there.load(Ordering::Acquire), open, up)).await?;
+            opened.await?;
+            let actor = lingers(there, parent).await?;
+            let _ = tell.send(());
+            Ok(actor)
+        }
+    });
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    let (_, open, up) = begun.recv().await.ok_or("a first start")?;
+    let (_, second, _) = begun.recv().await.ok_or("it was given up")?;
+    open.send(()).map_err(|()| "the first start is not dropped")?;
+    up.await?;
+    // Once each for the start's end and the message about it.
+    status(&group).await;
+    status(&group).await;
+    drop(second);
+    let (are_there, ..) = begun.recv().await.ok_or("a third start")?;
+    assert_eq!(are_there, 0, "it is started when the late one has gone");
+    group.stop(None);
+    ended.await?;
     Ok(())
 }
