@@ -110,7 +110,7 @@ impl Kind for OnGuests {
     type Job = crate::polled::Polled<u64>;
 
     fn backend(_runtime: Handle) -> Self::Backend {
-        millpond::interpreter::Interpreters::new(crate::polled::engine()).restart_after_trap()
+        millpond::interpreter::Interpreters::new(crate::polled::wasm::engine()).restart_after_trap()
     }
 
     fn job(errand: Errand) -> Self::Job {

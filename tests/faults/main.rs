@@ -36,7 +36,7 @@ mod load;
 mod plan;
 mod policies;
 #[cfg(feature = "interpreter")]
-#[path = "../interpreter/polled.rs"]
+#[path = "../interpreter/polled/mod.rs"]
 mod polled;
 mod rest;
 mod retunes;

@@ -6,7 +6,7 @@ mod decisions;
 mod listener;
 mod operator;
 #[cfg(feature = "interpreter")]
-#[path = "../interpreter/polled.rs"]
+#[path = "../interpreter/polled/mod.rs"]
 #[expect(unreachable_pub, reason = "the hazards' kinds, which have it too, are public")]
 mod polled;
 mod spans;

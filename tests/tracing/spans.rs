@@ -125,7 +125,7 @@ impl Kind for OnGuests {
     const SAYS_THAT_IT_STARTS: bool = false;
 
     fn builder(name: &str) -> PoolBuilder<Self::Backend> {
-        millpond::InterpreterPool::builder(format!("{name}-guests"), crate::polled::engine())
+        millpond::InterpreterPool::builder(format!("{name}-guests"), crate::polled::wasm::engine())
     }
 
     fn job(say: Say) -> Self::Job {
