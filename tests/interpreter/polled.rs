@@ -13,7 +13,10 @@ use millpond::interpreter::{Guest, Script, Wasm, WasmInstance};
 
 const MODULE: &str = r#"(module
     (import "suite" "poll" (func $poll (result i32)))
-    (func (export "run") (loop $again (br_if $again (i32.eqz (call $poll))))))"#;
+    (memory 1)
+    (func (export "run") (loop $again (br_if $again (i32.eqz (call $poll)))))
+    (func (export "trap") unreachable)
+    (func (export "grow") (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable))))"#;
 
 /// How long the guest waits at most before it looks again: for a kill, of which nobody tells it.
 const LOOK: Duration = Duration::from_millis(1);
