@@ -5,7 +5,7 @@
 #[macro_export]
 macro_rules! __conformance_clauses {
     ($($with:tt)+) => {
-        $($with)+! {
+        $($with)+ {
             reach {
                 a_kill_does_what_the_capabilities_say Always
                     "A kill takes a worker as far as `Capabilities::kill` says: `Killed` means that none of the job's code runs any more, and `Abandoned` that it does, and is counted.";

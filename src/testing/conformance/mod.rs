@@ -159,7 +159,7 @@ macro_rules! table {
     };
 }
 
-__conformance_clauses!(table);
+__conformance_clauses!(table!);
 
 /// Makes a test of each body of the [suite](crate::testing::conformance), in modules by subject matter, for the subject that the expression gives.
 ///
@@ -178,7 +178,7 @@ macro_rules! conformance_tests {
             $subject
         }
 
-        $crate::__conformance_clauses!($crate::__conformance_test_functions);
+        $crate::__conformance_clauses!($crate::__conformance_test_functions!);
     };
 }
 
