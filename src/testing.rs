@@ -1,6 +1,8 @@
 //! For tests of pools and of what extends them (feature `testing`): a clock that tests move, a backend whose workers do what
-//! they are told, and threads that the system refuses.
+//! they are told, threads that the system refuses, and the [suite](conformance) that every kind of pool passes.
 #![expect(clippy::disallowed_types, reason = "a test's orders to its workers: no flood comes from there")]
+
+pub mod conformance;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use millpond::{
-    CloseReason, ControlError, Executor, JobError, JobStatus, JoinError, KillReach, Ladder, Lane, Limits, Orphan,
-    PoolExecutor, RejectReason, Rejected, Select, TimeLimit, orphans,
+    CloseReason, ControlError, Executor, JobError, JobStatus, JoinError, Ladder, Lane, Limits, Orphan, PoolExecutor,
+    RejectReason, Rejected, Select, orphans,
 };
 use tokio_test::{assert_pending, task::spawn};
 
@@ -16,11 +16,8 @@ use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
 conform! {
-    an_abort_of_an_idle_pool_leaves_nothing_behind,
-    an_abort_ends_jobs_that_yield_without_an_orphan_that_stays,
     a_job_may_abort_its_own_pool,
-    an_abort_leaves_no_drain_waiting,
-    a_drain_that_a_shutdown_cuts_short_has_failed
+    an_abort_leaves_no_drain_waiting
     ;
     in_this_process:
     an_abort_ends_what_runs_what_is_queued_and_who_waits,
@@ -114,35 +111,6 @@ fn an_abort_ends_what_runs_what_is_queued_and_who_waits<S: Subject>() {
     pool.abort();
 }
 
-fn an_abort_of_an_idle_pool_leaves_nothing_behind<S: Subject>() {
-    let pool = fixed::<S>("abort-idle", 2);
-    assert_eq!(soon(put::<S>(&pool, Task::value(6))).unwrap(), 6);
-    until("both idle", || pool.saturation().idle == 2);
-    let (name, mut events) = (pool.name().to_owned(), pool.events());
-    pool.abort();
-    control_is_closed::<S>(&pool);
-    until("who idles leaves, and stays no orphan", || of_ours(&name).is_empty());
-    until("they are gone", || pool.inventory_now().workers.is_empty());
-    while soon(events.next()).is_some() {}
-    until("its name is free", || ractor::registry::where_is(&name).is_none());
-    assert!(!millpond::pools().iter().any(|pool| pool.name() == name));
-}
-
-/// Jobs that a kill reaches end with the abort; those that it does not reach are listed until the gate opens.
-fn an_abort_ends_jobs_that_yield_without_an_orphan_that_stays<S: Subject>() {
-    let pool = fixed::<S>("abort-yields", 2);
-    let (gate, abandons) = (Gate::new(), pool.capabilities().kill == KillReach::None);
-    let held = hold::<S>(&pool, &gate, 2);
-    pool.abort();
-    held.into_iter().for_each(|handle| assert!(soon(handle).is_err()));
-    if abandons {
-        assert_eq!(of_ours(pool.name()).len(), 2);
-        gate.open();
-    }
-    until("nobody is left", || of_ours(pool.name()).is_empty());
-    until("they are gone", || pool.inventory_now().workers.is_empty());
-}
-
 fn a_job_may_abort_its_own_pool<S: Subject>() {
     let pool = fixed::<S>("abort-own", 1);
     let (asked, returned) = (pool.clone(), Arc::new(AtomicBool::new(false)));
@@ -173,19 +141,6 @@ fn an_abort_leaves_no_drain_waiting<S: Subject>() {
     after_control(&pool);
     assert_pending!(drained.poll());
     pool.abort();
-    let answer = soon(drained);
-    assert!(matches!(answer, Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
-    assert!(soon(held).is_err());
-}
-
-/// What was admitted has not run, so the drain did not do what it was asked for.
-fn a_drain_that_a_shutdown_cuts_short_has_failed<S: Subject>() {
-    let pool = fixed::<S>("cut-short", 1);
-    let gate = Gate::new();
-    let held = hold::<S>(&pool, &gate, 1).pop().expect("one");
-    let mut drained = spawn(pool.drain(LIMIT));
-    assert_pending!(drained.poll());
-    soon(pool.shutdown(TimeLimit::millis(20))).expect("it answers");
     let answer = soon(drained);
     assert!(matches!(answer, Err(ControlError::Closed { operation: "drain", .. })), "{answer:?}");
     assert!(soon(held).is_err());

@@ -1,4 +1,4 @@
-//! What depends on time and is no limit of a job, on a clock that the test moves: ages, idle workers, the shutdown's last quarter.
+//! What depends on time and is no limit of a job, on a clock that the test moves: old jobs, a shutdown's report.
 
 use std::time::Duration;
 
@@ -6,15 +6,12 @@ use millpond::testing::SettableClock;
 use millpond::{Fate, JobOptions, Ladder, Limits, PoolExecutor, Rung, Select, TimeLimit};
 use tokio_test::{assert_pending, task::spawn};
 
-use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, put, put_with, soon, until, worker_of};
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, put, put_with, soon, until, worker_of};
 use crate::subject::Subject;
 use crate::task::{ASKED, Gate, Task};
 
 conform! {
-    ages_are_read_off_the_pools_clock,
     active_longer_than_takes_the_old_and_leaves_the_young,
-    idle_workers_above_min_leave_after_the_idle_timeout,
-    shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over,
     the_real_clock_does_not_move_a_settable_one
     ;
     in_this_process:
@@ -27,31 +24,6 @@ fn clocked<S: Subject>(what: &str, limits: Limits) -> (PoolOf<S>, SettableClock)
     let clock = SettableClock::new();
     let pool = build::<S>(what, |builder| builder.limits(limits).clock(clock.clock()));
     (pool, clock)
-}
-
-/// How long a job waited, how long it runs, and when it last gave a sign.
-fn ages_are_read_off_the_pools_clock<S: Subject>() {
-    let (pool, clock) = clocked::<S>("ages", Limits::fixed(1));
-    let (first, second) = (Gate::new(), Gate::new());
-    let held = hold::<S>(&pool, &first, 1).pop().expect("one");
-    let queued = put::<S>(&pool, Task::deaf(&second));
-    clock.advance(SECOND * 3);
-    let seen = pool.snapshot();
-    let head = seen.lanes[0].head_since.expect("one waits");
-    assert_eq!((seen.taken_at.since(head), seen.longest_active()), (SECOND * 3, Some(SECOND * 3)));
-    first.open();
-    soon(held).unwrap();
-    until("the next one runs", || second.entered() == 1);
-    clock.advance(SECOND * 2);
-    let inventory = pool.inventory_now();
-    let (row, now) = (&inventory.workers[0], clock.now());
-    let job = row.job.as_ref().expect("it runs");
-    assert_eq!((job.queue_wait, job.running_for), (SECOND * 3, SECOND * 2));
-    assert_eq!((inventory.taken_at, now.since(row.since), row.in_state_for), (now, SECOND * 2, SECOND * 2));
-    assert!(inventory.to_string().contains("2.0 s"), "{inventory}");
-    second.open();
-    soon(queued).unwrap();
-    at_rest(&pool);
 }
 
 /// The selector by age goes by how long the job has run.
@@ -82,54 +54,6 @@ fn active_longer_than_takes_the_old_and_leaves_the_young<S: Subject>() {
     gate.open();
     assert_eq!(soon(young).unwrap(), 0, "the young one did not notice");
     at_rest(&pool);
-}
-
-/// Down to `min` and no further; who has been idle for longest goes first.
-fn idle_workers_above_min_leave_after_the_idle_timeout<S: Subject>() {
-    let (pool, clock) = clocked::<S>("idle-out", Limits::new(1, 4).idle_timeout(SECOND * 8));
-    let (early, late) = (Gate::new(), Gate::new());
-    let first = hold::<S>(&pool, &early, 3);
-    let second = hold::<S>(&pool, &late, 1).pop().expect("one");
-    let stays = worker_of(&pool, &second);
-    early.open();
-    first.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
-    until("three idle", || pool.saturation().idle == 3);
-    clock.advance(SECOND * 4);
-    late.open();
-    soon(second).unwrap();
-    until("all idle", || pool.saturation().idle == 4);
-    after_control(&pool);
-    assert_eq!(pool.saturation().workers, 4, "nobody has idled for long enough");
-    // Control looks often enough to be late by a quarter at most.
-    for _ in 0..3 {
-        clock.advance(SECOND * 2);
-        after_control(&pool);
-    }
-    until("down to min", || pool.inventory_now().workers.len() == 1);
-    assert_eq!(pool.inventory_now().workers[0].worker, stays, "the longest idle left first");
-    clock.advance(SECOND * 60);
-    after_control(&pool);
-    assert_eq!(pool.saturation().workers, 1, "min stays");
-    at_rest(&pool);
-}
-
-/// `PoolExecutor::shutdown`: "asks running jobs to stop when three quarters of `limit` are over".
-fn shutdown_asks_running_jobs_to_stop_when_three_quarters_are_over<S: Subject>() {
-    let (pool, clock) = clocked::<S>("three-quarters", Limits::fixed(2));
-    let gate = Gate::new();
-    let polite: Vec<_> = (0..2).map(|_| put::<S>(&pool, Task::polite(&gate))).collect();
-    until("both run", || gate.entered() == 2);
-    let mut end = spawn(pool.shutdown(TimeLimit::secs(8)));
-    assert_pending!(end.poll());
-    after_control(&pool);
-    clock.advance(SECOND * 5);
-    after_control(&pool);
-    assert_eq!(pool.saturation().active, 2, "not yet");
-    clock.advance(SECOND);
-    polite.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), ASKED));
-    let report = soon(end).expect("it answers before its deadline");
-    assert_eq!((report.cancelled, report.completed, report.killed, report.abandoned), (2, 0, 0, 0));
-    assert_eq!(report.took, SECOND * 6);
 }
 
 /// `ShutdownReport`: one of every way to end, and what was over before is not in it.

@@ -1,16 +1,10 @@
-//! That its gate is closed is told of each pool, to readers and to hooks, whatever ended it.
+//! That its gate is closed is told of a pool that is given up, to readers and to hooks. The suite has the other ends.
 
 use millpond::{EventStream, Limits, Notice, PoolEvent, PoolExecutor, Restart, Verdict};
 
 use crate::answers::{Answers, Seen};
 use crate::faults::{By, Faulty, with_faults};
-use crate::rig::{LIMIT, PoolOf, build, hold, soon, until};
-use crate::subject::Subject;
-use crate::task::Gate;
-
-conform! {
-    the_end_of_a_pool_is_told_once_whatever_ended_it,
-}
+use crate::rig::{build, soon, until};
 
 mod faulty {
     use super::*;
@@ -31,28 +25,6 @@ fn is_told_once(events: &mut EventStream, seen: &Seen) {
     assert_eq!(gates.last(), Some(&"closed"));
     until("the hook is told", || matches!(seen.told().last(), Some(Notice::Gate("closed"))));
     assert_eq!(seen.count(|notice| matches!(notice, Notice::Gate("closed"))), 1);
-}
-
-fn the_end_of_a_pool_is_told_once_whatever_ended_it<S: Subject>() {
-    let ends: [fn(&PoolOf<S>); 4] = [
-        |pool| assert!(soon(pool.shutdown(LIMIT)).is_ok()),
-        |pool| pool.abort(),
-        |pool| pool.actor().stop(None),
-        |pool| pool.actor().kill(),
-    ];
-    for (how, end) in ends.into_iter().enumerate() {
-        let (hook, seen) = Answers::new(|_| Verdict::Allow);
-        let pool = build::<S>("closed", |builder| builder.limits(Limits::fixed(1)).hook("audit", hook));
-        let gate = Gate::new();
-        // A shutdown waits for it.
-        let held = (how > 0).then(|| hold::<S>(&pool, &gate, 1));
-        let mut events = pool.events();
-        end(&pool);
-        is_told_once(&mut events, &seen);
-        assert_eq!(pool.snapshot().gate, "closed");
-        gate.open();
-        held.into_iter().flatten().for_each(|handle| assert!(soon(handle).is_err(), "its pool is gone"));
-    }
 }
 
 fn an_escalation_is_told_as_an_end<S: Faulty>() {

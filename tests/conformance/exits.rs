@@ -17,7 +17,7 @@ use crate::third_party::{Clerk, Errand};
 
 mod told {
     use super::*;
-    conform! { a_worker_that_a_ladder_stops_says_so, a_worker_that_a_shrink_retires_says_so }
+    conform! { a_worker_that_a_ladder_stops_says_so }
 
     /// Whether it held a job, by which it was selected, or idled. It was not killed.
     fn a_worker_that_a_ladder_stops_says_so<S: Subject>() {
@@ -41,14 +41,6 @@ mod told {
         soon(pool.terminate(Select::all(), stop(), LIMIT)).expect("it answers");
         let exit = exit(&mut events);
         assert!(matches!(&exit, Exit::Stopped(by) if by.contains("operator")) && !exit.is_fault(), "{exit}");
-    }
-
-    fn a_worker_that_a_shrink_retires_says_so<S: Subject>() {
-        let pool = fixed::<S>("retired-exit", 2);
-        until("both are up", || pool.saturation().idle == 2);
-        let mut events = pool.events();
-        soon(pool.resize(Limits::fixed(1), LIMIT)).expect("it answers");
-        assert!(matches!(exit(&mut events), Exit::Retired));
     }
 }
 

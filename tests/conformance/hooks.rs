@@ -1,24 +1,19 @@
-//! Hooks: asked before the pool acts, told afterwards; a veto is in the reply of whoever asked.
+//! Hooks that come, go, hang and panic. What they are asked and told is in the suite.
 
 use std::time::Duration;
 
 use millpond::{
-    ControlError, Fate, HookChange, HookContext, HookFault, HookOptions, HookSpec, JobError, Ladder, Lane, Limits,
-    Notice, PoolEvent, PoolExecutor, Select, StartError, Verdict,
+    ControlError, HookChange, HookContext, HookFault, HookOptions, HookSpec, Limits, Notice, PoolEvent, PoolExecutor,
+    Verdict,
 };
 
 use crate::answers::Answers;
-use crate::rig::{LIMIT, after_control, at_rest, build, hold, put, soon, until, worker_of};
+use crate::rig::{LIMIT, after_control, at_rest, build, put, soon, until};
 use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
 conform! {
-    a_veto_of_a_resize_is_in_its_reply,
     a_shrink_is_asked_apart_from_other_resizes,
-    a_vetoed_termination_leaves_its_targets_alone,
-    a_kill_and_a_shutdown_are_not_asked_about,
-    a_job_handed_over_to_a_denied_start_fails_with_the_veto,
-    what_happens_is_told,
     hooks_are_added_replaced_and_removed_live,
     a_hook_that_panics_counts_as_its_default,
     a_hook_that_is_removed_has_no_say_any_more,
@@ -40,23 +35,6 @@ fn spec(name: &str, hook: Answers) -> HookSpec {
     HookSpec::new(name, hook).options(patient())
 }
 
-fn a_veto_of_a_resize_is_in_its_reply<S: Subject>() {
-    let (hook, seen) = Answers::denying("resize");
-    let pool = build::<S>("veto-resize", |builder| builder.limits(Limits::fixed(1)).hook_spec(spec("budget", hook)));
-    let mut events = pool.events();
-    let error = soon(pool.resize(Limits::fixed(4), LIMIT)).expect_err("the hook denies it");
-    let ControlError::Vetoed { operation, by, reason, .. } = &error else { panic!("{error}") };
-    assert_eq!((*operation, &**by, &**reason), ("resize", "budget", "no resize today"));
-    assert!(error.to_string().contains("resize was vetoed by hook `budget`: no resize today"), "{error}");
-    assert_eq!((pool.snapshot().limits, pool.saturation().limit), (Limits::fixed(1), 1), "nothing was changed");
-    let vetoed = |event: &PoolEvent| matches!(event, PoolEvent::Vetoed { question, veto, .. } if question.word() == "resize" && *veto.by == *"budget");
-    until("it is an event", || events.try_next().is_some_and(|event| vetoed(&event)));
-    // What is wrong in itself is not asked about.
-    assert!(matches!(soon(pool.resize(Limits::fixed(0), LIMIT)), Err(ControlError::Config { .. })));
-    assert_eq!(seen.asked().iter().filter(|word| **word == "resize").count(), 1);
-    at_rest(&pool);
-}
-
 fn a_shrink_is_asked_apart_from_other_resizes<S: Subject>() {
     let (hook, seen) = Answers::denying("shrink");
     let pool = build::<S>("veto-shrink", |builder| builder.limits(Limits::fixed(1)).hook_spec(spec("keep", hook)));
@@ -66,70 +44,6 @@ fn a_shrink_is_asked_apart_from_other_resizes<S: Subject>() {
     assert_eq!(pool.saturation().limit, 2);
     assert!(seen.asked().ends_with(&["shrink"]) || seen.asked().contains(&"shrink"), "{:?}", seen.asked());
     at_rest(&pool);
-}
-
-fn a_vetoed_termination_leaves_its_targets_alone<S: Subject>() {
-    let (hook, _) = Answers::denying("terminate");
-    let pool = build::<S>("veto-end", |builder| builder.limits(Limits::fixed(2)).hook_spec(spec("guard", hook)));
-    let gate = Gate::new();
-    let handles = hold::<S>(&pool, &gate, 2);
-    let report = soon(pool.terminate(Select::all(), Ladder::graceful(MINUTE), LIMIT)).expect("it answers");
-    assert_eq!(report.targets.iter().map(|target| target.fate).collect::<Vec<_>>(), [Fate::Vetoed; 2]);
-    let veto = report.veto.as_ref().expect("somebody denied it");
-    assert_eq!((&*veto.by, &*veto.reason), ("guard", "no terminate today"));
-    assert!(report.to_string().ends_with("vetoed by hook `guard`: no terminate today"), "{report}");
-    gate.open();
-    handles.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0, "nobody asked it to stop"));
-    at_rest(&pool);
-}
-
-/// Nobody can refuse these.
-fn a_kill_and_a_shutdown_are_not_asked_about<S: Subject>() {
-    let (hook, seen) = Answers::new(|word| if word == "start" { Verdict::Allow } else { Verdict::deny("never") });
-    let pool = build::<S>("unasked", |builder| builder.limits(Limits::fixed(1)).hook_spec(spec("stubborn", hook)));
-    let gate = Gate::new();
-    let held = hold::<S>(&pool, &gate, 1).pop().expect("one");
-    let worker = worker_of(&pool, &held);
-    let report = soon(pool.terminate(Select::worker(worker), Ladder::kill(), LIMIT)).expect("it answers");
-    assert!(matches!(report.targets[0].fate, Fate::Killed | Fate::Abandoned), "{report}");
-    assert!(soon(held).is_err());
-    gate.open();
-    soon(pool.shutdown(LIMIT)).expect("it ends");
-    assert!(seen.asked().iter().all(|word| *word == "start"), "{:?}", seen.asked());
-}
-
-/// Without a queue, whoever has the job learns at once.
-fn a_job_handed_over_to_a_denied_start_fails_with_the_veto<S: Subject>() {
-    let (hook, _) = Answers::denying("start");
-    let pool = build::<S>("veto-direct", |builder| {
-        let lane = Lane::new("default").capacity(0);
-        builder.limits(Limits::new(0, 1)).default_lane(lane).hook_spec(spec("cold", hook))
-    });
-    let error = soon(put::<S>(&pool, Task::value(1))).expect_err("its worker is not started");
-    let JobError::StartFailed(failed) = &error else { panic!("{error}") };
-    assert!(matches!(&*failed.source, StartError::Vetoed(veto) if *veto.by == *"cold"), "{error}");
-}
-
-fn what_happens_is_told<S: Subject>() {
-    let (hook, seen) = Answers::new(|_| Verdict::Allow);
-    let pool = build::<S>("told", |builder| builder.limits(Limits::fixed(1)).hook_spec(spec("audit", hook)));
-    soon(put::<S>(&pool, Task::value(0))).unwrap();
-    soon(pool.resize(Limits::fixed(2), LIMIT)).expect("allowed");
-    soon(pool.quiesce(LIMIT)).expect("it is open");
-    soon(pool.resume(LIMIT)).expect("it is quiesced");
-    let worker = pool.inventory_now().workers[0].worker;
-    soon(pool.terminate(Select::worker(worker), Ladder::kill(), LIMIT)).expect("it answers");
-    until("all is told", || {
-        seen.count(|notice| matches!(notice, Notice::WorkerStarted { .. })) >= 3
-            && seen.count(|notice| matches!(notice, Notice::WorkerGone { worker: gone, .. } if *gone == worker)) == 1
-    });
-    let resized = |notice: &Notice| matches!(notice, Notice::Resized { to, .. } if *to == Limits::fixed(2));
-    assert_eq!(seen.count(resized), 1);
-    for word in ["quiesced", "open"] {
-        assert_eq!(seen.count(|notice| matches!(notice, Notice::Gate(gate) if *gate == word)), 1, "{word}");
-    }
-    soon(pool.shutdown(LIMIT)).expect("it ends");
-    until("the end is told too", || seen.count(|notice| matches!(notice, Notice::Gate("closed"))) == 1);
 }
 
 fn hooks_are_added_replaced_and_removed_live<S: Subject>() {

@@ -44,7 +44,6 @@ mod task;
 mod third_party;
 
 mod abort;
-mod admission;
 mod attach;
 mod by_hand;
 mod by_name;
@@ -57,9 +56,7 @@ mod extension;
 mod hook_actors;
 mod hooks;
 mod hooks_left;
-mod ladder;
 mod lane_room;
-mod lanes;
 mod ledger;
 mod ledger_at_the_gate;
 mod lifecycle;
@@ -68,7 +65,6 @@ mod not_begun;
 mod outcomes;
 mod ownership;
 mod recycling_under_load;
-mod resize;
 mod retune;
 mod retune_asked;
 mod selectors;
@@ -108,6 +104,8 @@ mod overdue;
 #[cfg(feature = "testing")]
 mod policies;
 #[cfg(feature = "testing")]
+mod published;
+#[cfg(feature = "testing")]
 mod recycling;
 #[cfg(feature = "testing")]
 mod retune_autoscaled;
@@ -127,8 +125,6 @@ mod scripted_retune;
 mod spares;
 #[cfg(feature = "testing")]
 mod swap;
-#[cfg(feature = "testing")]
-mod time_limits;
 #[cfg(feature = "testing")]
 mod watchdog_presets;
 

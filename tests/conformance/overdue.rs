@@ -1,5 +1,4 @@
-//! The watchdog, on a clock that the test moves: who makes no progress is warned about, asked, told and taken, rung by rung; who does, or has
-//! nothing to do, is left alone.
+//! The watchdog, on a clock that the test moves: to the tick, with beats at moments of the test's choosing.
 
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use millpond::testing::SettableClock;
 use millpond::{
     EventStream, Exit, JobContext, JobError, JobHandle, JobOptions, Ladder, Lane, Limits, PoolEvent, PoolExecutor,
-    Rung, Watchdog, WorkerRow, WorkerState,
+    Rung, Watchdog, WorkerRow,
 };
 
 use crate::rig::{PoolOf, after_control, at_rest, build, put, put_with, soon, until, worker_of};
@@ -15,10 +14,8 @@ use crate::subject::Subject;
 use crate::task::{ASKED, Gate, Task};
 
 conform! {
-    an_idle_worker_is_never_overdue
     ;
     in_this_process:
-    a_silent_job_is_warned_about_asked_told_and_taken_and_each_says_so,
     a_job_that_heeds_the_question_keeps_its_worker,
     a_job_that_beats_is_not_overdue,
     a_job_that_beats_after_the_warning_is_let_off,
@@ -103,55 +100,6 @@ impl<S: Subject> Rig<S> {
     pub(crate) fn next_job_runs(&self) {
         assert_eq!(soon(put::<S>(&self.pool, Task::value(9))).unwrap(), 9);
     }
-}
-
-fn a_silent_job_is_warned_about_asked_told_and_taken_and_each_says_so<S: Subject>() {
-    let mut rig = Rig::<S>::new("silent", watchdog());
-    let gate = Gate::new();
-    let (handle, job) = rig.run(JobOptions::new().label("silent"), |task| task.then_deaf(&gate));
-    let worker = worker_of(&rig.pool, &handle);
-    rig.advance(SPAN - MILLI);
-    assert_eq!(rig.said(), []);
-    assert!(!rig.row().job.expect("it runs").overdue);
-
-    rig.advance(MILLI);
-    assert_eq!(rig.said(), [Said::Warned(SPAN)]);
-    let row = rig.row().job.expect("it runs");
-    assert_eq!((row.overdue, row.silent_for, job.is_cancelled()), (true, SPAN, false));
-    let shown = rig.pool.inventory_now().to_string();
-    assert!(shown.contains("overdue"), "{shown}");
-    rig.advance(SECOND * 4 - MILLI);
-    assert_eq!(rig.said(), []);
-
-    rig.advance(MILLI);
-    assert_eq!(rig.said(), [Said::Took(Rung::Cancel, SECOND * 14)]);
-    assert_eq!((job.is_cancelled(), rig.row().state), (true, WorkerState::Busy));
-    rig.advance(SECOND * 3);
-    assert_eq!(rig.said(), [Said::Took(Rung::Stop, SECOND * 17)]);
-    assert_eq!(rig.row().state, WorkerState::Condemned);
-    rig.advance(SECOND * 2);
-    let error = soon(handle).expect_err("its worker was taken");
-    let (JobError::Killed(killed) | JobError::Abandoned(killed)) = &error else { panic!("{error}") };
-    assert_eq!((killed.silent_for, killed.worker), (Some(SECOND * 19), worker));
-    assert!(error.to_string().contains("stuck: no progress for 19.0 s, by rung kill"), "{error}");
-
-    rig.next_job_runs();
-    gate.open();
-    let mut exit = None;
-    until("it is gone", || {
-        match rig.events.try_next() {
-            Some(PoolEvent::WorkerGone { worker: gone, exit: why }) if gone == worker => exit = Some(why),
-            Some(PoolEvent::OverdueRung { rung, .. }) => assert_eq!(rung, Rung::Kill),
-            _ => {}
-        }
-        exit.is_some()
-    });
-    let exit = exit.expect("it is gone");
-    assert!(matches!(exit, Exit::Stuck { silent_for, rung: Rung::Kill } if silent_for == SECOND * 19), "{exit}");
-    assert_eq!(exit.to_string(), "stuck: no progress for 19.0 s, by rung kill of the watchdog's ladder");
-    at_rest(&rig.pool);
-    let ledger = rig.pool.snapshot().ledger;
-    assert_eq!((ledger.killed + ledger.abandoned, ledger.completed), (1, 1), "{ledger}");
 }
 
 fn a_job_that_heeds_the_question_keeps_its_worker<S: Subject>() {
@@ -281,19 +229,6 @@ fn a_ladder_that_ends_nobody_begins_anew<S: Subject>() {
     }
     gate.open();
     assert_eq!(soon(handle).unwrap(), 7);
-    at_rest(&rig.pool);
-}
-
-fn an_idle_worker_is_never_overdue<S: Subject>() {
-    let mut rig = Rig::<S>::new("idle", watchdog());
-    rig.next_job_runs();
-    until("it idles", || rig.pool.saturation().idle == 1);
-    let worker = rig.row().worker;
-    for _ in 0..10 {
-        rig.advance(SPAN);
-    }
-    assert_eq!((rig.said(), rig.row().worker), (vec![], worker));
-    rig.next_job_runs();
     at_rest(&rig.pool);
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use millpond::{
-    ControlError, Ended, Executor, Fate, JobError, JobHandle, JobOptions, KillReach, Ladder, Lane, Limits,
-    PoolExecutor, Rung, Select, Target, TerminationReport, WorkerId,
+    ControlError, Executor, Fate, JobError, JobHandle, JobOptions, KillReach, Ladder, Lane, Limits, PoolExecutor, Rung,
+    Select, Target, TerminationReport, WorkerId,
 };
 
 use crate::rig::{LIMIT, PoolOf, at_rest, build, fixed, hold, put, put_with, soon, until, worker_of};
@@ -13,10 +13,6 @@ use crate::task::{Gate, Task};
 
 conform! {
     by_worker, by_job, by_label, by_lane, by_predicate, by_targets_resolved_before,
-    all_takes_every_worker_the_idle_ones_too,
-    a_queued_job_is_withdrawn,
-    a_claim_that_has_ended_is_finished_and_the_next_job_is_not_hit,
-    a_worker_of_an_earlier_generation_is_stale,
     a_worker_whose_slot_idled_away_is_stale,
     what_does_not_exist_is_named,
     a_selector_that_finds_nobody_answers_with_nothing,
@@ -100,92 +96,6 @@ fn by_targets_resolved_before<S: Subject>() {
         assert!(matches!(targets[..], [Target::Claim { worker: w, .. }] if w == worker), "{targets:?}");
         targets.into()
     });
-}
-
-/// The pool has lost no seat by it: each is filled again.
-fn all_takes_every_worker_the_idle_ones_too<S: Subject>() {
-    let pool = fixed::<S>("all", 3);
-    until("all are up", || pool.saturation().idle == 3);
-    let gate = Gate::new();
-    let held = hold::<S>(&pool, &gate, 1);
-    let busy = worker_of(&pool, &held[0]);
-    let before: Vec<_> = pool.inventory_now().workers.iter().map(|row| row.worker).collect();
-    let report = terminate(&pool, Select::all(), kill());
-    let hit: Vec<_> = report.targets.iter().map(|row| row.target).collect();
-    assert_eq!(hit, before.iter().map(|&worker| Target::Worker(worker)).collect::<Vec<_>>());
-    for row in &report.targets {
-        let fate = if row.target == Target::Worker(busy) { fate_of_a_kill(&pool) } else { Fate::Killed };
-        assert_eq!(row.fate, fate, "{row:?}");
-    }
-    held.into_iter().for_each(|handle| assert!(soon(handle).is_err()));
-    gate.open();
-    until("a new staff is up", || pool.saturation().idle == 3 && pool.saturation().abandoned == 0);
-    assert!(pool.inventory_now().workers.iter().all(|row| !before.contains(&row.worker)));
-    at_rest(&pool);
-}
-
-/// No worker is touched for it.
-fn a_queued_job_is_withdrawn<S: Subject>() {
-    let pool = fixed::<S>("withdrawn", 1);
-    let gate = Gate::new();
-    let held = hold::<S>(&pool, &gate, 1);
-    let queued = put::<S>(&pool, Task::value(1));
-    let report = terminate(&pool, Select::job(queued.id()), kill());
-    let row = &report.targets[0];
-    assert_eq!((row.fate, row.job, row.outcome), (Fate::Withdrawn, Some(queued.id()), Some(Ended::Cancelled)));
-    assert!(matches!(soon(queued), Err(JobError::Cancelled(_))));
-    gate.open();
-    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
-    at_rest(&pool);
-    assert_eq!(pool.snapshot().ledger.cancelled, 1);
-}
-
-/// Invariant 4: a message about claim n never affects n+1, on the same worker.
-fn a_claim_that_has_ended_is_finished_and_the_next_job_is_not_hit<S: Subject>() {
-    let pool = fixed::<S>("claim-fence", 1);
-    let (first, second) = (Gate::new(), Gate::new());
-    let one = hold::<S>(&pool, &first, 1).pop().expect("one");
-    let targets = pool.select(&Select::job(one.id())).expect("it runs");
-    first.open();
-    soon(one).unwrap();
-    let two = hold::<S>(&pool, &second, 1).pop().expect("one");
-    let worker = worker_of(&pool, &two);
-    assert!(matches!(targets[..], [Target::Claim { worker: w, .. }] if w == worker), "the same worker");
-    for ladder in [kill(), Ladder::cooperative(Duration::ZERO), Ladder::new().then(Rung::Stop, Duration::ZERO)] {
-        let report = terminate(&pool, targets.clone().into(), ladder);
-        assert_eq!((report.targets[0].fate, report.targets[0].rung), (Fate::Finished, None));
-    }
-    second.open();
-    assert_eq!(soon(two).unwrap(), 0);
-    at_rest(&pool);
-    assert_eq!(worker_of_idle(&pool), worker);
-}
-
-fn worker_of_idle(pool: &dyn PoolExecutor) -> WorkerId {
-    pool.inventory_now().workers[0].worker
-}
-
-/// Invariant 4: a message about generation g never affects g+1.
-fn a_worker_of_an_earlier_generation_is_stale<S: Subject>() {
-    let pool = fixed::<S>("generation-fence", 1);
-    let gate = Gate::new();
-    let first = hold::<S>(&pool, &gate, 1).pop().expect("one");
-    let (old, claim) = (worker_of(&pool, &first), pool.select(&Select::job(first.id())).expect("it runs"));
-    terminate(&pool, Select::worker(old), kill());
-    assert!(soon(first).is_err());
-    let second = Gate::new();
-    let next = hold::<S>(&pool, &second, 1).pop().expect("one");
-    let new = worker_of(&pool, &next);
-    assert_eq!((new.slot, new.generation), (old.slot, old.generation + 1));
-    gate.open();
-    until("the old one is gone", || pool.inventory_now().workers.iter().all(|row| row.worker != old));
-    for select in [Select::worker(old), claim.into()] {
-        let report = terminate(&pool, select, kill());
-        assert_eq!((report.targets[0].fate, report.targets[0].rung), (Fate::Stale, None));
-    }
-    second.open();
-    assert_eq!(soon(next).unwrap(), 0);
-    at_rest(&pool);
 }
 
 /// Its slot is empty, and that it was there is known all the same.

@@ -22,8 +22,6 @@ use crate::third_party::{Desks, Errand};
 /// A kind of pool, and how a [`Task`] becomes a job of it.
 pub(crate) trait Subject: 'static {
     const KIND: &'static str;
-    /// True if a worker ends after a panic of its job.
-    const ENDS_AFTER_PANIC: bool = false;
     type Backend: Backend + Hosts<Self::Job, Output = u64>;
     type Job: Send + 'static;
 
@@ -122,7 +120,6 @@ pub(crate) struct OnActors;
 
 impl Subject for OnActors {
     const KIND: &'static str = "actors";
-    const ENDS_AFTER_PANIC: bool = true;
     type Backend = Actors<Doer>;
     type Job = Task;
 

@@ -8,7 +8,10 @@ use super::{Polled, Poller};
 
 const MODULE: &str = r#"(module
     (import "suite" "poll" (func $poll (result i32)))
-    (func (export "run") (loop $again (br_if $again (i32.eqz (call $poll))))))"#;
+    (memory 1)
+    (func (export "run") (loop $again (br_if $again (i32.eqz (call $poll)))))
+    (func (export "trap") unreachable)
+    (func (export "grow") (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable))))"#;
 
 /// An interpreter that does such jobs.
 pub fn engine() -> Wasm {
