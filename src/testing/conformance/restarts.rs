@@ -12,15 +12,18 @@ use crate::policy::{Exit, Restart, RestartPolicy, SlotHistory};
 use crate::snapshot::{Health, WorkerState};
 use crate::sync::{Arc, Mutex, Timestamp};
 
+/// What a policy was asked.
+type Asked = Arc<Mutex<Vec<(SlotHistory, Exit)>>>;
+
 /// Says the same about every fault, and remembers what they were.
 struct Always {
     restart: Restart,
-    asked: Arc<Mutex<Vec<(SlotHistory, Exit)>>>,
+    asked: Asked,
 }
 
 impl Always {
-    fn new(restart: Restart) -> (Self, Arc<Mutex<Vec<(SlotHistory, Exit)>>>) {
-        let asked = Arc::<Mutex<Vec<_>>>::default();
+    fn new(restart: Restart) -> (Self, Asked) {
+        let asked = Asked::default();
         (Self { restart, asked: asked.clone() }, asked)
     }
 }
