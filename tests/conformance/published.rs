@@ -22,6 +22,10 @@ mod on_desks {
 mod on_guests {
     millpond::conformance_tests!(super::subjects::guests::OnGuests);
 }
+#[cfg(feature = "lua")]
+mod on_lua {
+    millpond::conformance_tests!(super::subjects::guests::OnLua);
+}
 #[cfg(feature = "process")]
 mod on_processes {
     millpond::conformance_tests!(super::subjects::processes::OnProcesses);

@@ -37,6 +37,7 @@ mod plan;
 mod policies;
 #[cfg(feature = "interpreter")]
 #[path = "../interpreter/polled/mod.rs"]
+#[allow(dead_code, reason = "one engine stands for all")]
 mod polled;
 mod rest;
 mod retunes;

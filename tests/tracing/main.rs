@@ -8,6 +8,7 @@ mod operator;
 #[cfg(feature = "interpreter")]
 #[path = "../interpreter/polled/mod.rs"]
 #[expect(unreachable_pub, reason = "the hazards' kinds, which have it too, are public")]
+#[allow(dead_code, reason = "one engine stands for all")]
 mod polled;
 mod spans;
 #[cfg(all(feature = "process", unix))]

@@ -5,9 +5,14 @@ use millpond::interpreter::{Lua, LuaInstance, Script, mlua};
 
 use super::{Polled, Poller};
 
+const SCRIPT: &str = "
+    function run() repeat until poll() end
+    function trap() error('it was asked to') end
+    function grow() kept = string.rep('much', 16 << 20) end";
+
 /// An interpreter that does such jobs.
 pub fn engine() -> Lua {
-    Lua::new("function run() repeat until poll() end").host(|host| {
+    Lua::new(SCRIPT).host(|host| {
         let poll = host.function(|lua, ()| {
             let mut poller = lua.app_data_mut::<Poller>().expect("its job has put one there");
             super::poll(&mut poller).map_err(mlua::Error::external)
