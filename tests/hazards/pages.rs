@@ -1,7 +1,7 @@
 //! Jobs of a pool of processes whose arguments take work to be written, which is done in this process, by the worker that has the job: the one part of such a
 //! job that can hold a handle, and so wait for another job. The child gives back what it is sent.
 
-use millpond::process::{Entry, Processes, RemoteCall};
+use millpond::process::{ChildOptions, Entry, Processes, RemoteCall};
 use millpond::{PoolBuilder, ProcessPool};
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -38,7 +38,9 @@ impl Kind for OnPages {
     const ON_RUNTIME: bool = false;
 
     fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Processes> {
-        ProcessPool::builder(format!("{name}-pages")).entry(Entry::test())
+        // These arguments wait for other jobs as they are written.
+        let options = ChildOptions::new().one_job_at_a_time();
+        ProcessPool::builder(format!("{name}-pages")).entry(Entry::test()).child(options)
     }
 
     fn job(work: Work) -> Self::Job {

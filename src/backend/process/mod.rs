@@ -160,7 +160,7 @@ impl Programs {
 impl Children {
     /// True if children may be handed a job while they have another one: nothing has to happen in between.
     fn take_jobs_early(&self) -> bool {
-        !self.restart_after_panic && self.interceptors.is_empty()
+        !self.options.singly && !self.restart_after_panic && self.interceptors.is_empty()
     }
 
     fn prepare(&self, pool: &str) -> Result<(), BuildError> {

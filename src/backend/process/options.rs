@@ -44,6 +44,7 @@ pub struct ChildOptions {
     pub(super) output: Output,
     pub(super) frame_limit: u32,
     pub(super) shared_memory: bool,
+    pub(super) singly: bool,
     pub(super) term_grace: Duration,
     pub(super) leave_grace: Duration,
 }
@@ -64,6 +65,7 @@ impl Default for ChildOptions {
             output: Output::default(),
             frame_limit: FRAME_LIMIT,
             shared_memory: true,
+            singly: false,
             term_grace: Duration::from_millis(100),
             leave_grace: Duration::from_millis(500),
         }
@@ -167,6 +169,14 @@ impl ChildOptions {
     #[must_use]
     pub fn shared_memory(mut self, so: bool) -> Self {
         self.shared_memory = so;
+        self
+    }
+
+    /// Never hands a child a job before it is done with the one before. Otherwise one whose jobs are quick gets two small ones together, and the first is not sent
+    /// before the second one's arguments are serialised: where that may take long, or wait for another job of the pool, this is to be said.
+    #[must_use]
+    pub fn one_job_at_a_time(mut self) -> Self {
+        self.singly = true;
         self
     }
 
