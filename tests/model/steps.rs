@@ -39,7 +39,11 @@ impl Model {
             Command::Retune { min, max, capacity, reserve } => self.retune(min, max, capacity, reserve),
             Command::RetuneInVain { .. } => {}
             Command::Hook(manner) => self.hook = Some(manner),
-            Command::NoHook => self.hook = None,
+            // What it put off ends with it.
+            Command::NoHook => {
+                self.hook = None;
+                self.delayed.clear();
+            }
             Command::FailNextStart => self.refusals += 1,
             Command::Quiesce => self.quiesced = true,
             Command::Resume => self.quiesced = false,

@@ -74,7 +74,7 @@
 //!
 //! In a test program, [`conformance_tests!`](crate::conformance_tests) makes a test of each body, so that a failure names the clause:
 //!
-//! ```ignore
+//! ```text
 //! mod conformance {
 //!     use super::*;
 //!     millpond::conformance_tests!(Mine);
@@ -165,7 +165,7 @@ __conformance_clauses!(table!);
 ///
 /// Once in a module: for several subjects, one module each.
 ///
-/// ```ignore
+/// ```text
 /// mod on_steps {
 ///     use super::*;
 ///     millpond::conformance_tests!(Steps::default());
