@@ -23,6 +23,8 @@ pub trait Kind: Sized + 'static {
     const KILLABLE: bool;
     /// True if a kill reaches any job, whatever it does: none is abandoned.
     const KILLED_ANYWHERE: bool = false;
+    /// True if to start a worker takes as long as many jobs do, and the longer, the more memory this process has: random bodies do with fewer.
+    const STARTS_ARE_DEAR: bool = false;
     /// True if its jobs run on the application's runtime.
     const ON_RUNTIME: bool = true;
 

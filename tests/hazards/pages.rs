@@ -35,6 +35,7 @@ impl Kind for OnPages {
     type Backend = Processes;
     type Job = RemoteCall<Pages, Output>;
     const KILLABLE: bool = false;
+    const STARTS_ARE_DEAR: bool = true;
     const ON_RUNTIME: bool = false;
 
     fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Processes> {
