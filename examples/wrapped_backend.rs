@@ -96,8 +96,10 @@ impl Backend for Counted {
 
     /// Changed: workers and their kills are counted.
     fn start(&self, cx: WorkerContext<Self::Job>, supervisor: &ActorCell) -> Result<Started, StartError> {
-        let (control, actor) = self.threads.start(cx, supervisor)?.into_parts();
+        // Before it starts: it may have done a job by the time that this goes on.
         self.tally.0.lock().started += 1;
+        let started = self.threads.start(cx, supervisor).inspect_err(|_| self.tally.0.lock().started -= 1);
+        let (control, actor) = started?.into_parts();
         let grip = CountedGrip(control, self.tally.clone());
         Ok(match actor {
             Some(actor) => Started::actor(grip, actor),

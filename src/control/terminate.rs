@@ -326,7 +326,10 @@ impl<B: Backend> Supervision<B> {
                 climb.condemned = Some(condemned);
             }
             // On its way out it has no job that could be hit by mistake: it is the target itself, or leaves because of this.
-            None if claim.is_none() || climb.condemned.is_some() => {}
+            None if claim.is_none() => {}
+            // Or has gone on meanwhile to a job that its child was handed with the one that this is about.
+            None if climb.condemned.is_some()
+                && cell.lock().held.as_ref().is_none_or(|held| Some(held.claim) == claim) => {}
             None => return,
         }
         let outcome = self.employed.get(cell.id).map(|employed| employed.control.kill());

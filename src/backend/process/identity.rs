@@ -18,7 +18,7 @@ pub(super) struct Executable {
     base: usize,
     /// Where code of it is.
     code: Vec<Range<usize>>,
-    /// Where its constants and variables are.
+    /// Where its constants are: what nobody writes to once the program has begun, so that it is the same in each process.
     data: Vec<Range<usize>>,
     /// What is compared with a child's.
     identity: Vec<u8>,
@@ -122,16 +122,15 @@ fn in_memory(anchor: usize) -> Result<InMemory, String> {
         mappings.iter().find(|mapping| mapping.range.contains(&anchor)).ok_or("its code is not in its own map")?;
     let same = || mappings.iter().filter(|mapping| mapping.file == own.file);
     let base = same().map(|mapping| mapping.range.start).min().unwrap_or_default();
-    let parts =
-        |is_code: bool| same().filter(move |part| part.is_code == is_code).map(|part| part.range.clone()).collect();
-    Ok(InMemory { base, code: parts(true), data: parts(false) })
+    let ranges =
+        |wanted: fn(&Mapping<'_>) -> bool| same().filter(|part| wanted(part)).map(|part| part.range.clone()).collect();
+    Ok(InMemory { base, code: ranges(|part| part.is_code), data: ranges(|part| part.is_constant) })
 }
 
-/// Elsewhere the anchor is where it begins, and all is taken for code, and for data.
+/// Elsewhere the anchor is where it begins, all is taken for code, and nothing is known to be a constant.
 #[cfg(not(target_os = "linux"))]
 fn in_memory(anchor: usize) -> Result<InMemory, String> {
-    let all = || vec![1..usize::MAX];
-    Ok(InMemory { base: anchor, code: all(), data: all() })
+    Ok(InMemory { base: anchor, code: vec![1..usize::MAX], data: Vec::new() })
 }
 
 /// A line of `/proc/self/maps`.
@@ -139,6 +138,7 @@ fn in_memory(anchor: usize) -> Result<InMemory, String> {
 struct Mapping<'a> {
     range: Range<usize>,
     is_code: bool,
+    is_constant: bool,
     /// Device, inode and path.
     file: (&'a str, &'a str, &'a str),
 }
@@ -151,7 +151,8 @@ impl<'a> Mapping<'a> {
         let range = usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?;
         let (rights, _offset, device, inode) = (words.next()?, words.next()?, words.next()?, words.next()?);
         let path = words.next().map_or("", str::trim);
-        Some(Self { range, is_code: rights.contains('x'), file: (device, inode, path) })
+        let (is_code, is_constant) = (rights.contains('x'), rights.starts_with("r-") && !rights.contains('x'));
+        Some(Self { range, is_code, is_constant, file: (device, inode, path) })
     }
 }
 

@@ -173,7 +173,8 @@ impl ChildOptions {
     }
 
     /// Never hands a child a job before it is done with the one before. Otherwise one whose jobs are quick gets two small ones together, and the first is not sent
-    /// before the second one's arguments are serialised: where that may take long, or wait for another job of the pool, this is to be said.
+    /// before the second one's arguments are serialised; nor does the second one go on before the first one's result is read and its arguments are dropped. Where one of these may
+    /// take long, or wait for another job of the pool, this is to be said.
     #[must_use]
     pub fn one_job_at_a_time(mut self) -> Self {
         self.singly = true;

@@ -125,7 +125,7 @@ pub(super) fn a_join_with_a_limit_leaves_the_handle_as_it_was<S: Subject>(rig: R
         Ok(output) => assert_eq!(rig.0.number(output), 5),
         Err(error) => panic!("it was to end: {error}"),
     }
-    assert!(running.join().is_ok(), "it was not cancelled");
+    assert!(running.join_timeout(rig.patience()).is_ok(), "it was not cancelled");
     pond.at_rest();
 }
 

@@ -60,9 +60,9 @@ impl<J: Send + 'static, T: Send + 'static> MixedPool<J, T> {
     ///
     /// As for [`quiesce`](Self::quiesce).
     pub async fn resume(&self, limit: TimeLimit) -> Vec<MemberReply<()>> {
-        let replies = self.shared().ask_all(|pool| Box::pin(pool.resume(limit))).await;
+        // First: who drops the future leaves nothing paused here whose members go on.
         self.shared().turn_to(Gate::Open);
-        replies
+        self.shared().ask_all(|pool| Box::pin(pool.resume(limit))).await
     }
 
     /// Refuses new jobs, waits until those that were admitted have their outcomes, and then drains all members at once; all of it within `limit`. One way.
@@ -102,11 +102,9 @@ impl<J: Send + 'static, T: Send + 'static> MixedPool<J, T> {
         shared.turn_to(Gate::Closed);
         let left = TimeLimit(until.since(shared.clock.now()));
         let members = shared.ask_all(|pool| Box::pin(pool.shutdown(left))).await;
-        // A pool that has ended has written all outcomes, or does a moment later. One that does not answer has as long as a control reply may take.
-        let ended = |reply: &Result<_, _>| matches!(reply, Ok(_) | Err(ControlError::Closed { .. }));
-        let certain = members.iter().all(|member| ended(&member.reply));
-        let grace = shared.clock.now().after(TimeLimit::default().0);
-        shared.rest(if certain { Timestamp::NEVER } else { grace }).await;
+        // A pool that has ended has written all outcomes, or does a moment later. One that does not answer has as long as a control reply may take, and so has a
+        // submitter that nobody polls: it stands in line for as long as its future is kept.
+        shared.rest(shared.clock.now().after(TimeLimit::default().0)).await;
         MixedReport { members, ledger: self.ledger() }
     }
 

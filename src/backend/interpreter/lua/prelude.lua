@@ -5,11 +5,23 @@ local look, made, must_stop = ...
 dofile, loadfile, print, warn, collectgarbage, string.dump = nil
 
 local error, load_any, rawget, set, type = error, load, rawget, setmetatable, type
-local call_with, close, create, resume, status = xpcall, coroutine.close, coroutine.create, coroutine.resume, coroutine.status
+local call, call_with, close, create, resume, status = pcall, xpcall, coroutine.close, coroutine.create, coroutine.resume, coroutine.status
+
+-- Where there is no room left on the stack for a hook, an error comes in place of its look: who catches one looks for itself, and pays.
+local function caught(ok, ...)
+    if not ok then
+        made()
+    end
+    return ok, ...
+end
+
+function pcall(f, ...)
+    return caught(call(f, ...))
+end
 
 -- Text alone: bytecode is not checked by anybody.
 function load(chunk, name, _, ...)
-    return load_any(chunk, name, "t", ...)
+    return caught(load_any(chunk, name, "t", ...))
 end
 
 -- A finalizer runs without hooks: nothing would stop it.
@@ -28,7 +40,7 @@ function xpcall(f, handler, ...)
         end
         return handler(problem)
     end
-    return call_with(f, guarded, ...)
+    return caught(call_with(f, guarded, ...))
 end
 
 -- Each coroutine has a hook and a count of its own: who comes back from one looks for itself.

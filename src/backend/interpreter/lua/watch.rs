@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::hook;
 use crate::backend::interpreter::{Brake, Crossing};
 use crate::error::GuestFault;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// So many of Lua's instructions pass between two looks: some microseconds.
 const SLICE: c_int = 1_000;
@@ -20,6 +20,8 @@ pub(super) struct Watch {
     fuel: Option<u64>,
     left: AtomicU64,
     stop: Mutex<Option<Stop>>,
+    /// So many functions of this process's are under way: one may call the guest, which may call another.
+    outside: AtomicU32,
 }
 
 /// Why it must not go on.
@@ -31,7 +33,13 @@ enum Stop {
 
 impl Watch {
     pub(super) fn new(brake: Option<Brake>, fuel: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { brake, fuel, left: AtomicU64::new(fuel.unwrap_or(0)), stop: Mutex::new(None) })
+        Arc::new(Self {
+            brake,
+            fuel,
+            left: AtomicU64::new(fuel.unwrap_or(0)),
+            stop: Mutex::new(None),
+            outside: AtomicU32::new(0),
+        })
     }
 
     /// Is asked from now on, and counts from here.
@@ -104,9 +112,15 @@ impl Watch {
     /// Runs what the guest has called of this process's, which cannot be stopped. Whether it is called at all, and whether the guest goes on after it, the crossing says.
     pub(super) fn outside<R>(&self, lua: &mlua::Lua, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
         let Some(crossing) = Crossing::here() else { return f() };
-        self.crossed(lua, crossing.leave_guest())?;
+        // As long as the outermost is under way, not all that runs can be stopped.
+        let is_outermost = self.outside.load(Ordering::Relaxed) == 0;
+        if is_outermost {
+            self.crossed(lua, crossing.leave_guest())?;
+        }
+        self.outside.fetch_add(1, Ordering::Relaxed);
         let answer = catch_unwind(AssertUnwindSafe(f));
-        let back = crossing.enter_guest();
+        self.outside.fetch_sub(1, Ordering::Relaxed);
+        let back = if is_outermost { crossing.enter_guest() } else { Ok(()) };
         match answer {
             Ok(answer) => {
                 self.crossed(lua, back)?;

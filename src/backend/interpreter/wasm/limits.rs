@@ -100,7 +100,7 @@ impl ResourceLimiter for Limits {
     }
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.table.take_back();
+        // Nothing is taken back: of a growth that cannot even be counted wasmtime tells this alone, and a growth before it would be forgotten.
         self.refused.get_or_insert(Refused::Table);
         Ok(())
     }

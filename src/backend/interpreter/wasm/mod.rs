@@ -143,6 +143,9 @@ impl Wasm {
         config.epoch_interruption(true);
         config.consume_fuel(self.fuel.is_some());
         config.max_wasm_stack(self.stack);
+        // wasmtime-wasi has wasmtime compare the two, though no guest here is on such a stack.
+        #[cfg(feature = "wasi")]
+        config.async_stack_size(self.stack.max(2 << 20));
         if self.fresh {
             let mut pooling = PoolingAllocationConfig::new();
             pooling.max_memory_size(self.memory.next_multiple_of(PAGE));
