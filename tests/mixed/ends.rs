@@ -41,6 +41,21 @@ fn a_drain_works_off_what_waits_here_and_then_drains_the_members() {
     assert_eq!(handles.map(|handle| soon(handle).unwrap()), [10, 20]);
 }
 
+#[test]
+fn a_drain_of_what_is_paused_has_its_members_go_on() {
+    let stage = plain("drain-paused", 1, 9);
+    let handles = [stage.put(1), stage.put(2)];
+    assert_eq!(stage.take(0), 1);
+    assert!(soon(stage.pool.quiesce(LIMIT)).iter().all(|member| member.reply.is_ok()));
+    stage.finish(0, 10);
+    let mut drain = spawn(stage.pool.drain(LIMIT));
+    assert_pending!(drain.poll());
+    assert_eq!(stage.take(0), 2);
+    stage.finish(0, 20);
+    assert!(soon(drain).expect("in time").iter().all(|member| member.reply.is_ok()));
+    assert_eq!(handles.map(|handle| soon(handle).unwrap()), [10, 20]);
+}
+
 fn refusal(stage: &Stage) -> Option<MixedRejectReason> {
     stage.pool.try_submit(99).err().map(|rejected| rejected.into_parts().1)
 }

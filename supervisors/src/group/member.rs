@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use millpond::PoolMessage;
 use ractor::{ActorCell, ActorRef};
@@ -45,7 +46,13 @@ impl Member {
         S: Fn(ActorCell) -> F + Send + Sync + 'static,
         F: Future<Output = Started> + Send + 'static,
     {
-        Self { name: name.to_owned(), start: Box::new(move |parent| Box::pin(start(parent))) }
+        let start = Arc::new(start);
+        // Called within the future: a panic there is a start that failed, and not the group's.
+        let called = move |parent| -> Pin<Box<dyn Future<Output = Started> + Send>> {
+            let start = start.clone();
+            Box::pin(async move { start(parent).await })
+        };
+        Self { name: name.to_owned(), start: Box::new(called) }
     }
 
     pub(super) fn start(&self, parent: ActorCell) -> Pin<Box<dyn Future<Output = Started> + Send>> {

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -61,6 +62,7 @@ pub(super) enum Note {
 #[derive(Default)]
 pub(super) struct Mailbox {
     notes: Mutex<Vec<Note>>,
+    over: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
@@ -71,7 +73,16 @@ impl Mailbox {
         let _ = self.thread.set(std::thread::current());
     }
 
+    /// Its reader is gone.
+    pub(super) fn is_read_no_more(&self) {
+        self.over.store(true, Ordering::Release);
+        drop(self.take());
+    }
+
     pub(super) fn post(&self, note: Note) {
+        if self.over.load(Ordering::Acquire) {
+            return;
+        }
         self.notes.lock().push(note);
         // None yet: it looks before it waits.
         if let Some(thread) = self.thread.get() {

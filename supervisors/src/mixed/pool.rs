@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use millpond::{Clock, Saturation, Timestamp};
+use millpond::{Clock, PoolMessage, Saturation, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -21,6 +21,8 @@ use super::route::Route;
 const TICK: Duration = Duration::from_millis(5);
 /// So many jobs that wait are looked at each time.
 const LOOKS: usize = 64;
+/// And so many are passed over in that at most.
+const MOST_LOOKS: usize = 4_096;
 
 /// Whether jobs come in, and go on to members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -166,13 +168,22 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
 
     /// Goes from one state of the gate to another, unless it is further on already.
     pub(super) fn turn_to(&self, gate: Gate) {
-        {
+        let was_quiesced = {
             let mut state = self.state.lock();
-            if gate > state.gate || state.gate == Gate::Quiesced {
+            let was = state.gate;
+            if gate > was || was == Gate::Quiesced {
                 state.gate = gate;
             }
             if state.gate >= Gate::Draining {
                 self.places.close();
+            }
+            was == Gate::Quiesced && state.gate == Gate::Draining
+        };
+        // What is paused would never drain. Nobody waits for the answers: a member that is gone has ended its jobs.
+        if was_quiesced {
+            for member in &self.members {
+                let (reply, _) = ractor::concurrency::oneshot();
+                let _ = member.pool.actor().cast(PoolMessage::Resume(reply.into()));
             }
         }
         self.book.mailbox.post(Note::Look);
@@ -227,7 +238,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
                 (state.gate, state.is_timed())
             };
             if gate >= Gate::Draining && self.book.rests() {
-                return;
+                return self.book.mailbox.is_read_no_more();
             }
             // What is posted from here on unparks it.
             if self.book.mailbox.is_empty() {
@@ -347,8 +358,8 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
 
     /// Gives those that wait to members, in their order. One that waits on has those of its label wait.
     fn hand_out(&self) {
-        let (mut after, mut held_up) = (Bound::Unbounded, Vec::new());
-        for _ in 0..LOOKS {
+        let (mut after, mut held_up, mut offers) = (Bound::Unbounded, Vec::new(), 0);
+        for _ in 0..MOST_LOOKS {
             let job = {
                 let mut state = self.state.lock();
                 let mut rest = state.waiting.range((after, Bound::Unbounded));
@@ -359,12 +370,16 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
                 job
             };
             let Some(job) = job else { continue };
+            offers += 1;
             let label = job.errand.terms.label.clone();
             let is_fresh = job.errand.attempts.is_empty();
             let waits_on = self.go_on(job);
             self.state.lock().offered = false;
             if waits_on && is_fresh {
                 held_up.push(label);
+            }
+            if offers == LOOKS {
+                return;
             }
         }
     }
