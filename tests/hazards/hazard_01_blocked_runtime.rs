@@ -34,7 +34,10 @@ fn control_answers_while_the_runtime_is_blocked<K: Kind>() {
     let ladder = Ladder::new().then(Rung::Kill, grace);
     let kill = || pool.blocking().terminate(Select::worker(victim), ladder, limit);
     let report = within(grace + CONTROL_LIMIT, "a kill", kill).expect("it answers");
-    assert!(matches!(report.targets[0].fate, Fate::Killed | Fate::Abandoned), "{report:?}");
+    let fate = report.targets[0].fate;
+    // Where jobs run all the while, what the worker had in hand may end first, and the worker with it.
+    let ended = !K::ON_RUNTIME && matches!(fate, Fate::Finished | Fate::Stale);
+    assert!(ended || matches!(fate, Fate::Killed | Fate::Abandoned), "{report:?}");
 
     let job = put::<K>(&pool, Work::value(5));
     if !K::ON_RUNTIME {
