@@ -88,6 +88,8 @@ fn one_start_fails<K: Mortal>() {
     eventually("the replacement was refused", || {
         pool.snapshot().health.why().is_some_and(|why| why.next_try.is_some())
     });
+    // If time passed before it had also said so, the next start would be due first.
+    after_control(&pool);
     let health = pool.snapshot().health;
     let Health::Degraded { missing: 1, why, .. } = &health else { panic!("{health}") };
     assert_eq!((why.refused, why.cooling), (1, 0), "{health}");
@@ -134,6 +136,7 @@ fn all_starts_fail<K: Mortal>() {
         health.is_unavailable() && told
     });
     assert_eq!(health.since(), Some(clock.now()));
+    after_control(&pool);
 
     let waits = put_mortal::<K>(&pool, Work::value(8));
     let limited = pool.with(JobOptions::new().queue_limit(SECOND));
