@@ -166,6 +166,7 @@ impl Post {
             if let Some(inbound) = take(decoder, self.welcome.limit)? {
                 return Ok(inbound);
             }
+            wait(&self.socket);
             read(&self.socket, decoder)?;
         }
     }
@@ -406,6 +407,13 @@ fn take(decoder: &mut Decoder, limit: u32) -> Result<Option<Inbound>, End> {
 
 fn broken(error: impl std::fmt::Display) -> End {
     End::Broken(error.to_string())
+}
+
+/// Until there is something to read. Not left to the reading: on Linux a thread that sleeps in the `recvmsg` of a stream socket is also woken
+/// whenever the other side takes what was written, here with each answer; one that sleeps in `poll` is woken by what it polls for alone.
+fn wait(socket: &UnixStream) {
+    // What fails here fails in the reading, and is told there.
+    let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], None);
 }
 
 fn read(socket: &UnixStream, decoder: &mut Decoder) -> Result<(), End> {
