@@ -199,7 +199,7 @@ fn an_error_that_hangs_when_it_is_read_is_a_start_that_takes_too_long() {
     let _alone = ALONE.lock();
     let (release, hangs) = sync_channel(1);
     let fails = || StartError::failed(Unreadable(Mutex::new(hangs)));
-    let (pool, asked) = pool_that_fails("unreadable", fails, Duration::from_millis(50));
+    let (pool, asked) = pool_that_fails("unreadable", fails, Duration::from_secs(1));
     let mut events = pool.events();
     let job = pool.submit_blocking(|| 4).expect("it is admitted");
     let event = verdict(&mut events);

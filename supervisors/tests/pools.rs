@@ -67,10 +67,13 @@ fn backoff_delays_from_the_second_failure_on() -> Outcome {
     Ok(())
 }
 
+/// Longer than a loaded machine keeps this test from its next crash.
+const HEALTHY_AFTER: Duration = Duration::from_secs(3);
+
 #[test]
 fn breaker_opens_tries_a_probe_and_closes() -> Outcome {
     let millis = Duration::from_millis;
-    let breaker = Breaker::new(2, millis(20)).without_jitter().healthy_after(millis(5));
+    let breaker = Breaker::new(2, millis(20)).without_jitter().healthy_after(HEALTHY_AFTER);
     let pool = pool("breaker", 1, breaker)?;
     let mut events = pool.events();
     crash(&pool)?;
@@ -79,7 +82,7 @@ fn breaker_opens_tries_a_probe_and_closes() -> Outcome {
     assert_eq!(decision(&mut events).expect("the pool lives").1, Restart::CoolDown(millis(20)), "open");
     // A job that comes meanwhile waits for the probe, and is run by it.
     let (_never, word) = std::sync::mpsc::sync_channel::<()>(1);
-    let probe = pool.submit_blocking(move || word.recv_timeout(millis(50)))?;
+    let probe = pool.submit_blocking(move || word.recv_timeout(HEALTHY_AFTER + millis(50)))?;
     assert!(probe.join()?.is_err(), "up for longer than it takes to be healthy");
     crash(&pool)?;
     assert_eq!(decision(&mut events).expect("the pool lives").1, Restart::After(Duration::ZERO), "closed");

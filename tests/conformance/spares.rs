@@ -257,12 +257,12 @@ fn an_autoscaler_leaves_room_for_spares<S: Subject>() {
     let clock = SettableClock::new();
     let limits = Limits::new(0, 6).min_idle(2);
     let pool =
-        build::<S>("scaled-spares", |builder| builder.limits(limits).clock(clock.clock()).autoscaler(One, SECOND));
+        build::<S>("scaled-spares", |builder| builder.limits(limits).clock(clock.clock()).autoscaler(One, SECOND / 10));
     idle_becomes::<S>(&pool, 2);
     assert_eq!(pool.saturation().limit, 2);
     let gate = Gate::new();
     let held = hold::<S>(&pool, &gate, 2);
-    clock.advance(SECOND);
+    clock.advance(SECOND / 10);
     after_control(&pool);
     assert_eq!((pool.saturation().limit, pool.saturation().workers), (2, 2));
     gate.open();

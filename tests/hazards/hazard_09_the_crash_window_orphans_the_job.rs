@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use millpond::process::ChildOptions;
 use millpond::{
-    DeathCause, Exit, JobError, JobHandle, JoinError, Ladder, Limits, PoolExecutor, ProcessPool, Restart,
-    RestartPolicy, Select, SlotHistory, TimeLimit, Timestamp,
+    DeathCause, Exit, JobError, JobHandle, JoinError, Limits, PoolExecutor, ProcessPool, Restart, RestartPolicy,
+    Select, SlotHistory, TimeLimit, Timestamp,
 };
 
 use crate::children::{
-    Marks, builder, death_of, exists, failure, mark, pids, pool, pool_with, python, python_with, signal, state_of,
-    until,
+    Marks, builder, death_of, exists, failure, mark, patient_kill, pids, pool, pool_with, python, python_with, signal,
+    state_of, until,
 };
 use crate::patience::{Noise, scaled};
 
@@ -41,12 +41,13 @@ fn freeze(pid: u32) {
 fn a_child_that_is_killed_during_its_job_costs_that_job_alone() {
     let pool = pool("during", 2);
     let both = pids(&pool, 2);
+    let marks = Marks::new("during");
     let sibling = pool.submit_blocking(
-        |()| {
-            std::thread::sleep(Duration::from_millis(300));
+        |path: String| {
+            until("the other one is lost", || std::path::Path::new(&path).exists());
             std::process::id()
         },
-        (),
+        marks.path(),
     );
     let sibling = sibling.unwrap();
     until("it runs", || pool.saturation().active == 1);
@@ -61,6 +62,7 @@ fn a_child_that_is_killed_during_its_job_costs_that_job_alone() {
     assert_eq!(death_of(&error), DeathCause::Signalled(9));
     assert!(began.elapsed() < SOON && !exists(pid), "and it was reaped by then");
     assert!(error.to_string().contains("SIGKILL"), "{error}");
+    mark(&marks.path());
     let other = sibling.join().unwrap();
     assert!(both.contains(&other) && other != pid);
     assert!(pool.snapshot().ledger.balances());
@@ -217,7 +219,7 @@ fn kill_one(pool: &ProcessPool, noise: &mut Noise) {
     let Some(row) = up.get(noise.below(up.len().max(1))) else { return };
     if noise.below(2) == 0 {
         let limit = TimeLimit(Duration::from_secs(30));
-        drop(pool.blocking().terminate(Select::worker(row.worker), Ladder::kill(), limit).expect("it answers"));
+        drop(pool.blocking().terminate(Select::worker(row.worker), patient_kill(), limit).expect("it answers"));
     } else if let Some(pid) = row.facts.pid.and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)) {
         // It may be gone by now, but not be another's: its number was given to this pool's child a moment ago.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millpond::{JobError, Ladder, PoolExecutor, Select, TimeLimit};
 
-use crate::children::{exists, failure, pids, pool, runs, until};
+use crate::children::{exists, failure, patient_kill, pids, pool, runs, until};
 use crate::patience::scaled;
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
@@ -35,7 +35,7 @@ fn a_kill_takes_a_child_that_ignores_sigterm_and_its_grandchild() {
     let grandchild: u32 = std::fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
     std::fs::remove_file(&marker).unwrap();
     let child = pids(&pool, 1)[0];
-    let report = pool.blocking().terminate(Select::Job(handle.id()), Ladder::kill(), LIMIT).unwrap();
+    let report = pool.blocking().terminate(Select::Job(handle.id()), patient_kill(), LIMIT).unwrap();
     assert!(report.to_string().contains("killed") || format!("{report:?}").contains("Killed"), "{report:?}");
     assert!(matches!(failure(handle), JobError::Killed(_)));
     assert!(!exists(child) && !runs(grandchild), "both are gone before the outcome is there");
@@ -52,7 +52,7 @@ fn kills_leave_no_zombie_and_no_descriptor() {
     for n in 0..kills {
         let handle = pool.submit_blocking(sleep_for_ever, ()).unwrap();
         until("it runs", || pool.saturation().active > 0);
-        let report = pool.blocking().terminate(Select::Job(handle.id()), Ladder::kill(), LIMIT);
+        let report = pool.blocking().terminate(Select::Job(handle.id()), patient_kill(), LIMIT);
         drop(report.unwrap());
         assert!(matches!(failure(handle), JobError::Killed(_)), "kill {n}");
     }

@@ -102,7 +102,7 @@ impl Hook for Meddles {
 
 fn a_hook_that_resizes_over_a_resize<K: Kind>() {
     let ground = Ground::new();
-    let options = HookOptions::new().limit(Duration::from_millis(200));
+    let options = HookOptions::new().limit(Duration::from_secs(1));
     let calls = Arc::new(AtomicUsize::new(0));
     let hook = HookSpec::new("meddles", Meddles(calls)).options(options);
     let pool = K::builder("h17-hook-meddles", &ground).limits(Limits::fixed(1)).hook_spec(hook).build();

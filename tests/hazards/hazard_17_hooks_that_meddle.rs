@@ -26,8 +26,9 @@ on_every_kind!(
 );
 
 const LIMIT: TimeLimit = TimeLimit(FOREVER);
-/// What it asks for in the middle of a question has to do without its answer.
-const HOOK_LIMIT: Duration = Duration::from_millis(100);
+/// What it asks for in the middle of a question has to do without its answer. A loaded machine may keep its thread from the question for a while, and
+/// one that has run out is not put to it.
+const HOOK_LIMIT: Duration = Duration::from_millis(500);
 const MEDDLER: &str = "meddler";
 /// More than the pool has, so that only growth is asked for.
 const GROWN: usize = 3;

@@ -84,12 +84,15 @@ fn a_pool_that_is_aborted_stops_its_loops<K: Kind>() -> Outcome {
 }
 
 fn a_call_that_blocks_this_process_is_abandoned_and_counted<K: Kind>() -> Outcome {
-    let open = Arc::new(AtomicBool::new(false));
-    let door = open.clone();
-    let engine = K::calling(Arc::new(move || until("it is let go", || door.load(Ordering::Acquire))));
+    let [inside, open] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (entered, door) = (inside.clone(), open.clone());
+    let engine = K::calling(Arc::new(move || {
+        entered.store(true, Ordering::Release);
+        until("it is let go", || door.load(Ordering::Acquire));
+    }));
     let pool = builder(engine).kill_grace(Duration::from_millis(10)).build()?;
     let handle = ask(&pool, "call_and_spin");
-    until_busy(&pool, 1);
+    until("it is in this process", || inside.load(Ordering::Acquire));
     let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
     assert_eq!(report.targets[0].fate, Fate::Abandoned);
     let error = failure(handle);

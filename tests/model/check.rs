@@ -257,7 +257,8 @@ impl Pond {
                     self.script.die(row.worker);
                 }
             }
-            std::thread::yield_now();
+            // Each round waits for control, which may be kept from the processor for long. It may have ended by now.
+            drop(self.pool.blocking().inventory(PATIENCE));
         }
         panic!("the pool does not end: {}", self.pool.inventory_now());
     }

@@ -82,7 +82,7 @@ fn a_child_that_does_not_come_up_says_why() {
     let reason = failed_start_of(&pool);
     assert!(reason.contains("exited with code 4") && reason.contains("no luck"), "{reason}");
     let pool = ProgramPool::builder("silent", "/bin/sh").arg("-c").arg("echo waiting >&2; sleep 100");
-    let pool = pool.limits(Limits::fixed(1)).start_limit(Duration::from_secs(1)).build().unwrap();
+    let pool = pool.limits(Limits::fixed(1)).start_limit(Duration::from_secs(5)).build().unwrap();
     let reason = failed_start_of(&pool);
     assert!(reason.contains("not ready within") && reason.contains("waiting"), "{reason}");
     let pool = ProgramPool::builder("nowhere", "/no/such/program").limits(Limits::fixed(1)).build().unwrap();

@@ -14,8 +14,8 @@ use millpond::{
 use crate::rig::{builder, pids, until};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// The clock is moved while children come and go: none of them is to be late for that.
-const HOUR: Duration = Duration::from_secs(3600);
+/// The clock is moved while children come and go, by about a second in each millisecond: none of them is to be late for that.
+const LONG: Duration = Duration::from_secs(3_600_000);
 /// Far above what a child takes that has done nothing.
 const BOUND: u64 = 96 << 20;
 const GROWTH: usize = 128 << 20;
@@ -40,7 +40,7 @@ impl Rig {
     fn new(name: &str, limits: Limits, hook: Option<HookSpec>) -> Self {
         let clock = SettableClock::new();
         let builder = builder(name).limits(limits.idle_timeout(None)).clock(clock.clock());
-        let builder = builder.recycle(Recycle::new().above_memory(BOUND)).start_limit(HOUR).kill_grace(HOUR);
+        let builder = builder.recycle(Recycle::new().above_memory(BOUND)).start_limit(LONG).kill_grace(LONG);
         let builder = if let Some(hook) = hook { builder.hook_spec(hook) } else { builder };
         let pool = builder.build().unwrap();
         pids(&pool, limits.min);
@@ -103,7 +103,7 @@ impl Hook for Keeps {
 #[test]
 fn a_child_that_a_hook_keeps_is_asked_about_again() {
     let keeps = Arc::new(AtomicBool::new(true));
-    let hook = HookSpec::new("keeper", Keeps(keeps.clone())).options(HookOptions::new().limit(HOUR));
+    let hook = HookSpec::new("keeper", Keeps(keeps.clone())).options(HookOptions::new().limit(LONG));
     let mut rig = Rig::new("kept", Limits::fixed(1), Some(hook));
     rig.pool.submit_blocking(grow, GROWTH).unwrap().join().unwrap();
     let denied = |pool: &ProcessPool| pool.blocking().hooks(LIMIT).unwrap()[0].denied;

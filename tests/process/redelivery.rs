@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use millpond::process::ChildOptions;
 use millpond::{
-    DeathCause, JobContext, JobError, JobOptions, Ladder, Limits, PoolEvent, PoolExecutor, ProcessPool, ProgramPool,
+    DeathCause, JobContext, JobError, JobOptions, Limits, PoolEvent, PoolExecutor, ProcessPool, ProgramPool,
     Redelivery, Select, TimeLimit,
 };
 
-use crate::rig::{Marks, builder, death_of, exists, failure, mark, pids, pool, pool_with, signal, until};
+use crate::rig::{Marks, builder, death_of, exists, failure, mark, patient_kill, pids, pool, pool_with, signal, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -202,12 +202,15 @@ fn who_is_taken_from_its_worker_is_not_delivered_again() {
 
     let killed = submit(times(9));
     begun(1);
-    let report = pool.blocking().terminate(Select::Job(killed.id()), Ladder::kill(), LIMIT).unwrap();
+    let report = pool.blocking().terminate(Select::Job(killed.id()), patient_kill(), LIMIT).unwrap();
     assert!(matches!(failure(killed), JobError::Killed(_)), "{report:?}");
 
+    let mut events = pool.events();
     let error = failure(submit(times(9).run_limit(Duration::from_millis(50))));
     assert!(matches!(error, JobError::TimedOut(_)), "{error}");
-    until("its worker is gone", || marks.pids().iter().all(|pid| !exists(*pid)));
+    // Until then it may yet leave its mark.
+    let is_gone = |event: &PoolEvent| matches!(event, PoolEvent::WorkerGone { .. });
+    until("its worker is gone", || std::iter::from_fn(|| events.try_next()).any(|event| is_gone(&event)));
     let began = marks.pids().len();
 
     let cancelled = submit(times(9));

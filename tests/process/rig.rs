@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use millpond::process::{ChildOptions, Entry};
 use millpond::{
-    DeathCause, JobError, JobHandle, JoinError, Limits, PoolBuilder, PoolExecutor, ProcessPool, ProgramPool,
+    DeathCause, JobError, JobHandle, JoinError, Ladder, Limits, PoolBuilder, PoolExecutor, ProcessPool, ProgramPool,
+    Rung,
 };
 
 /// Longer than anything here takes, however loaded the machine.
@@ -41,6 +42,11 @@ pub(crate) fn python_with(
         builder = builder.arg(argument);
     }
     Some(builder.child(options).limits(Limits::fixed(workers)).build().expect("the pool is built"))
+}
+
+/// A kill that waits for its effect, however busy the machine is.
+pub(crate) fn patient_kill() -> Ladder {
+    Ladder::new().then(Rung::Kill, PATIENCE / 2)
 }
 
 #[track_caller]

@@ -342,7 +342,8 @@ async fn a_member_whose_name_a_start_holds_that_was_given_up_comes_up_once_that_
     let (begins, mut begun) = mpsc::channel(16);
     let (open, opened) = oneshot::channel();
     let opened = Arc::new(Mutex::new(Some(opened)));
-    let group = Group::new(Strategy::OneForOne).start_limit(SHORT).intensity(usize::MAX, MANY);
+    // The first one has its pool within this.
+    let group = Group::new(Strategy::OneForOne).start_limit(Duration::from_secs(1)).intensity(usize::MAX, MANY);
     let group = group.member("db", move |parent| {
         let (begins, opened) = (begins.clone(), opened.lock().take());
         async move {
