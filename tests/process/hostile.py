@@ -113,6 +113,12 @@ while how == "memory-echo":
     echo_memory()
 while True:
     kind, job, body = receive()
+    if kind == 4 and how == "floods":
+        # It will neither leave nor be silent.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        lines = (HEADER.pack(3, 136, 0) + b"\5\0\0") * 50000
+        while True:
+            s.sendall(lines)
     if kind == 4:
         sys.exit(0)
     if kind == 3 and how == "reserved":

@@ -8,7 +8,7 @@ use millpond::process::ChildOptions;
 use millpond::{Fate, Ladder, PoolExecutor, Rung, Select, TimeLimit};
 use serde::{Deserialize, Serialize};
 
-use crate::rig::{Marks, exists, mark, pids, pool, pool_with, python, runs, until};
+use crate::rig::{Marks, exists, mark, pids, pool, pool_with, python, python_with, runs, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -57,6 +57,18 @@ fn a_child_that_is_told_to_stop_leaves_after_its_job() {
     });
     assert_eq!(report.targets[0].fate, Fate::Stopped, "{report}");
     assert_eq!(handle.join().unwrap(), pid, "it has done its job");
+    assert!(!exists(pid));
+}
+
+/// It says something all the time, so the time that it has to leave has to be looked at whatever comes; and it does not heed SIGTERM.
+#[test]
+fn a_program_that_floods_instead_of_leaving_is_killed() {
+    let options = ChildOptions::new().leave_grace(Duration::from_millis(20)).term_grace(Duration::from_millis(20));
+    let Some(pool) = python_with("tests/process/hostile.py", &["floods"], 1, options) else { return };
+    let pid = pids(&pool, 1)[0];
+    let worker = pool.inventory_now().workers[0].worker;
+    let report = pool.blocking().terminate(Select::worker(worker), stop(), LIMIT).unwrap();
+    assert_eq!(report.targets[0].fate, Fate::Stopped, "{report}");
     assert!(!exists(pid));
 }
 
