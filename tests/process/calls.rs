@@ -242,6 +242,19 @@ fn what_is_too_large_is_that_jobs_error() {
 
 #[test]
 fn a_build_error_says_what_is_wrong() {
+/// A panic says a lot, and its backtrace more: the child cuts it, and does not die of its own words.
+#[test]
+fn what_a_panic_says_is_cut_to_what_a_frame_may_have() {
+    let options = ChildOptions::new().frame_limit(4 << 10).env("RUST_BACKTRACE", "full");
+    let pool = pool_with("words", 1, options);
+    let before = pids(&pool, 1);
+    let error = failure(pool.submit_blocking(|n: usize| -> u32 { panic!("{}", "x".repeat(n)) }, 5 << 10).unwrap());
+    let JobError::Panicked(report) = &error else { panic!("{error}") };
+    assert!(report.message.len() > 2 << 10 && report.message.bytes().all(|byte| byte == b'x'), "{error}");
+    assert!(report.location.as_deref().is_some_and(|place| place.contains("calls.rs")), "{error}");
+    assert_eq!(pids(&pool, 1), before);
+}
+
     for options in [
         ChildOptions::new().frame_limit(1),
         ChildOptions::new().nice(40),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, Exit, JobError, JobOptions, JobStatus, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
-use crate::rig::{exists, failure, open_files, pids, python, until};
+use crate::rig::{exists, failure, open_files, pids, python, python_with, until};
 
 #[test]
 fn a_worker_in_another_language_does_its_jobs() {
@@ -30,6 +30,14 @@ fn a_worker_in_another_language_does_its_jobs() {
     let both = pids(&pool, 2);
     drop(pool);
     until("both have left", || !both.iter().any(|pid| exists(*pid)));
+}
+
+#[test]
+fn a_worker_in_another_language_cuts_what_it_says() {
+    let options = ChildOptions::new().frame_limit(4 << 10);
+    let Some(pool) = python_with("examples/polyglot_worker/worker.py", &["brief"], 1, options) else { return };
+    let failed = pool.submit_blocking(vec![b'x'; (4 << 10) - 2]).unwrap().join().unwrap().expect_err("it cannot");
+    assert!(failed.message.starts_with("ValueError: I do not know how to xxx"), "{failed}");
 }
 
 #[test]
