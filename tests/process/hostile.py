@@ -134,6 +134,10 @@ while True:
         continue
     if how == "garbage":
         s.sendall(os.urandom(5000))
+    elif how == "spins":
+        signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+        while True:
+            pass
     elif how == "gigabytes":
         s.sendall(HEADER.pack(0xFFFFFFFF, 133, job))
     elif how == "bodied":

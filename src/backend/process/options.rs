@@ -86,7 +86,8 @@ impl ChildOptions {
         self
     }
 
-    /// The most processor time that a child may use in its life, in whole seconds, at least one (`RLIMIT_CPU`).
+    /// The most processor time that a child may use in its life, in whole seconds, at least one (`RLIMIT_CPU`). Then it gets SIGXCPU, and a second of
+    /// processor time later SIGKILL: [`DeathCause::OutOfCpuTime`](crate::DeathCause::OutOfCpuTime).
     #[must_use]
     pub fn cpu_time(mut self, limit: Duration) -> Self {
         self.cpu_time = Some(limit);
@@ -246,8 +247,8 @@ impl ChildOptions {
         BeforeExec { limits, nice: self.nice, umask: self.umask, at_parents_death }
     }
 
-    /// Its processor time is limited: a child that is killed by SIGKILL may have used it up.
-    pub(super) fn limits_cpu(&self) -> bool {
-        self.cpu_time.is_some()
+    /// After how much processor time a child is told that it had all; it is killed a second later.
+    pub(super) fn cpu_limit(&self) -> Option<Duration> {
+        self.cpu_time.map(|limit| Duration::from_secs(limit.as_secs()))
     }
 }
