@@ -72,17 +72,25 @@ class Worker:
 
     def listen(self):
         """Reads while the job runs, so that a cancellation reaches it."""
-        while True:
-            kind, job, body = self.receive()
-            with self.more:
-                if kind == CANCEL:
-                    if job == self.job:
-                        self.cancelled.set()
-                elif kind in (JOB, STOP):
-                    self.jobs.append((kind, job, body))
-                    self.more.notify()
-                else:
-                    os._exit(1)
+        try:
+            while True:
+                self.hear()
+        except BaseException:
+            # Here an exception, SystemExit included, would end this thread alone, and the process would hear nothing any more.
+            traceback.print_exc()
+            os._exit(1)
+
+    def hear(self):
+        kind, job, body = self.receive()
+        with self.more:
+            if kind == CANCEL:
+                if job == self.job:
+                    self.cancelled.set()
+            elif kind in (JOB, STOP):
+                self.jobs.append((kind, job, body))
+                self.more.notify()
+            else:
+                raise SystemExit(f"a frame of kind {kind}")
 
     def next(self):
         with self.more:

@@ -40,6 +40,32 @@ fn a_worker_in_another_language_cuts_what_it_says() {
     assert!(failed.message.starts_with("ValueError: I do not know how to xxx"), "{failed}");
 }
 
+/// A parent that greets it, sends what is no frame, and waits for its end.
+const BROKEN_PARENT: &str = r#"
+import os, socket, struct, subprocess, sys
+ours, theirs = socket.socketpair()
+environment = dict(os.environ, MILLPOND_FD=str(theirs.fileno()))
+worker = subprocess.Popen([sys.executable, sys.argv[1]], env=environment, pass_fds=[theirs.fileno()], start_new_session=True)
+theirs.close()
+ours.recv(64)
+ours.sendall(struct.pack("<IBBHQHBBIII", 16, 1, 0, 0, 0, 1, 0, 0, 4096, 0, 1))
+ours.recv(16, socket.MSG_WAITALL)
+ours.sendall(struct.pack("<IBBHQ", 1 << 30, 2, 0, 0, 1))
+try:
+    print(worker.wait(20))
+except subprocess.TimeoutExpired:
+    worker.kill()
+    print("it goes on")
+"#;
+
+#[test]
+fn a_worker_in_another_language_exits_when_its_parent_breaks_the_protocol() {
+    let worker = format!("{}/examples/polyglot_worker/worker.py", env!("CARGO_MANIFEST_DIR"));
+    // A machine without Python tests the rest.
+    let Ok(said) = std::process::Command::new("python3").args(["-c", BROKEN_PARENT, &worker]).output() else { return };
+    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "1", "{}", String::from_utf8_lossy(&said.stderr));
+}
+
 #[test]
 fn the_inventory_shows_whether_a_job_was_acknowledged() {
     let Some(pool) = python("tests/process/hostile.py", &["reserved"], 1) else { return };

@@ -78,8 +78,10 @@ impl ChildOptions {
         Self::default()
     }
 
-    /// The most address space that a child may have, in bytes (`RLIMIT_AS`). A child of this executable that wants more dies with
-    /// [`DeathCause::OutOfMemory`](crate::DeathCause::OutOfMemory).
+    /// The most address space that a child may have, in bytes (`RLIMIT_AS`). What wants more does not get it: a child of this executable says so on
+    /// standard error, as Rust's standard library has it, and aborts. By these words that is recognised as
+    /// [`DeathCause::OutOfMemory`](crate::DeathCause::OutOfMemory), and by nothing else: with [`Output::Captured`], which is the default, and of a child that
+    /// says it in these words. Otherwise it is what it looks like, such as [`DeathCause::Signalled`](crate::DeathCause::Signalled) with SIGABRT, or an exit code.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
