@@ -138,6 +138,25 @@ fn a_child_runs_as_the_user_and_group_that_are_set() {
     }
 }
 
+/// To be less nice takes privileges, which a child of another user has no more.
+#[test]
+fn a_child_of_another_user_can_be_less_nice_than_its_parent() {
+    let said = Command::new("nice").args(["-n", "-5", "nice"]).output().expect("there is a `nice`");
+    if status("Uid:") != [0; 4] || String::from_utf8_lossy(&said.stdout).trim() != "-5" {
+        // Nobody here has them.
+        return;
+    }
+    let pool = pool_with("less-nice", 1, ChildOptions::new().user(65_534).nice(-5));
+    let look = |()| {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("there is /proc");
+        let nice = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(16)).expect("it is there");
+        (nice.to_owned(), status("Uid:"))
+    };
+    let mut handle = pool.submit_blocking(look, ()).unwrap();
+    let (nice, user) = handle.join_timeout(LIMIT.0).expect("there is a child");
+    assert_eq!((nice.as_str(), user), ("-5", vec![65_534; 4]));
+}
+
 /// Numbers of a line of this process's status.
 fn status(line: &str) -> Vec<u32> {
     let status = std::fs::read_to_string("/proc/self/status").expect("there is /proc");

@@ -103,7 +103,8 @@ impl ChildOptions {
         self
     }
 
-    /// By how much nicer than this process a child is, from -20 to 19; to be less nice takes privileges.
+    /// By how much nicer than this process a child is, from -20 to 19; to be less nice takes privileges, which this process needs to have and not
+    /// the [user](Self::user) that the child runs as.
     #[must_use]
     pub fn nice(mut self, by: i32) -> Self {
         self.nice = Some(by);
@@ -117,7 +118,8 @@ impl ChildOptions {
         self
     }
 
-    /// The user that a child runs as, by number. This takes privileges.
+    /// The user that a child runs as, by number. This takes privileges. If this process is root's, a child has none of its supplementary groups. The directory
+    /// that a child begins in is entered before that.
     #[must_use]
     pub fn user(mut self, id: u32) -> Self {
         self.user = Some(id);
@@ -225,19 +227,12 @@ impl ChildOptions {
 
     /// Has `command` begin as these say.
     pub(super) fn shape(&self, command: &mut Command) {
-        use std::os::unix::process::CommandExt;
         if self.empty_environment {
             command.env_clear();
         }
         command.envs(self.environment.iter().cloned());
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
-        }
-        if let Some(group) = self.group {
-            command.gid(group);
-        }
-        if let Some(user) = self.user {
-            command.uid(user);
         }
     }
 
@@ -246,7 +241,7 @@ impl ChildOptions {
         // A second between the signal that says so and SIGKILL.
         limits.extend(self.cpu_time.map(|limit| (Resource::Cpu, limit.as_secs(), limit.as_secs() + 1)));
         limits.extend(self.open_files.map(|most| (Resource::Nofile, most, most)));
-        BeforeExec { limits, nice: self.nice, umask: self.umask, at_parents_death }
+        BeforeExec { limits, nice: self.nice, umask: self.umask, user: self.user, group: self.group, at_parents_death }
     }
 
     /// After how much processor time a child is told that it had all; it is killed a second later.
