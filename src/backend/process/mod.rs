@@ -195,9 +195,10 @@ impl Children {
     }
 }
 
-const fn capabilities(kind: &'static str) -> Capabilities {
+fn capabilities(kind: &'static str, children: &Children) -> Capabilities {
     let mut capabilities = Capabilities::new(kind, KillReach::Anywhere);
     capabilities.memory_limited = true;
+    capabilities.ends_within = children.options.ends_within();
     capabilities
 }
 
@@ -205,7 +206,7 @@ impl Backend for Processes {
     type Job = dyn ProcessJob;
 
     fn capabilities(&self) -> Capabilities {
-        capabilities("process pool")
+        capabilities("process pool", &self.children)
     }
 
     fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
@@ -227,7 +228,7 @@ impl Backend for Programs {
     type Job = dyn ProcessJob;
 
     fn capabilities(&self) -> Capabilities {
-        capabilities("program pool")
+        capabilities("program pool", &self.children)
     }
 
     fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {

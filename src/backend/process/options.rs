@@ -188,13 +188,20 @@ impl ChildOptions {
 
     /// How long a child that is killed has from SIGTERM to SIGKILL; default 100 ms. A child of this executable dies of the first,
     /// unless the job has a handler of its own for it.
+    ///
+    /// Whoever has a worker killed waits for so long, and gives it up as abandoned after that, though it may live until its SIGKILL, while its slot is
+    /// used again. So this is to be less than what the last rung of a [`Ladder`](crate::Ladder) gives: a second, in [`Ladder::kill`](crate::Ladder::kill) and
+    /// [`Ladder::graceful`](crate::Ladder::graceful). And with [`leave_grace`](Self::leave_grace) it is to be no more than the pool's
+    /// [`kill_grace`](crate::PoolBuilder::kill_grace), or a second if that is longer; more is a build error.
     #[must_use]
     pub fn term_grace(mut self, grace: Duration) -> Self {
         self.term_grace = grace;
         self
     }
 
-    /// How long a child that is told to leave has before it is killed; default 500 ms.
+    /// How long a child that is told to leave has before it is killed; default 500 ms. With [`term_grace`](Self::term_grace) that is no more than the pool's
+    /// [`kill_grace`](crate::PoolBuilder::kill_grace), after which its slot is used again whether or not it has ended, or a second if that is longer; more is a
+    /// build error.
     #[must_use]
     pub fn leave_grace(mut self, grace: Duration) -> Self {
         self.leave_grace = grace;
@@ -242,6 +249,11 @@ impl ChildOptions {
         limits.extend(self.cpu_time.map(|limit| (Resource::Cpu, limit.as_secs(), limit.as_secs() + 1)));
         limits.extend(self.open_files.map(|most| (Resource::Nofile, most, most)));
         BeforeExec { limits, nice: self.nice, umask: self.umask, user: self.user, group: self.group, at_parents_death }
+    }
+
+    /// How long a child may take to end once it is told to leave.
+    pub(super) fn ends_within(&self) -> Duration {
+        self.leave_grace.saturating_add(self.term_grace)
     }
 
     /// After how much processor time a child is told that it had all; it is killed a second later.
