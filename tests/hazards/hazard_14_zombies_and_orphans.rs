@@ -1,7 +1,7 @@
 //! What is killed leaves grandchildren, zombies and descriptors; what kills dies itself: claude-mem#1325, cpython#111873, gt4py#2870.
 //!
 //! A grandchild ignores SIGTERM: the group is gone, and the child reaped, before the slot is used again. Ten thousand kills leave no defunct process. The parent
-//! is killed, also while it spawns: nothing survives it.
+//! is killed, also while it spawns: nothing survives it. (What a program of another kind has started may: `docs/protocol.md`.)
 
 use std::process::{Child, Command};
 use std::time::Duration;

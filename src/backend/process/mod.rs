@@ -79,7 +79,10 @@ pub struct Processes {
 
 /// Hosts requests, which are bytes, in processes of a program that speaks the frame protocol of `docs/protocol.md`.
 ///
-/// They can be killed as those of [`Processes`] can.
+/// They can be killed as those of [`Processes`] can, with all of their process group.
+///
+/// On Linux a program gets SIGKILL when this process ends, however that comes about, unless its file is set-user-ID or has capabilities. If it was by SIGKILL or a crash, so that no
+/// pool was ended, processes that the program has started may survive, as those of a [`Processes`] child do not: `docs/protocol.md` says what the program can do about it.
 #[derive(Clone, Debug)]
 pub struct Programs {
     program: OsString,
