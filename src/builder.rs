@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::autoscale::Autoscaler;
 use crate::backend::{Actors, Backend, Interceptor, StartContext, Tasks, Threads, Worker};
-use crate::config::{ConfigError, Lane, Limits, PoolConfig, Quarantine, Recycle};
+use crate::config::{ConfigError, KILL_GRACE, Lane, Limits, PoolConfig, Quarantine, Recycle};
 use crate::control::{HookSpec, PoolSupervisor, Scaler, Watchdog, check_hooks, control_runtime};
 use crate::error::{BuildError, StartError};
 use crate::hook::Hook;
@@ -79,6 +79,9 @@ impl<B: Backend> PoolBuilder<B> {
     ///
     /// A worker that was told to leave has as long for the drop of its state, or its `stop`. After that it goes on with it, counted as
     /// abandoned, and its slot gets another worker.
+    ///
+    /// In pools of processes it is a build error if this, or a second if that is longer, is less than the children's
+    /// `leave_grace` and `term_grace` together (`ChildOptions`).
     pub fn kill_grace(mut self, grace: Duration) -> Self {
         self.config.kill_grace = grace;
         self
@@ -162,6 +165,11 @@ impl<B: Backend> PoolBuilder<B> {
         let capabilities = self.backend.capabilities();
         if self.config.recycle.above_memory.is_some() && !capabilities.memory_limited {
             return Err(ConfigError::NoMemoryOfItsOwn(capabilities.kind));
+        }
+        // A shorter one than the default was chosen to give workers up early.
+        let (needed, grace) = (capabilities.ends_within, self.config.kill_grace.max(KILL_GRACE));
+        if needed > grace {
+            return Err(ConfigError::EndsTooLate { kind: capabilities.kind, needed, grace });
         }
         self.scaler.iter().try_for_each(Scaler::validate)?;
         check_hooks(&self.hooks)

@@ -195,6 +195,9 @@ impl Lane {
     }
 }
 
+/// How long a worker has to end, unless it is said.
+pub(crate) const KILL_GRACE: Duration = Duration::from_secs(1);
+
 /// Everything that a pool is told before it starts, except its policies.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolConfig {
@@ -221,7 +224,7 @@ impl PoolConfig {
             lanes: vec![Lane::new("default")],
             abandoned_cap: None,
             start_limit: Duration::from_secs(30),
-            kill_grace: Duration::from_secs(1),
+            kill_grace: KILL_GRACE,
             shutdown_limit: Duration::from_secs(30),
             recycle: Recycle::default(),
             quarantine: Some(Quarantine::default()),

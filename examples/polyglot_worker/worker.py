@@ -30,6 +30,10 @@ class Worker:
         with self.writing:
             self.socket.sendall(HEADER.pack(len(body), kind, 0, 0, job) + body)
 
+    def say(self, kind, job, body):
+        """Sends what ends with a text, cut to what a frame may have."""
+        self.send(kind, job, body[: self.limit])
+
     def receive(self):
         length, kind, flag, lost, job = HEADER.unpack(self.exactly(HEADER.size))
         if length > self.limit:
@@ -52,7 +56,7 @@ class Worker:
 
     def log(self, text, level=3, target="python"):
         name = target.encode()
-        self.send(LOG, self.job, struct.pack("<BH", level, len(name)) + name + text.encode())
+        self.say(LOG, self.job, struct.pack("<BH", level, len(name)) + name + text.encode())
 
     def beat(self):
         """Says that the job makes progress."""
@@ -68,17 +72,25 @@ class Worker:
 
     def listen(self):
         """Reads while the job runs, so that a cancellation reaches it."""
-        while True:
-            kind, job, body = self.receive()
-            with self.more:
-                if kind == CANCEL:
-                    if job == self.job:
-                        self.cancelled.set()
-                elif kind in (JOB, STOP):
-                    self.jobs.append((kind, job, body))
-                    self.more.notify()
-                else:
-                    os._exit(1)
+        try:
+            while True:
+                self.hear()
+        except BaseException:
+            # Here an exception, SystemExit included, would end this thread alone, and the process would hear nothing any more.
+            traceback.print_exc()
+            os._exit(1)
+
+    def hear(self):
+        kind, job, body = self.receive()
+        with self.more:
+            if kind == CANCEL:
+                if job == self.job:
+                    self.cancelled.set()
+            elif kind in (JOB, STOP):
+                self.jobs.append((kind, job, body))
+                self.more.notify()
+            else:
+                raise SystemExit(f"a frame of kind {kind}")
 
     def next(self):
         with self.more:
@@ -101,12 +113,12 @@ class Worker:
             try:
                 result = function(self, body[2 + label :])
                 if len(result) > self.limit:
-                    self.send(FAILURE, job, bytes([3]) + f"{len(result)} bytes".encode())
+                    self.say(FAILURE, job, bytes([3]) + f"{len(result)} bytes".encode())
                 else:
                     self.send(RESULT, job, result)
             except Exception as error:
                 traceback.print_exc()
-                self.send(FAILURE, job, bytes([0]) + f"{type(error).__name__}: {error}".encode())
+                self.say(FAILURE, job, bytes([0]) + f"{type(error).__name__}: {error}".encode())
 
 
 def answer(worker, request):

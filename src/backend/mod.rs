@@ -13,6 +13,7 @@ pub use thread::{Call, CallWith, ThreadJob, Threads, WithState};
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use ractor::ActorCell;
 
@@ -34,12 +35,16 @@ pub struct Capabilities {
     pub death_confirmed: bool,
     /// True if a worker's memory can be limited.
     pub memory_limited: bool,
+    /// How long a worker may take to end once it is told to leave or killed, by what the backend itself was told. A pool whose
+    /// [`kill_grace`](crate::PoolBuilder::kill_grace) would be over before that is a build error.
+    pub ends_within: Duration,
 }
 
 impl Capabilities {
     /// What a backend of this kind can do, when its `kill` reaches this far. Nothing else is claimed.
     pub const fn new(kind: &'static str, kill: KillReach) -> Self {
-        Self { kind, kill, death_confirmed: !matches!(kill, KillReach::None), memory_limited: false }
+        let death_confirmed = !matches!(kill, KillReach::None);
+        Self { kind, kill, death_confirmed, memory_limited: false, ends_within: Duration::ZERO }
     }
 }
 

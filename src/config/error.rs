@@ -134,6 +134,19 @@ pub enum ConfigError {
     /// Recycling that would never stop.
     #[error("recycling at zero {0} would replace workers without end; leave it out for never")]
     ZeroRecycle(&'static str),
+    /// A worker that is told to leave, or killed, would be given up, and its slot used again, before its backend has done what it was told to.
+    #[error(
+        "a worker of this {kind} may take {needed:?} to end, by the leave grace and the term grace of its children, which is more than the kill grace of \
+         {grace:?}: raise `kill_grace`, or lower these"
+    )]
+    EndsTooLate {
+        /// What the pool is.
+        kind: &'static str,
+        /// How long it may take.
+        needed: Duration,
+        /// How long it has.
+        grace: Duration,
+    },
     /// Workers are to be recycled for memory that they do not have to themselves.
     #[error("recycling on resident memory needs workers that are processes: those of a {0} are not")]
     NoMemoryOfItsOwn(&'static str),

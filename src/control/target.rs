@@ -145,7 +145,7 @@ impl Ladder {
         Self::new().then(Rung::Cancel, grace).then(Rung::Stop, grace).then(Rung::Kill, Duration::from_secs(1))
     }
 
-    /// Takes the worker now. One that has not ended within a second is abandoned.
+    /// Takes the worker now. One that has not ended within a second is abandoned; a child process whose `term_grace` is longer needs a ladder that gives more.
     pub fn kill() -> Self {
         Self::new().then(Rung::Kill, Duration::from_secs(1))
     }

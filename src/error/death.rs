@@ -22,11 +22,15 @@ pub struct Death {
 pub enum DeathCause {
     /// It exited, with this code.
     Exited(i32),
-    /// It was ended by this signal.
+    /// It was ended by this signal. Also one that ran out of something, where nothing tells of that.
     Signalled(i32),
-    /// It wanted more memory than it may have, or than there is.
+    /// It wanted more memory than it may have, or than there is. Two things tell of that: it aborted after Rust's standard library had said so on its standard
+    /// error, if that is [captured](crate::process::Output::Captured); or it was ended by SIGKILL, not of millpond's, and the kernel has killed for want of memory
+    /// in this process's control group (of version 2) since the child was started. One such kill is put down to one child. Which process
+    /// it was the kernel does not say: had it been another one of the group, say a grandchild, the next child that somebody kills so is taken for it.
     OutOfMemory,
-    /// It used up the processor time that it may have.
+    /// It used up the processor time that it may have ([`ChildOptions::cpu_time`](crate::process::ChildOptions::cpu_time)): it was ended by SIGXCPU, or by
+    /// SIGKILL, not of millpond's, when it had used so much.
     OutOfCpuTime,
     /// It broke the protocol, and was killed for that.
     BrokeProtocol(Arc<str>),

@@ -56,7 +56,8 @@ pub enum JobError {
     /// Its worker was told to die and cannot be made to: the job may still be running, and its result will be dropped.
     #[error("{0}; it cannot be interrupted, so it may still run: its worker is abandoned")]
     Abandoned(Box<KilledJob>),
-    /// Its worker vanished without a word.
+    /// Its worker vanished without a word. As a rule the job had begun. If it had not, as child processes ended before they had been sent all of it, that has
+    /// happened three times.
     #[error("{0}")]
     Lost(Box<KilledJob>),
     /// It took its worker with it as often as it was delivered, and is not delivered again; see [`JobOptions::redeliver`](crate::JobOptions::redeliver). Or its

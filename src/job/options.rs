@@ -15,6 +15,8 @@ use super::shares::Shares;
 use crate::id::{JobId, LaneId};
 use crate::policy::Redelivery;
 use crate::snapshot::{Ended, Lineage};
+#[cfg(feature = "process")]
+use crate::sync::AtomicU8;
 use crate::sync::{Arc, Mutex, Ordering, Setting, Timestamp};
 
 /// A label, a lane and time limits for one job. The default names nothing and costs nothing.
@@ -196,6 +198,9 @@ pub struct Header {
     terms: Option<Box<Terms>>,
     id: Setting,
     accepted_at: Setting,
+    /// How many workers ended unasked while the job was being sent to them.
+    #[cfg(feature = "process")]
+    torn: AtomicU8,
 }
 
 impl Header {
@@ -212,6 +217,8 @@ impl Header {
             terms,
             id: Setting::new(0),
             accepted_at: Setting::new(0),
+            #[cfg(feature = "process")]
+            torn: AtomicU8::new(0),
         }
     }
 
@@ -268,6 +275,13 @@ impl Header {
     /// How many of its deliveries were lost, with the workers that it was delivered to.
     pub fn lost_deliveries(&self) -> u16 {
         self.redeliveries().map_or(0, Redeliveries::lost)
+    }
+
+    /// A worker has ended unasked while the job was being sent to it. Gives how many have, until now.
+    #[cfg(feature = "process")]
+    pub(crate) fn tear(&self) -> u8 {
+        // Relaxed: who has the job counts, and it goes from one to the next under a lock.
+        self.torn.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// Since when it has waited for a worker: its admission, or the end of its last rest. Never, while it rests.

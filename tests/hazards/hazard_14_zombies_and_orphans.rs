@@ -1,12 +1,13 @@
 //! What is killed leaves grandchildren, zombies and descriptors; what kills dies itself: claude-mem#1325, cpython#111873, gt4py#2870.
 //!
 //! A grandchild ignores SIGTERM: the group is gone, and the child reaped, before the slot is used again. Ten thousand kills leave no defunct process. The parent
-//! is killed, also while it spawns: nothing survives it.
+//! is killed, also while it spawns: nothing survives it. (What a program of another kind has started may: `docs/protocol.md`.)
 
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use millpond::{JobError, Ladder, PoolExecutor, Select, TimeLimit};
+use millpond::process::ChildOptions;
+use millpond::{JobError, Ladder, Limits, PoolExecutor, ProgramPool, Select, TimeLimit};
 
 use crate::children::{exists, failure, patient_kill, pids, pool, runs, until};
 use crate::patience::scaled;
@@ -80,11 +81,26 @@ fn victim() {
     }
 }
 
-fn start(mark: &str) -> Child {
+/// A parent of a program that hears of nothing, and runs as another user if it can.
+#[test]
+fn victim_with_a_program() {
+    if std::env::var_os(VICTIM).is_none() {
+        return;
+    }
+    let options =
+        if rustix::process::getuid().is_root() { ChildOptions::new().user(65_534) } else { ChildOptions::new() };
+    let pool = ProgramPool::builder("victim", "/bin/sleep").arg("1000").child(options).limits(Limits::fixed(1));
+    let _pool = pool.build().expect("it is built");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn start(test: &str, mark: &str) -> Child {
     let exe = std::env::current_exe().expect("it is known");
     let mut command = Command::new(exe);
     command
-        .args(["hazard_14_zombies_and_orphans::victim", "--exact", "--nocapture"])
+        .args([&format!("hazard_14_zombies_and_orphans::{test}"), "--exact", "--nocapture"])
         .env(VICTIM, mark)
         .stdout(std::process::Stdio::null());
     command.spawn().expect("it starts")
@@ -105,13 +121,31 @@ fn marked(mark: &str) -> Vec<u32> {
 fn nothing_survives_a_parent_that_is_killed_while_it_spawns() {
     for round in 0_u64..12 {
         let mark = format!("{}-{round}", std::process::id());
-        let mut victim = start(&mark);
+        let mut victim = start("victim", &mark);
         until("it has children", || marked(&mark).len() > 2);
         std::thread::sleep(Duration::from_millis(7 * round));
         victim.kill().expect("it runs");
         victim.wait().expect("it was killed");
         until("nothing of it is left", || marked(&mark).is_empty());
     }
+}
+
+/// A change of the user forgets what was asked of the system for a parent's death before it.
+#[test]
+fn a_program_of_another_user_does_not_survive_its_parent() {
+    let mark = format!("{}-program", std::process::id());
+    let mut victim = start("victim_with_a_program", &mark);
+    let is_program = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with("/bin/sleep"))
+    };
+    let mut program = None;
+    until("it has a child", || {
+        program = marked(&mark).into_iter().find(is_program);
+        program.is_some()
+    });
+    victim.kill().expect("it runs");
+    victim.wait().expect("it was killed");
+    until("its child is gone", || !program.is_some_and(runs));
 }
 
 /// Zombies among this process's children.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use millpond::{JobContext, JobError, JobOptions, JoinError, Limits, PoolExecutor, TransferFault};
+use millpond::{
+    BuildError, ConfigError, JobContext, JobError, JobOptions, JoinError, Limits, PoolExecutor, TransferFault,
+};
 
 use crate::rig::{builder, failure, pids, pool, pool_with, until};
 use millpond::process::ChildOptions;
@@ -240,6 +242,19 @@ fn what_is_too_large_is_that_jobs_error() {
     assert_eq!(pids(&pool, 1), before, "and no child had to go for it");
 }
 
+/// A panic says a lot, and its backtrace more: the child cuts it, and does not die of its own words.
+#[test]
+fn what_a_panic_says_is_cut_to_what_a_frame_may_have() {
+    let options = ChildOptions::new().frame_limit(4 << 10).env("RUST_BACKTRACE", "full");
+    let pool = pool_with("words", 1, options);
+    let before = pids(&pool, 1);
+    let error = failure(pool.submit_blocking(|n: usize| -> u32 { panic!("{}", "x".repeat(n)) }, 5 << 10).unwrap());
+    let JobError::Panicked(report) = &error else { panic!("{error}") };
+    assert!(report.message.len() > 2 << 10 && report.message.bytes().all(|byte| byte == b'x'), "{error}");
+    assert!(report.location.as_deref().is_some_and(|place| place.contains("calls.rs")), "{error}");
+    assert_eq!(pids(&pool, 1), before);
+}
+
 #[test]
 fn a_build_error_says_what_is_wrong() {
     for options in [
@@ -253,4 +268,25 @@ fn a_build_error_says_what_is_wrong() {
         let error = builder("bad").child(options).build().expect_err("it is bad");
         assert!(error.to_string().contains("cannot be started"), "{error}");
     }
+}
+
+/// Otherwise its slot would be used again while it lives.
+#[test]
+fn a_child_ends_before_it_is_given_up_or_the_pool_is_not_built() {
+    let (half, second) = (Duration::from_millis(500), Duration::from_secs(1));
+    for (leave, term, grace) in [(second, half, None), (half, second, None), (second * 3, second, Some(second * 3))] {
+        let options = ChildOptions::new().leave_grace(leave).term_grace(term);
+        let builder = builder("late").child(options);
+        let builder = if let Some(grace) = grace { builder.kill_grace(grace) } else { builder };
+        let error = builder.build().expect_err("it would be given up");
+        let BuildError::Config { conflict: ConfigError::EndsTooLate { needed, grace: has, .. }, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!((*needed, *has), (leave + term, grace.unwrap_or(second)));
+        assert!(error.to_string().contains("raise `kill_grace`"), "{error}");
+    }
+    let options = ChildOptions::new().leave_grace(half).term_grace(half);
+    drop(builder("in-time").child(options.clone()).build().expect("it has a second"));
+    // Whoever gives workers up sooner than that has chosen to.
+    drop(builder("strict").child(options).kill_grace(Duration::ZERO).build().expect("it is strict, not wrong"));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, EventStream, Exit, JobError, Limits, PoolEvent, PoolExecutor, ProgramPool, TimeLimit};
 
-use crate::rig::{death_of, exists, failure, pids, pool, pool_with, signal, until};
+use crate::rig::{death_of, exists, failure, pids, pool, pool_with, python_with, signal, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -72,6 +72,25 @@ fn processor_time_is_limited() {
         )
         .unwrap(),
     );
+    assert_eq!(death_of(&error), DeathCause::OutOfCpuTime);
+}
+
+/// It has used next to nothing, so that was somebody else.
+#[test]
+fn a_child_that_is_killed_with_time_left_was_killed() {
+    let pool = pool_with("time-left", 1, ChildOptions::new().cpu_time(Duration::from_secs(1_000)));
+    let handle = pool.submit_blocking(sleep_for_ever, ()).unwrap();
+    until("it runs", || pool.saturation().active == 1);
+    signal(pids(&pool, 1)[0], "KILL");
+    assert_eq!(death_of(&failure(handle)), DeathCause::Signalled(9));
+}
+
+/// The signal that tells it so is ignored: a second later there is one that cannot be.
+#[test]
+fn a_program_that_does_not_heed_that_its_time_is_over_is_out_of_it() {
+    let options = ChildOptions::new().cpu_time(Duration::from_secs(1));
+    let Some(pool) = python_with("tests/process/hostile.py", &["spins"], 1, options) else { return };
+    let error = failure(pool.submit_blocking(b"job".to_vec()).unwrap());
     assert_eq!(death_of(&error), DeathCause::OutOfCpuTime);
 }
 

@@ -111,8 +111,20 @@ if how == "idle":
     send(132, 7)
 while how == "memory-echo":
     echo_memory()
+if how == "shy":
+    # It ends of the first bytes of a job, whatever the rest.
+    if s.recv(16, socket.MSG_WAITALL):
+        with open(sys.argv[2], "a") as marks:
+            marks.write(f"{os.getpid()}\n")
+    os._exit(5)
 while True:
     kind, job, body = receive()
+    if kind == 4 and how == "floods":
+        # It will neither leave nor be silent.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        lines = (HEADER.pack(3, 136, 0) + b"\5\0\0") * 50000
+        while True:
+            s.sendall(lines)
     if kind == 4:
         sys.exit(0)
     if kind == 3 and how == "reserved":
@@ -122,6 +134,10 @@ while True:
         continue
     if how == "garbage":
         s.sendall(os.urandom(5000))
+    elif how == "spins":
+        signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+        while True:
+            pass
     elif how == "gigabytes":
         s.sendall(HEADER.pack(0xFFFFFFFF, 133, job))
     elif how == "bodied":

@@ -8,7 +8,7 @@ use millpond::process::ChildOptions;
 use millpond::{Fate, Ladder, PoolExecutor, Rung, Select, TimeLimit};
 use serde::{Deserialize, Serialize};
 
-use crate::rig::{Marks, exists, mark, pids, pool, pool_with, python, runs, until};
+use crate::rig::{Marks, exists, mark, pids, pool, pool_with, python, python_with, runs, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -57,6 +57,18 @@ fn a_child_that_is_told_to_stop_leaves_after_its_job() {
     });
     assert_eq!(report.targets[0].fate, Fate::Stopped, "{report}");
     assert_eq!(handle.join().unwrap(), pid, "it has done its job");
+    assert!(!exists(pid));
+}
+
+/// It says something all the time, so the time that it has to leave has to be looked at whatever comes; and it does not heed SIGTERM.
+#[test]
+fn a_program_that_floods_instead_of_leaving_is_killed() {
+    let options = ChildOptions::new().leave_grace(Duration::from_millis(20)).term_grace(Duration::from_millis(20));
+    let Some(pool) = python_with("tests/process/hostile.py", &["floods"], 1, options) else { return };
+    let pid = pids(&pool, 1)[0];
+    let worker = pool.inventory_now().workers[0].worker;
+    let report = pool.blocking().terminate(Select::worker(worker), stop(), LIMIT).unwrap();
+    assert_eq!(report.targets[0].fate, Fate::Stopped, "{report}");
     assert!(!exists(pid));
 }
 
@@ -124,6 +136,25 @@ fn a_child_runs_as_the_user_and_group_that_are_set() {
             said.contains("PermissionDenied") || said.contains("os error 1")
         });
     }
+}
+
+/// To be less nice takes privileges, which a child of another user has no more.
+#[test]
+fn a_child_of_another_user_can_be_less_nice_than_its_parent() {
+    let said = Command::new("nice").args(["-n", "-5", "nice"]).output().expect("there is a `nice`");
+    if status("Uid:") != [0; 4] || String::from_utf8_lossy(&said.stdout).trim() != "-5" {
+        // Nobody here has them.
+        return;
+    }
+    let pool = pool_with("less-nice", 1, ChildOptions::new().user(65_534).nice(-5));
+    let look = |()| {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("there is /proc");
+        let nice = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(16)).expect("it is there");
+        (nice.to_owned(), status("Uid:"))
+    };
+    let mut handle = pool.submit_blocking(look, ()).unwrap();
+    let (nice, user) = handle.join_timeout(LIMIT.0).expect("there is a child");
+    assert_eq!((nice.as_str(), user), ("-5", vec![65_534; 4]));
 }
 
 /// Numbers of a line of this process's status.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, Exit, JobError, JobOptions, JobStatus, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
-use crate::rig::{exists, failure, open_files, pids, python, until};
+use crate::rig::{exists, failure, open_files, pids, python, python_with, until};
 
 #[test]
 fn a_worker_in_another_language_does_its_jobs() {
@@ -30,6 +30,40 @@ fn a_worker_in_another_language_does_its_jobs() {
     let both = pids(&pool, 2);
     drop(pool);
     until("both have left", || !both.iter().any(|pid| exists(*pid)));
+}
+
+#[test]
+fn a_worker_in_another_language_cuts_what_it_says() {
+    let options = ChildOptions::new().frame_limit(4 << 10);
+    let Some(pool) = python_with("examples/polyglot_worker/worker.py", &["brief"], 1, options) else { return };
+    let failed = pool.submit_blocking(vec![b'x'; (4 << 10) - 2]).unwrap().join().unwrap().expect_err("it cannot");
+    assert!(failed.message.starts_with("ValueError: I do not know how to xxx"), "{failed}");
+}
+
+/// A parent that greets it, sends what is no frame, and waits for its end.
+const BROKEN_PARENT: &str = r#"
+import os, socket, struct, subprocess, sys
+ours, theirs = socket.socketpair()
+environment = dict(os.environ, MILLPOND_FD=str(theirs.fileno()))
+worker = subprocess.Popen([sys.executable, sys.argv[1]], env=environment, pass_fds=[theirs.fileno()], start_new_session=True)
+theirs.close()
+ours.recv(64)
+ours.sendall(struct.pack("<IBBHQHBBIII", 16, 1, 0, 0, 0, 1, 0, 0, 4096, 0, 1))
+ours.recv(16, socket.MSG_WAITALL)
+ours.sendall(struct.pack("<IBBHQ", 1 << 30, 2, 0, 0, 1))
+try:
+    print(worker.wait(20))
+except subprocess.TimeoutExpired:
+    worker.kill()
+    print("it goes on")
+"#;
+
+#[test]
+fn a_worker_in_another_language_exits_when_its_parent_breaks_the_protocol() {
+    let worker = format!("{}/examples/polyglot_worker/worker.py", env!("CARGO_MANIFEST_DIR"));
+    // A machine without Python tests the rest.
+    let Ok(said) = std::process::Command::new("python3").args(["-c", BROKEN_PARENT, &worker]).output() else { return };
+    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "1", "{}", String::from_utf8_lossy(&said.stderr));
 }
 
 #[test]

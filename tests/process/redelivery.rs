@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use millpond::process::ChildOptions;
 use millpond::{
-    DeathCause, JobContext, JobError, JobOptions, Limits, PoolEvent, PoolExecutor, ProcessPool, ProgramPool,
-    Redelivery, Select, TimeLimit,
+    DeathCause, Exit, JobContext, JobError, JobOptions, JobStatus, Limits, PoolEvent, PoolExecutor, ProcessPool,
+    ProgramPool, Quarantine, Redelivery, Restart, RestartPolicy, Select, SlotHistory, TimeLimit, Timestamp,
 };
 
 use crate::rig::{Marks, builder, death_of, exists, failure, mark, patient_kill, pids, pool, pool_with, signal, until};
@@ -249,4 +249,49 @@ fn a_program_is_told_how_many_deliveries_were_lost() {
     pids(&pool, 1);
     let handle = pool.with(times(3)).submit_blocking(b"job".to_vec()).unwrap();
     assert_eq!(handle.join().unwrap().unwrap(), b"at last");
+}
+
+/// Whoever is lost is replaced, however many.
+struct AtOnce;
+
+impl RestartPolicy for AtOnce {
+    fn decide(&self, _now: Timestamp, _slot: &SlotHistory, _exit: &Exit) -> Restart {
+        Restart::After(Duration::ZERO)
+    }
+}
+
+/// A program that ends of each job's first bytes, before it has read the rest, makes its mark and has begun nothing: the job goes to another one, but not for ever.
+#[test]
+fn a_job_that_ends_workers_before_they_have_it_goes_to_three() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        return;
+    }
+    let script = format!("{}/tests/process/hostile.py", env!("CARGO_MANIFEST_DIR"));
+    let build = |name: &str, marks: &Marks, quarantine: u32| {
+        let builder = ProgramPool::builder(name, "python3").arg(&script).arg("shy").arg(marks.path());
+        let builder = builder.child(ChildOptions::new().frame_limit(1 << 20)).limits(Limits::fixed(1));
+        builder.restart_policy(AtOnce).quarantine(Quarantine::new(quarantine)).build().unwrap()
+    };
+    // More than lies in a socket.
+    let job = vec![b'x'; 1_000_000];
+
+    let marks = Marks::new("shy");
+    let pool = build("shy", &marks, 1);
+    let handle = pool.with(JobOptions::new().label("large")).submit_blocking(job.clone()).unwrap();
+    until("it has ended", || handle.status() == JobStatus::Done);
+    assert_eq!(death_of(&failure(handle)), DeathCause::Exited(5));
+    assert_eq!(marks.pids().len(), 3);
+    assert_eq!(pool.snapshot().quarantined.len(), 1, "it counts for its label, and once");
+    let ledger = pool.snapshot().ledger;
+    assert!(ledger.balances() && (ledger.lost, ledger.pending) == (1, 0), "{ledger}");
+
+    // One that may be delivered again has had a delivery then, and one with each further worker.
+    let marks = Marks::new("shy-again");
+    let pool = build("shy-again", &marks, 9);
+    let handle = pool.with(times(2)).submit_blocking(job.clone()).unwrap();
+    until("it has ended", || handle.status() == JobStatus::Done);
+    let error = failure(handle);
+    let JobError::DeadLettered(letter) = &error else { panic!("{error}") };
+    assert_eq!((letter.deliveries.len(), letter.payload_bytes), (2, Some(job.len())), "{error}");
+    assert_eq!(marks.pids().len(), 4);
 }

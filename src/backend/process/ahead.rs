@@ -51,6 +51,11 @@ impl Sent {
         if self.early { self.acknowledged } else { link.has_written(self.end) }
     }
 
+    /// True if some of it is written and not all, so that it cannot have begun.
+    pub(super) fn is_torn(&self, link: &Link) -> bool {
+        link.has_written(self.end - self.bytes as u64 + 1) && !link.has_written(self.end)
+    }
+
     /// True if another one may go with it.
     pub(super) fn is_small(&self, link: &Link) -> bool {
         self.bytes <= SMALL as usize && !link.encloses()

@@ -22,6 +22,9 @@ use crate::sync::Timestamp;
 /// early waits behind it for no longer.
 const SHORT: Duration = Duration::from_millis(2);
 
+/// So many children may end unasked while a job is being written to them; then it is taken for what ends them, though none of them had begun it.
+const TORN: u8 = 3;
+
 /// A job whose child died under it: its claim; its frame; whether it may have begun; how the child broke the protocol, if it did.
 pub(super) type LostJob<'a> = (Claim<'a, Job>, Option<Sent>, bool, Option<Breach>);
 
@@ -193,15 +196,18 @@ impl Hand {
         let cell = claim.worker_cell();
         let (death, _) = link.bury(breach.as_ref());
         let confirmed = death.cause != DeathCause::Unknown && !self.grip.lingers();
-        let exit = Exit::Died(death);
-        let begun = begun || sent.is_some_and(|sent| sent.was_begun(&mut link));
+        let (exit, killed) = (Exit::Died(death), self.grip.was_killed());
+        let begun = begun
+            || sent.is_some_and(|sent| {
+                sent.was_begun(&mut link) || !killed && sent.is_torn(&link) && self.tears_once_more(&claim, &link)
+            });
         let begun_early = ahead.is_some_and(|ahead| ahead.was_begun(&mut link));
         if let Some(loan) = claim.lends().loan.take() {
             if begun_early { loan.end_with(&exit) } else { loan.give_back() }
         }
         // With what came along and was not taken.
         drop(link);
-        if begun && confirmed && !self.grip.was_killed() {
+        if begun && confirmed && !killed {
             return claim.lost_saving(&exit, |job, key| self.saved(job, key));
         }
         cell.lock().leave.get_or_insert(exit);
@@ -210,6 +216,18 @@ impl Hand {
         } else {
             claim.put_back();
         }
+    }
+
+    /// A child ended unasked while this job was being written to it. True if it has had all the children that it gets in this way.
+    fn tears_once_more(&self, claim: &Claim<'_, Job>, link: &Link) -> bool {
+        let (header, tag) = (claim.job().header(), &link.tag);
+        let torn = header.tear();
+        let (pool, worker, pid, job) = (&*tag.pool, &tag.worker, tag.pid, header.id().get());
+        tracing::warn!(
+            target: "millpond::process", pool, %worker, pid, job,
+            "a child ended before all of a job was written to it, which is number {torn} under this job; after {TORN} it counts as lost under each"
+        );
+        torn >= TORN
     }
 
     /// The payload of a job that is not delivered any more, for its letter: no more than could be sent.

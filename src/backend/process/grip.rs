@@ -2,12 +2,13 @@
 //!
 //! A signal is sent under the lock under which the child is reaped, and never after that: a number that is free again is another's.
 
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 
 use super::bell::Bell;
+use super::death::Remains;
 use super::{killer, usage};
 use crate::backend::{KillOutcome, WorkerControl};
 use crate::id::JobId;
@@ -194,12 +195,14 @@ impl Grip {
     ///
     /// The group is killed before its leader is reaped, while its number is certain to be its own; a kill of a group is one step, so
     /// that nobody in it can fork out of it. Afterwards it is only asked whether it is gone.
-    pub(super) fn reap(&self) -> Option<ExitStatus> {
+    pub(super) fn reap(&self) -> Remains {
         self.send(&mut self.state.lock(), Asked::Kill);
-        if let Some(pid) = self.unreaped() {
+        let cpu_time = self.unreaped().and_then(|pid| {
             // Not under the lock: it may have much memory to give back. Fails if somebody else reaps all children of this process.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-        }
+            // A zombie's is that of its whole life.
+            self.read_unlocked(usage::cpu_time_of)?
+        });
         let (status, pid) = {
             let mut state = self.state.lock();
             let status = state.child.take().and_then(|mut child| child.wait().ok());
@@ -208,7 +211,7 @@ impl Grip {
         if let Some(pid) = pid {
             self.await_the_group(pid);
         }
-        status
+        Remains { status, cpu_time }
     }
 
     #[expect(clippy::disallowed_methods, reason = "nobody tells of the end of a grandchild")]
@@ -288,14 +291,14 @@ mod tests {
             pid
         });
         assert!(read.is_some(), "it is a zombie at most, which keeps its number");
-        assert!(grip.reap().is_some());
+        assert!(grip.reap().status.is_some());
     }
 
     /// Its number may be another's from the reaping on.
     #[test]
     fn what_was_read_while_the_child_was_reaped_is_not_told() {
         let grip = held();
-        assert!(grip.read_unlocked(|_| grip.reap().expect("it ends")).is_none());
+        assert!(grip.read_unlocked(|_| grip.reap().status.expect("it ends")).is_none());
         assert!(grip.read_unlocked(|pid| panic!("{pid:?} has been reaped")).is_none());
     }
 }

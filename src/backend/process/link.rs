@@ -375,14 +375,14 @@ impl Link {
     /// Ends the child, whatever it does, and says what it died of.
     pub(super) fn bury(&mut self, breach: Option<&Breach>) -> (Arc<Death>, Option<ExitStatus>) {
         let was_doomed = self.grip.is_doomed();
-        let status = self.grip.reap();
+        let remains = self.grip.reap();
         self.listen();
         let last_words = self.last_words.text();
         let cause = match breach {
             Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),
-            None => attribute(status, self.last_words.told_of_memory(), &self.evidence, was_doomed),
+            None => attribute(&remains, self.last_words.told_of_memory(), &self.evidence, was_doomed),
         };
-        (Arc::new(Death::new(self.tag.pid, cause, last_words)), status)
+        (Arc::new(Death::new(self.tag.pid, cause, last_words)), remains.status)
     }
 }
 

@@ -79,7 +79,10 @@ pub struct Processes {
 
 /// Hosts requests, which are bytes, in processes of a program that speaks the frame protocol of `docs/protocol.md`.
 ///
-/// They can be killed as those of [`Processes`] can.
+/// They can be killed as those of [`Processes`] can, with all of their process group.
+///
+/// On Linux a program gets SIGKILL when this process ends, however that comes about, unless its file is set-user-ID or has capabilities. If it was by SIGKILL or a crash, so that no
+/// pool was ended, processes that the program has started may survive, as those of a [`Processes`] child do not: `docs/protocol.md` says what the program can do about it.
 #[derive(Clone, Debug)]
 pub struct Programs {
     program: OsString,
@@ -195,9 +198,10 @@ impl Children {
     }
 }
 
-const fn capabilities(kind: &'static str) -> Capabilities {
+fn capabilities(kind: &'static str, children: &Children) -> Capabilities {
     let mut capabilities = Capabilities::new(kind, KillReach::Anywhere);
     capabilities.memory_limited = true;
+    capabilities.ends_within = children.options.ends_within();
     capabilities
 }
 
@@ -205,7 +209,7 @@ impl Backend for Processes {
     type Job = dyn ProcessJob;
 
     fn capabilities(&self) -> Capabilities {
-        capabilities("process pool")
+        capabilities("process pool", &self.children)
     }
 
     fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
@@ -227,7 +231,7 @@ impl Backend for Programs {
     type Job = dyn ProcessJob;
 
     fn capabilities(&self) -> Capabilities {
-        capabilities("program pool")
+        capabilities("program pool", &self.children)
     }
 
     fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {

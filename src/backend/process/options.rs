@@ -78,15 +78,18 @@ impl ChildOptions {
         Self::default()
     }
 
-    /// The most address space that a child may have, in bytes (`RLIMIT_AS`). A child of this executable that wants more dies with
-    /// [`DeathCause::OutOfMemory`](crate::DeathCause::OutOfMemory).
+    /// The most address space that a child may have, in bytes (`RLIMIT_AS`). What wants more does not get it: a child of this executable says so on
+    /// standard error, as Rust's standard library has it, and aborts. By these words that is recognised as
+    /// [`DeathCause::OutOfMemory`](crate::DeathCause::OutOfMemory), and by nothing else: with [`Output::Captured`], which is the default, and of a child that
+    /// says it in these words. Otherwise it is what it looks like, such as [`DeathCause::Signalled`](crate::DeathCause::Signalled) with SIGABRT, or an exit code.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// The most processor time that a child may use in its life, in whole seconds, at least one (`RLIMIT_CPU`).
+    /// The most processor time that a child may use in its life, in whole seconds, at least one (`RLIMIT_CPU`). Then it gets SIGXCPU, and a second of
+    /// processor time later SIGKILL: [`DeathCause::OutOfCpuTime`](crate::DeathCause::OutOfCpuTime).
     #[must_use]
     pub fn cpu_time(mut self, limit: Duration) -> Self {
         self.cpu_time = Some(limit);
@@ -100,7 +103,8 @@ impl ChildOptions {
         self
     }
 
-    /// By how much nicer than this process a child is, from -20 to 19; to be less nice takes privileges.
+    /// By how much nicer than this process a child is, from -20 to 19; to be less nice takes privileges, which this process needs to have and not
+    /// the [user](Self::user) that the child runs as.
     #[must_use]
     pub fn nice(mut self, by: i32) -> Self {
         self.nice = Some(by);
@@ -114,7 +118,8 @@ impl ChildOptions {
         self
     }
 
-    /// The user that a child runs as, by number. This takes privileges.
+    /// The user that a child runs as, by number. This takes privileges. If this process is root's, a child has none of its supplementary groups. The directory
+    /// that a child begins in is entered before that.
     #[must_use]
     pub fn user(mut self, id: u32) -> Self {
         self.user = Some(id);
@@ -183,13 +188,20 @@ impl ChildOptions {
 
     /// How long a child that is killed has from SIGTERM to SIGKILL; default 100 ms. A child of this executable dies of the first,
     /// unless the job has a handler of its own for it.
+    ///
+    /// Whoever has a worker killed waits for so long, and gives it up as abandoned after that, though it may live until its SIGKILL, while its slot is
+    /// used again. So this is to be less than what the last rung of a [`Ladder`](crate::Ladder) gives: a second, in [`Ladder::kill`](crate::Ladder::kill) and
+    /// [`Ladder::graceful`](crate::Ladder::graceful). And with [`leave_grace`](Self::leave_grace) it is to be no more than the pool's
+    /// [`kill_grace`](crate::PoolBuilder::kill_grace), or a second if that is longer; more is a build error.
     #[must_use]
     pub fn term_grace(mut self, grace: Duration) -> Self {
         self.term_grace = grace;
         self
     }
 
-    /// How long a child that is told to leave has before it is killed; default 500 ms.
+    /// How long a child that is told to leave has before it is killed; default 500 ms. With [`term_grace`](Self::term_grace) that is no more than the pool's
+    /// [`kill_grace`](crate::PoolBuilder::kill_grace), after which its slot is used again whether or not it has ended, or a second if that is longer; more is a
+    /// build error.
     #[must_use]
     pub fn leave_grace(mut self, grace: Duration) -> Self {
         self.leave_grace = grace;
@@ -222,19 +234,12 @@ impl ChildOptions {
 
     /// Has `command` begin as these say.
     pub(super) fn shape(&self, command: &mut Command) {
-        use std::os::unix::process::CommandExt;
         if self.empty_environment {
             command.env_clear();
         }
         command.envs(self.environment.iter().cloned());
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
-        }
-        if let Some(group) = self.group {
-            command.gid(group);
-        }
-        if let Some(user) = self.user {
-            command.uid(user);
         }
     }
 
@@ -243,11 +248,16 @@ impl ChildOptions {
         // A second between the signal that says so and SIGKILL.
         limits.extend(self.cpu_time.map(|limit| (Resource::Cpu, limit.as_secs(), limit.as_secs() + 1)));
         limits.extend(self.open_files.map(|most| (Resource::Nofile, most, most)));
-        BeforeExec { limits, nice: self.nice, umask: self.umask, at_parents_death }
+        BeforeExec { limits, nice: self.nice, umask: self.umask, user: self.user, group: self.group, at_parents_death }
     }
 
-    /// Its processor time is limited: a child that is killed by SIGKILL may have used it up.
-    pub(super) fn limits_cpu(&self) -> bool {
-        self.cpu_time.is_some()
+    /// How long a child may take to end once it is told to leave.
+    pub(super) fn ends_within(&self) -> Duration {
+        self.leave_grace.saturating_add(self.term_grace)
+    }
+
+    /// After how much processor time a child is told that it had all; it is killed a second later.
+    pub(super) fn cpu_limit(&self) -> Option<Duration> {
+        self.cpu_time.map(|limit| Duration::from_secs(limit.as_secs()))
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct BeforeExec {
     pub(super) limits: Vec<(Resource, u64, u64)>,
     pub(super) nice: Option<i32>,
     pub(super) umask: Option<u32>,
+    pub(super) user: Option<u32>,
+    pub(super) group: Option<u32>,
     pub(super) at_parents_death: AtParentsDeath,
 }
 
@@ -38,7 +40,6 @@ pub(super) fn confine(command: &mut Command, socket: RawFd, before: BeforeExec) 
     command.process_group(0);
     let (parent, death) = (rustix::process::getpid(), before.at_parents_death.signal());
     let life = move || {
-        die_with_parent(parent, death)?;
         close_others()?;
         // SAFETY: the parent keeps the socket open until the spawn has returned, so the number is that descriptor's here, too.
         fcntl_setfd(unsafe { BorrowedFd::borrow_raw(socket) }, FdFlags::empty())?;
@@ -51,11 +52,31 @@ pub(super) fn confine(command: &mut Command, socket: RawFd, before: BeforeExec) 
         if let Some(by) = before.nice {
             nice(by)?;
         }
-        Ok(())
+        // After what takes privileges, and before what a change of the user forgets.
+        run_as(before.user, before.group)?;
+        die_with_parent(parent, death)
     };
     // SAFETY: `life` runs in a copy of this process with one thread, so it may call only what is safe in a signal handler. It makes system
     // calls and reads what it was given; it allocates nothing, takes no lock, and an error of the system's is a number.
     unsafe { command.pre_exec(life) };
+}
+
+/// Gives up what this process may, for another user and group: the groups first, while it may.
+fn run_as(user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    if let Some(group) = group {
+        // SAFETY: it takes a number.
+        done(unsafe { libc::setgid(group) })?;
+    }
+    if let Some(user) = user {
+        if rustix::process::getuid().is_root() {
+            // SAFETY: of no groups it reads none.
+            done(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+        }
+        // SAFETY: it takes a number.
+        done(unsafe { libc::setuid(user) })?;
+    }
+    Ok(())
 }
 
 /// The signal is sent when the *thread* ends that forked this process: that is the spawner, which lives as long as the process.

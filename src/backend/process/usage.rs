@@ -27,7 +27,7 @@ pub(super) fn of(pid: Pid) -> Usage {
     let descriptors = std::fs::metadata(format!("/proc/{}/fd", pid.as_raw_nonzero()));
     Usage {
         resident_memory: resident_memory(pid),
-        cpu_time: read(pid, "stat").and_then(|stat| cpu_time(&stat, rustix::param::clock_ticks_per_second())),
+        cpu_time: cpu_time_of(pid),
         open_files: descriptors.ok().map(|folder| folder.len()).filter(|count| *count > 0),
     }
 }
@@ -45,6 +45,17 @@ pub(super) fn resident_memory(pid: Pid) -> Option<u64> {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn resident_memory(_pid: Pid) -> Option<u64> {
+    None
+}
+
+/// The processor time that it has used, also once it is a zombie.
+#[cfg(target_os = "linux")]
+pub(super) fn cpu_time_of(pid: Pid) -> Option<Duration> {
+    read(pid, "stat").and_then(|stat| cpu_time(&stat, rustix::param::clock_ticks_per_second()))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn cpu_time_of(_pid: Pid) -> Option<Duration> {
     None
 }
 

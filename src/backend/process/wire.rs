@@ -65,18 +65,25 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// As much of `text` as a `u16` can say, cut between characters.
-fn put_short(out: &mut Vec<u8>, text: &str) {
-    let cut = text.floor_char_boundary(u16::MAX.into());
-    out.extend_from_slice(&u16::try_from(cut).unwrap_or(u16::MAX).to_le_bytes());
-    out.extend_from_slice(&text.as_bytes()[..cut]);
+/// The longest text of a FAILURE or LOG, and of a PANIC. What one says beyond that helps nobody.
+const TEXT: usize = 64 << 10;
+const LONG_TEXT: usize = 1 << 20;
+
+/// As much of `text` as there is room for, cut between characters.
+fn cut(text: &str, room: usize) -> &str {
+    &text[..text.floor_char_boundary(room)]
+}
+
+/// As much of `text` as a `u16` can say, and as there is room for.
+fn put_short(out: &mut Vec<u8>, text: &str, room: usize) {
+    let cut = cut(text, room.min(u16::MAX.into()));
+    out.extend_from_slice(&u16::try_from(cut.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(cut.as_bytes());
 }
 
 fn put_long(out: &mut Vec<u8>, text: &str) {
-    // What a panic says beyond this helps nobody.
-    let cut = text.floor_char_boundary(1 << 20);
-    out.extend_from_slice(&u32::try_from(cut).unwrap_or(u32::MAX).to_le_bytes());
-    out.extend_from_slice(&text.as_bytes()[..cut]);
+    out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// The highest level of a log.
@@ -157,7 +164,7 @@ impl Welcome {
 pub(super) fn begin_job(out: &mut Vec<u8>, job: u64, label: &str, lost: u16) -> usize {
     let at = frame::begin(out, Kind::Job, job);
     out[at + 6..at + 8].copy_from_slice(&lost.to_le_bytes());
-    put_short(out, label);
+    put_short(out, label, usize::MAX);
     at
 }
 
@@ -183,10 +190,12 @@ pub(super) enum Why {
     ResultTooLarge = 3,
 }
 
-pub(super) fn put_failure(out: &mut Vec<u8>, job: u64, why: Why, said: &str) {
+/// Puts a FAILURE whose text is cut to what the body may be.
+pub(super) fn put_failure(out: &mut Vec<u8>, job: u64, why: Why, said: &str, limit: u32) {
     let at = frame::begin(out, Kind::Failure, job);
     out.push(why as u8);
-    out.extend_from_slice(&said.as_bytes()[..said.floor_char_boundary(1 << 16)]);
+    let room = (limit as usize).saturating_sub(1);
+    out.extend_from_slice(cut(said, room.min(TEXT)).as_bytes());
     frame::end(out, at, u32::MAX).expect("it was cut");
 }
 
@@ -211,11 +220,17 @@ pub(super) struct Panicked {
 }
 
 impl Panicked {
-    pub(super) fn put(&self, out: &mut Vec<u8>, job: u64) {
+    /// Puts a PANIC whose texts are cut to what the body may be: the message goes before the backtrace, and the place, which is short, before both.
+    pub(super) fn put(&self, out: &mut Vec<u8>, job: u64, limit: u32) {
         let at = frame::begin(out, Kind::Panic, job);
-        put_long(out, &self.message);
-        put_long(out, self.location.as_deref().unwrap_or_default());
-        put_long(out, self.backtrace.as_deref().unwrap_or_default());
+        let room = (limit as usize).saturating_sub(3 * size_of::<u32>());
+        let location = cut(self.location.as_deref().unwrap_or_default(), LONG_TEXT.min(room / 4));
+        let room = room - location.len();
+        let message = cut(&self.message, LONG_TEXT.min(room));
+        let backtrace = cut(self.backtrace.as_deref().unwrap_or_default(), LONG_TEXT.min(room - message.len()));
+        for text in [message, location, backtrace] {
+            put_long(out, text);
+        }
         frame::end(out, at, u32::MAX).expect("it was cut");
     }
 
@@ -240,11 +255,14 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn put(&self, out: &mut Vec<u8>, job: u64) {
+    /// Puts a LOG that is cut to what the body may be.
+    pub(super) fn put(&self, out: &mut Vec<u8>, job: u64, limit: u32) {
         let at = frame::begin(out, Kind::Log, job);
+        let room = (limit as usize).saturating_sub(1 + size_of::<u16>());
         out.push(self.level);
-        put_short(out, &self.target);
-        out.extend_from_slice(&self.text.as_bytes()[..self.text.floor_char_boundary(1 << 16)]);
+        put_short(out, &self.target, room / 4);
+        let room = room.saturating_sub(out.len() - at - frame::HEADER - 1 - size_of::<u16>());
+        out.extend_from_slice(cut(&self.text, room.min(TEXT)).as_bytes());
         frame::end(out, at, u32::MAX).expect("it was cut");
     }
 
@@ -264,6 +282,9 @@ mod tests {
     use crate::backend::process::frame::HEADER;
     use proptest::prelude::*;
 
+    /// More than anything has here.
+    const LIMIT: u32 = 4 << 20;
+
     fn body(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut out = Vec::new();
         put(&mut out);
@@ -281,10 +302,10 @@ mod tests {
             let welcome = Welcome { version: VERSION, level, shares: limit % 2 == 0, limit, slot, generation, pool: a.clone() };
             prop_assert_eq!(Welcome::read(&body(|out| welcome.put(out))), Ok(welcome));
             let panicked = Panicked { message: a.clone(), location: Some(b.clone()), backtrace: Some(c) };
-            prop_assert_eq!(Panicked::read(&body(|out| panicked.put(out, 1))), Ok(panicked));
+            prop_assert_eq!(Panicked::read(&body(|out| panicked.put(out, 1, LIMIT))), Ok(panicked));
             let log = Log { level, target: a.clone(), text: b.clone() };
-            prop_assert_eq!(Log::read(&body(|out| log.put(out, 1))), Ok(log));
-            let failure = body(|out| put_failure(out, 1, Why::PayloadUnknown, &b));
+            prop_assert_eq!(Log::read(&body(|out| log.put(out, 1, LIMIT))), Ok(log));
+            let failure = body(|out| put_failure(out, 1, Why::PayloadUnknown, &b, LIMIT));
             prop_assert_eq!(read_failure(&failure), Ok((Why::PayloadUnknown, b)));
             for shares in [false, true] {
                 let hello = body(|out| put_hello(out, &payload, shares));
@@ -296,6 +317,30 @@ mod tests {
                 frame::end(out, at, u32::MAX).expect("short");
             });
             prop_assert_eq!(read_job(&job), Ok((a, &payload[..])));
+        }
+
+        /// However long it is, it does not cost the worker that says it its life.
+        #[test]
+        fn what_a_worker_says_is_cut_to_the_limit_and_its_beginning_is_kept(
+            limit in 4_u32 << 10..20 << 10,
+            (message, location, backtrace) in ("[aé]{0,9000}", "[aé]{0,9000}", "[aé]{0,9000}"),
+        ) {
+            let fits = |body: &[u8]| body.len() <= limit as usize;
+            let panicked = Panicked { message: message.clone(), location: Some(location.clone()), backtrace: Some(backtrace.clone()) };
+            let bytes = body(|out| panicked.put(out, 1, limit));
+            let read = Panicked::read(&bytes).expect("it is one");
+            prop_assert!(fits(&bytes) && message.starts_with(&read.message));
+            prop_assert!(read.message.len() >= message.len().min(2 << 10), "before what helps less");
+            prop_assert!(location.starts_with(read.location.as_deref().unwrap_or_default()));
+            prop_assert!(backtrace.starts_with(read.backtrace.as_deref().unwrap_or_default()));
+            let log = Log { level: 1, target: location.clone(), text: message.clone() };
+            let bytes = body(|out| log.put(out, 1, limit));
+            let read = Log::read(&bytes).expect("it is one");
+            prop_assert!(fits(&bytes) && location.starts_with(&read.target) && message.starts_with(&read.text));
+            prop_assert!(read.text.len() >= message.len().min(2 << 10), "however long the target");
+            let bytes = body(|out| put_failure(out, 1, Why::Failed, &message, limit));
+            let (_, read) = read_failure(&bytes).expect("it is one");
+            prop_assert!(fits(&bytes) && message.starts_with(&read) && read.len() >= message.len().min(2 << 10));
         }
 
         #[test]

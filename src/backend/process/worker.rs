@@ -143,9 +143,12 @@ impl Hand {
                 Event::Frame(frame) if frame.kind == kind && frame.job == 0 => return Ok(frame),
                 Event::Frame(frame) if frame.kind == Kind::Log => link.log(&frame)?,
                 Event::Frame(frame) => return Err(unexpected(&frame, "before it was ready").into()),
-                Event::Bell => {}
+                Event::Bell | Event::TimedOut => {}
                 Event::Ended => return Err(Failure::Ended),
-                Event::TimedOut => return Err(Failure::Late),
+            }
+            // Looked at whatever came: one that logs all the time does not time out.
+            if self.clock.now() >= until {
+                return Err(Failure::Late);
             }
         }
     }
@@ -219,13 +222,14 @@ impl Hand {
                     Ok(()) => {}
                     Err(breach) => break Some(breach),
                 },
-                Ok(Event::Bell) => {}
-                Ok(Event::TimedOut) => {
-                    self.grip.begin_kill();
-                    until = Timestamp::NEVER;
-                }
+                Ok(Event::Bell | Event::TimedOut) => {}
                 Ok(Event::Ended) => break None,
                 Err(breach) => break Some(breach),
+            }
+            // Looked at whatever came: one that says something all the time does not time out.
+            if self.clock.now() >= until {
+                self.grip.begin_kill();
+                until = Timestamp::NEVER;
             }
         };
         let (death, _) = link.bury(breach.as_ref());

@@ -163,7 +163,7 @@ fn live(socket: UnixStream) -> Result<(), End> {
                 }
             }
             Inbound::Unreadable { number, said } => {
-                post.say(|out| wire::put_failure(out, number, Why::PayloadUnknown, &said))?;
+                post.say(|out| wire::put_failure(out, number, Why::PayloadUnknown, &said, post.terms().limit))?;
             }
             // It has ended meanwhile.
             Inbound::Cancel(_) | Inbound::Recall(_) => {}
@@ -189,7 +189,9 @@ fn run(executable: &Executable, post: &Arc<Post>, ear: &Ear, next: &(Job, bool))
     // The acknowledgement goes with the answer, or when the ear finds that the job takes longer.
     let mut answer = Vec::new();
     let at = frame::begin(&mut answer, Kind::Result, number);
-    let mut freight = Freight::new(&mut answer, at, post.terms());
+    let terms = post.terms();
+    let limit = terms.limit;
+    let mut freight = Freight::new(&mut answer, at, terms);
     let called = match named {
         Ok(named) => inside(&running, || named.call(&mut freight)),
         Err(what) => Called::Failed(Why::PayloadUnknown, what.to_owned()),
@@ -200,19 +202,19 @@ fn run(executable: &Executable, post: &Arc<Post>, ear: &Ear, next: &(Job, bool))
         Called::Done => match freight.end() {
             Ok(enclosed) => enclosed,
             Err(unsendable) => {
-                let (why, said) = why_of(&unsendable, post.terms().limit);
-                wire::put_failure(&mut answer, number, why, &said);
+                let (why, said) = why_of(&unsendable, limit);
+                wire::put_failure(&mut answer, number, why, &said, limit);
                 None
             }
         },
         Called::Failed(why, said) => {
             answer.clear();
-            wire::put_failure(&mut answer, number, why, &said);
+            wire::put_failure(&mut answer, number, why, &said, limit);
             None
         }
         Called::Panicked(panicked) => {
             answer.clear();
-            panicked.put(&mut answer, number);
+            panicked.put(&mut answer, number, limit);
             None
         }
     };

@@ -68,9 +68,9 @@ impl Subscriber for Home {
             target: metadata.target().to_owned(),
             text: text.message + &text.fields,
         };
-        let number = self.post.job_number();
+        let (number, limit) = (self.post.job_number(), self.post.terms().limit);
         // A parent that is gone is seen by who reads.
-        let _ = self.post.say(|out| log.put(out, number));
+        let _ = self.post.say(|out| log.put(out, number, limit));
     }
 
     fn enter(&self, _span: &Id) {}
