@@ -23,6 +23,8 @@ on_every_engine! {
     what_is_not_there_after_a_call_is_no_job_that_never_began,
     an_instance_whose_drop_takes_for_ever_leaves_no_job_without_an_outcome,
     the_same_job_uses_the_same_fuel,
+    what_a_start_uses_is_no_jobs_fuel,
+    a_job_without_any_fuel_builds_no_pool,
     it_says_how_far_its_kill_reaches,
 }
 
@@ -181,6 +183,31 @@ fn the_same_job_uses_the_same_fuel<K: Kind>() -> Outcome {
             assert_eq!(fault(put(&pool, K::call("turns", fits + 100))), GuestFault::OutOfFuel { fuel: 10_000 });
         }
     }
+    Ok(())
+}
+
+/// Whoever made the instance, and whichever job comes first in it.
+fn what_a_start_uses_is_no_jobs_fuel<K: Kind>() -> Outcome {
+    let alone = pool(K::plugin().fuelled(10_000));
+    let mut turns = (1..10_000).rev().step_by(100);
+    let fits = turns.find(|turns| put(&alone, K::call("turns", *turns)).join().is_ok()).expect("some of them fit");
+    // Twice as much is more than there is at once.
+    let most = fits * 6 / 10;
+    for engine in [K::starting(most), K::starting(most).fresh()] {
+        let pool = pool(engine.fuelled(10_000));
+        for _ in 0..2 {
+            assert_eq!(put(&pool, K::call("turns", most)).join()?, 0, "in an instance that was made before it");
+            assert_eq!(fault(put(&pool, K::call("turns", 2 * most))), GuestFault::OutOfFuel { fuel: 10_000 });
+            assert_eq!(put(&pool, K::call("turns", most)).join()?, 0, "in one that is made for it");
+            assert!(matches!(fault(ask(&pool, "trap")), GuestFault::Trapped { .. }));
+        }
+    }
+    Ok(())
+}
+
+fn a_job_without_any_fuel_builds_no_pool<K: Kind>() -> Outcome {
+    let error = builder(K::plugin().fuelled(0)).build().expect_err("nothing can run on it").to_string();
+    assert!(error.contains("fuel"), "{error}");
     Ok(())
 }
 

@@ -17,6 +17,9 @@ pub(crate) trait Kind: Engine + Sized {
     /// One that calls `host` in its functions `call`, which then gives 1, and `call_and_spin`, which then never ends; and which has `fine`.
     fn calling(host: Arc<dyn Fn() + Send + Sync>) -> Self;
 
+    /// The plugin, whose instances go so many times round a loop as they are made.
+    fn starting(turns: i64) -> Self;
+
     /// One whose instances are never there, since what they run as they are made never ends, or fails by itself.
     fn never_made(how: Never) -> Self;
 

@@ -70,6 +70,10 @@ impl Kind for Lua {
         })
     }
 
+    fn starting(turns: i64) -> Self {
+        Self::new(PLUGIN).script("start", format!("turns({turns})"))
+    }
+
     fn never_made(how: Never) -> Self {
         Self::new(match how {
             Never::Ends => "function fine() return 1 end while true do end",

@@ -36,7 +36,7 @@ const PLUGIN: &str = r#"(module
     (func (export "eat_politely") (param i64) (result i64)
         (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         (i64.extend_i32_u (memory.size)))
-    (func (export "turns") (param $n i64) (result i64)
+    (func $turns (export "turns") (param $n i64) (result i64)
         (loop $again
             (local.set $n (i64.sub (local.get $n) (i64.const 1)))
             (br_if $again (i32.wrap_i64 (local.get $n))))
@@ -63,6 +63,12 @@ impl Kind for Wasm {
             let host = host.clone();
             linker.func_wrap("host", "call", move || host()).map(drop)
         })
+    }
+
+    fn starting(turns: i64) -> Self {
+        let plugin = PLUGIN.trim_end().strip_suffix(')').expect("it ends with its module");
+        let start = format!("(func $start (drop (call $turns (i64.const {turns})))) (start $start)");
+        Self::new(format!("{plugin} {start})"))
     }
 
     fn never_made(how: Never) -> Self {

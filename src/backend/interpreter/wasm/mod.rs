@@ -121,7 +121,7 @@ impl Wasm {
     }
 
     /// What a job may use, in wasmtime's units of fuel, about one an instruction: the same job ends at the same place, on whatever machine. It costs
-    /// the guest some of its speed. A start function uses of the first job's.
+    /// the guest some of its speed. A start function may use as much again, of its own: each job has all of this, whatever ran before it. Zero builds no pool.
     #[must_use]
     pub fn fuel(mut self, units: u64) -> Self {
         self.fuel = Some(units);
@@ -214,6 +214,9 @@ impl Engine for Wasm {
             }
         }
         for (given, most, what) in [(self.memory, MAX_MEMORY, "memory"), (self.stack, MAX_STACK, "stack")] {
+        if self.fuel == Some(0) {
+            return Err("a job without any fuel can do nothing".to_owned());
+        }
             if given > most {
                 return Err(format!("{given} bytes of {what} are too much: at most {most}"));
             }
