@@ -72,7 +72,7 @@ impl WasmInstance {
         module: &InstancePre<Guest>,
         guest: Guest,
         fuel: Option<u64>,
-    ) -> Result<Self, GuestFault> {
+    ) -> Result<Self, Unmade> {
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_epoch_deadline(1);
@@ -92,16 +92,18 @@ impl WasmInstance {
         refuel(&mut store, fuel);
         match module.instantiate(&mut store) {
             Ok(instance) => Ok(Self { store, instance, fuel, stays: PhantomData }),
-            // A module that wants more memory than it may have is refused before any of its code runs.
-            Err(error) => Err(fault_of(&store, fuel, &error, |why| {
-                store.data().limits.blame().unwrap_or(GuestFault::NoInstance(why))
-            })),
+            Err(error) => Err(Unmade { fault: fault_of(&store, fuel, &error), error }),
         }
     }
 
     pub(super) fn begin(&mut self, fuel: Option<u64>) {
         self.store.data_mut().limits.forget();
-        refuel(&mut self.store, fuel);
+        self.refuel();
+    }
+
+    /// What runs from here on may use all of the fuel.
+    pub(in crate::backend::interpreter) fn refuel(&mut self) {
+        refuel(&mut self.store, self.fuel);
     }
 
     /// The store, for what wasmtime can do beyond what is here.
@@ -153,23 +155,30 @@ impl WasmInstance {
 
     /// How a call of this instance's failed, for one that was made by the [store](Self::store_mut).
     pub fn fault(&self, error: &wasmtime::Error) -> GuestFault {
-        fault_of(&self.store, self.fuel, error, |message| {
-            let backtrace = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
-            self.store.data().limits.blame().unwrap_or(GuestFault::Trapped {
-                message,
-                backtrace: backtrace.map(|trace| trace.to_string().trim_end().to_owned()),
-            })
-        })
+        fault_of(&self.store, self.fuel, error)
     }
 }
 
-/// What all failures have in common; `other` is for the rest.
-fn fault_of(
-    store: &Store<Guest>,
-    fuel: Option<u64>,
-    error: &wasmtime::Error,
-    other: impl FnOnce(String) -> GuestFault,
-) -> GuestFault {
+/// Why there is no instance.
+pub(in crate::backend::interpreter) struct Unmade {
+    /// What wasmtime says, or a function of this process's that its start function has called.
+    #[cfg_attr(not(feature = "wasi"), expect(dead_code, reason = "commands alone look for an exit in it"))]
+    pub(in crate::backend::interpreter) error: wasmtime::Error,
+    /// The same, as of a call.
+    pub(in crate::backend::interpreter) fault: GuestFault,
+}
+
+impl Unmade {
+    /// For a job that was to have the instance: none of it has run.
+    pub(super) fn no_instance(self) -> GuestFault {
+        match self.fault {
+            GuestFault::Trapped { message, .. } => GuestFault::NoInstance(message),
+            other => other,
+        }
+    }
+}
+
+fn fault_of(store: &Store<Guest>, fuel: Option<u64>, error: &wasmtime::Error) -> GuestFault {
     if store.data().brake.is_pulled() {
         return GuestFault::Interrupted;
     }
@@ -177,9 +186,8 @@ fn fault_of(
     if let Some(fault) = error.downcast_ref::<GuestFault>() {
         return fault.clone();
     }
-    match (error.downcast_ref::<Trap>(), fuel) {
-        (Some(Trap::OutOfFuel), Some(fuel)) => GuestFault::OutOfFuel { fuel },
-        _ => other(error.root_cause().to_string()),
+    if let (Some(Trap::OutOfFuel), Some(fuel)) = (error.downcast_ref::<Trap>(), fuel) {
+        return GuestFault::OutOfFuel { fuel };
     }
 }
 
@@ -190,6 +198,11 @@ fn refuel(store: &mut Store<Guest>, fuel: Option<u64>) {
 }
 
 fn unfit(export: &str, error: &wasmtime::Error) -> GuestFault {
+    store.data().limits.blame().unwrap_or_else(|| {
+        let backtrace = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
+        let backtrace = backtrace.map(|trace| trace.to_string().trim_end().to_owned());
+        GuestFault::Trapped { message: error.root_cause().to_string(), backtrace }
+    })
     GuestFault::Unfit(format!("its module's export `{export}` is not what is asked for: {error:#}"))
 }
 

@@ -5,6 +5,7 @@ mod instance;
 mod limits;
 
 pub use call::{WasmBytes, WasmCall};
+pub(super) use instance::Unmade;
 pub use instance::{Guest, WasmInstance};
 
 use wasmtime::{Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig};
@@ -62,7 +63,7 @@ impl Compiled {
         crossing: &Crossing,
         cx: &StartContext,
         prepare: impl FnOnce(&mut Guest),
-    ) -> Result<WasmInstance, GuestFault> {
+    ) -> Result<WasmInstance, Unmade> {
         let mut guest = Guest::new(crossing.brake().clone(), cx.clone(), limits::Limits::new(self.memory, self.table));
         prepare(&mut guest);
         WasmInstance::new(&self.engine, &self.module, guest, self.fuel)
@@ -213,10 +214,10 @@ impl Engine for Wasm {
                 return Err(format!("an instance without any {what} can do nothing"));
             }
         }
-        for (given, most, what) in [(self.memory, MAX_MEMORY, "memory"), (self.stack, MAX_STACK, "stack")] {
         if self.fuel == Some(0) {
             return Err("a job without any fuel can do nothing".to_owned());
         }
+        for (given, most, what) in [(self.memory, MAX_MEMORY, "memory"), (self.stack, MAX_STACK, "stack")] {
             if given > most {
                 return Err(format!("{given} bytes of {what} are too much: at most {most}"));
             }
@@ -229,7 +230,7 @@ impl Engine for Wasm {
     }
 
     fn instance(&self, crossing: &Crossing, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
-        self.compiled()?.instance(crossing, cx, |_| {})
+        self.compiled()?.instance(crossing, cx, |_| {}).map_err(Unmade::no_instance)
     }
 
     fn stack_size(&self) -> Option<usize> {
@@ -238,7 +239,7 @@ impl Engine for Wasm {
     }
 
     fn begin(&self, instance: &mut WasmInstance) {
-        instance.begin(self.fuel);
+        instance.begin();
     }
 
     fn is_fresh_per_job(&self) -> bool {
