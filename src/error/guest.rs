@@ -56,6 +56,11 @@ pub enum GuestFault {
         /// How many elements a table may have.
         limit: usize,
     },
+    /// It has no room for the input that it is to be given, without having been refused any memory.
+    NoRoom {
+        /// How long the input is.
+        bytes: u32,
+    },
     /// It has used up what a job may.
     OutOfFuel {
         /// What a job may use, in the interpreter's own units.
@@ -99,6 +104,9 @@ impl fmt::Display for GuestFault {
             }
             Self::OutOfTable { limit } => {
                 write!(f, "it ran out of table: a table may have {limit} elements, and it asked for more")
+            }
+            Self::NoRoom { bytes } => {
+                write!(f, "it has no room for its input of {bytes} bytes: it answered so, and was refused no memory")
             }
             Self::OutOfOutput { stream, limit } => {
                 write!(f, "it ran out of output: a job may write {limit} bytes to its {stream}, and it wrote more")

@@ -49,6 +49,34 @@ fn several_memories_and_tables_share_what_an_instance_may_have() {
     assert!((900..=1_000).contains(&elements), "{elements}");
 }
 
+/// What does not come about takes nothing, and gives nothing back of what was there.
+#[test]
+fn a_growth_that_fails_changes_nothing_of_what_is_counted() -> Outcome {
+    let module = r#"(module
+        (memory $bounded 1 2) (memory $free 1)
+        (table $bounded i64 1 20 funcref) (table $free i64 1 funcref)
+        ;; Beyond what the module itself says, and beyond what can be counted.
+        (func (export "fail") (result i32)
+            (drop (table.grow $free (ref.null func) (i64.const 800)))
+            (drop (table.grow $bounded (ref.null func) (i64.const 30)))
+            (drop (table.grow $free (ref.null func) (i64.const -1)))
+            (drop (memory.grow $free (i32.const 10)))
+            (drop (memory.grow $bounded (i32.const 2)))
+            (drop (memory.grow $free (i32.const -1)))
+            (i32.const 1))
+        (func (export "tables") (result i32)
+            (loop $again (br_if $again (i64.ne (table.grow $free (ref.null func) (i64.const 1)) (i64.const -1))))
+            (i32.wrap_i64 (i64.add (table.size $free) (table.size $bounded))))
+        (func (export "memories") (result i32)
+            (loop $again (br_if $again (i32.ne (memory.grow $free (i32.const 1)) (i32.const -1))))
+            (i32.add (memory.size $free) (memory.size $bounded))))"#;
+    let pool = pool(Wasm::new(module).memory_limit(1 << 20).table_limit(1_000));
+    assert_eq!(put(&pool, call("fail")).join()?, 1);
+    assert_eq!(put(&pool, call("tables")).join()?, 1_000, "neither more nor less");
+    assert_eq!(put(&pool, call("memories")).join()?, 16, "pages of 64 KiB in 1 MiB, neither more nor less");
+    Ok(())
+}
+
 #[test]
 fn a_module_that_wants_more_than_it_may_have_builds_no_pool() {
     for module in ["(module (memory 100))", "(module (table 200000 funcref))"] {

@@ -96,7 +96,8 @@ impl WasmInstance {
         }
     }
 
-    pub(super) fn begin(&mut self, fuel: Option<u64>) {
+    /// Another job, which has nothing to do with what was refused before it.
+    pub(super) fn begin(&mut self) {
         self.store.data_mut().limits.forget();
         self.refuel();
     }
@@ -131,7 +132,7 @@ impl WasmInstance {
     ///
     /// # Errors
     ///
-    /// [`GuestFault::Unfit`] if the module does not follow it; and how the call failed.
+    /// [`GuestFault::Unfit`] if the module does not follow it; [`GuestFault::NoRoom`] if it has no room for the input; and how the call failed.
     pub fn call_bytes(&mut self, export: &str, input: &[u8]) -> Result<Vec<u8>, GuestFault> {
         let Some(memory) = self.instance.get_memory(&mut self.store, "memory") else {
             return Err(GuestFault::Unfit("it exports no memory called `memory`".to_owned()));
@@ -142,15 +143,23 @@ impl WasmInstance {
         let length = u32::try_from(input.len())
             .map_err(|_| GuestFault::Unfit(format!("its input of {} bytes fits into no module", input.len())))?;
         let at = self.call::<u32, u32>("alloc", length)?;
-        memory
-            .write(&mut self.store, at as usize, input)
-            .map_err(|_| out_of_bounds("gave room for its input", at, length))?;
+        if at == 0 && length > 0 {
+            return Err(self.blamed(GuestFault::NoRoom { bytes: length }));
+        }
+        if memory.write(&mut self.store, at as usize, input).is_err() {
+            return Err(self.blamed(out_of_bounds("gave room for its input", at, length)));
+        }
         let packed = function.call(&mut self.store, (at, length)).map_err(|error| self.fault(&error))?;
         let [at, length] =
             [packed >> 32, packed & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
         let (start, end) = (at as usize, at as usize + length as usize);
         let output = memory.data(&self.store).get(start..end);
-        output.map(<[u8]>::to_vec).ok_or_else(|| out_of_bounds("answered", at, length))
+        output.map(<[u8]>::to_vec).ok_or_else(|| self.blamed(out_of_bounds("answered", at, length)))
+    }
+
+    /// What the guest got wrong, unless that is since it was refused something.
+    fn blamed(&self, fault: GuestFault) -> GuestFault {
+        self.store.data().limits.blame().unwrap_or(fault)
     }
 
     /// How a call of this instance's failed, for one that was made by the [store](Self::store_mut).
@@ -189,6 +198,11 @@ fn fault_of(store: &Store<Guest>, fuel: Option<u64>, error: &wasmtime::Error) ->
     if let (Some(Trap::OutOfFuel), Some(fuel)) = (error.downcast_ref::<Trap>(), fuel) {
         return GuestFault::OutOfFuel { fuel };
     }
+    store.data().limits.blame().unwrap_or_else(|| {
+        let backtrace = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
+        let backtrace = backtrace.map(|trace| trace.to_string().trim_end().to_owned());
+        GuestFault::Trapped { message: error.root_cause().to_string(), backtrace }
+    })
 }
 
 fn refuel(store: &mut Store<Guest>, fuel: Option<u64>) {
@@ -198,11 +212,6 @@ fn refuel(store: &mut Store<Guest>, fuel: Option<u64>) {
 }
 
 fn unfit(export: &str, error: &wasmtime::Error) -> GuestFault {
-    store.data().limits.blame().unwrap_or_else(|| {
-        let backtrace = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
-        let backtrace = backtrace.map(|trace| trace.to_string().trim_end().to_owned());
-        GuestFault::Trapped { message: error.root_cause().to_string(), backtrace }
-    })
     GuestFault::Unfit(format!("its module's export `{export}` is not what is asked for: {error:#}"))
 }
 
