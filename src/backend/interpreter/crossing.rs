@@ -43,6 +43,13 @@ impl Crossing {
         HERE.with_borrow(Clone::clone)
     }
 
+    /// A look at that one, which takes no share in it. `f` must run nobody else's code.
+    #[cfg(feature = "interpreter")]
+    #[inline]
+    pub(super) fn with_here<R>(f: impl FnOnce(&Self) -> R) -> Option<R> {
+        HERE.with_borrow(|here| here.as_ref().map(f))
+    }
+
     /// What stops the instance.
     #[inline]
     pub fn brake(&self) -> &Brake {

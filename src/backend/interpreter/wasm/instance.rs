@@ -82,12 +82,11 @@ impl WasmInstance {
         });
         store.call_hook(|_, at| {
             // The data of a store may be sent elsewhere; the crossing stays on the worker's thread, and on another the guest does not run.
-            let crossing = Crossing::here().ok_or(GuestFault::Interrupted)?;
-            match at {
-                CallHook::CallingWasm | CallHook::ReturningFromHost => crossing.enter_guest()?,
-                CallHook::CallingHost | CallHook::ReturningFromWasm => crossing.leave_guest()?,
-            }
-            Ok(())
+            let crossed = Crossing::with_here(|crossing| match at {
+                CallHook::CallingWasm | CallHook::ReturningFromHost => crossing.enter_guest(),
+                CallHook::CallingHost | CallHook::ReturningFromWasm => crossing.leave_guest(),
+            });
+            Ok(crossed.unwrap_or(Err(GuestFault::Interrupted))?)
         });
         refuel(&mut store, fuel);
         match module.instantiate(&mut store) {
