@@ -79,6 +79,12 @@ impl Wasi {
         Self { wasm: self.wasm.stack_limit(bytes), ..self }
     }
 
+    /// As [`Wasm::instance_limit`]: each run has an instance of its own.
+    #[must_use]
+    pub fn instance_limit(self, instances: usize) -> Self {
+        Self { wasm: self.wasm.instance_limit(instances), ..self }
+    }
+
     /// As [`Wasm::fuel`], for each run. What this process does for a command uses none.
     #[must_use]
     pub fn fuel(self, units: u64) -> Self {
