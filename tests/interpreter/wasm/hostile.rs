@@ -90,11 +90,11 @@ fn a_growth_that_fails_changes_nothing_of_what_is_counted() -> Outcome {
         (table $bounded i64 1 20 funcref) (table $free i64 1 funcref)
         ;; Beyond what the module itself says, and beyond what can be counted.
         (func (export "fail") (result i32)
-            (drop (table.grow $free (ref.null func) (i64.const 800)))
             (drop (table.grow $bounded (ref.null func) (i64.const 30)))
+            (drop (table.grow $free (ref.null func) (i64.const 800)))
             (drop (table.grow $free (ref.null func) (i64.const -1)))
-            (drop (memory.grow $free (i32.const 10)))
             (drop (memory.grow $bounded (i32.const 2)))
+            (drop (memory.grow $free (i32.const 10)))
             (drop (memory.grow $free (i32.const -1)))
             (i32.const 1))
         (func (export "tables") (result i32)
