@@ -135,6 +135,8 @@ pub enum ConfigError {
     #[error("recycling at zero {0} would replace workers without end; leave it out for never")]
     ZeroRecycle(&'static str),
     /// Workers are to be recycled for memory that they do not have to themselves.
-    #[error("recycling on resident memory needs workers that are processes: those of a {0} are not")]
+    #[error(
+        "recycling on memory needs workers that are processes, or interpreters whose memory is limited: those of a {0} are neither"
+    )]
     NoMemoryOfItsOwn(&'static str),
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millpond::interpreter::{Crossing, Script};
-use millpond::{GuestFault, JobContext, JobError, JobOptions, KillReach, Ladder, PoolExecutor, Select};
+use millpond::{
+    Exit, GuestFault, InterpreterPool, JobContext, JobError, JobOptions, JobStatus, KillReach, Ladder, PoolEvent,
+    PoolExecutor, Recycle, RecycleReason, Select,
+};
 
 use crate::kinds::Kind;
 use crate::rig::{LIMIT, Outcome, ask, builder, failure, fault, pool, put, until, until_busy};
@@ -25,6 +28,8 @@ on_every_engine! {
     the_same_job_uses_the_same_fuel,
     what_a_start_uses_is_no_jobs_fuel,
     a_job_without_any_fuel_builds_no_pool,
+    the_inventory_shows_what_a_guest_has,
+    a_guest_that_has_grown_is_replaced,
     it_says_how_far_its_kill_reaches,
 }
 
@@ -208,6 +213,51 @@ fn what_a_start_uses_is_no_jobs_fuel<K: Kind>() -> Outcome {
 fn a_job_without_any_fuel_builds_no_pool<K: Kind>() -> Outcome {
     let error = builder(K::plugin().fuelled(0)).build().expect_err("nothing can run on it").to_string();
     assert!(error.contains("fuel"), "{error}");
+    Ok(())
+}
+
+const GROWTH: u64 = 1 << 20;
+
+/// What the only worker's guest has in use.
+fn memory<K: Kind>(pool: &InterpreterPool<K>) -> Option<u64> {
+    pool.inventory_now().workers[0].facts.guest_memory
+}
+
+fn the_inventory_shows_what_a_guest_has<K: Kind>() -> Outcome {
+    let pool = builder(K::plugin().memory(8 << 20)).build()?;
+    assert_eq!(ask(&pool, "fine").join()?, 1);
+    let small = memory(&pool).expect("it has an instance");
+    assert!((1..GROWTH).contains(&small), "{small}");
+    assert_eq!(put(&pool, K::call("grow", 32)).join()?, 1);
+    let large = memory(&pool).expect("it is kept");
+    assert!((2 * GROWTH..8 << 20).contains(&large), "{large}");
+    drop(fault(ask(&pool, "trap")));
+    assert_eq!(memory(&pool), None, "nothing is left of it");
+
+    // Also while a job has it.
+    let handle = ask(&pool, "grow_and_wait");
+    until("it has grown", || memory(&pool) > Some(2 * GROWTH));
+    assert_eq!(handle.status(), JobStatus::Running);
+    handle.cancel();
+    assert_eq!(handle.join()?, 5);
+    Ok(())
+}
+
+fn a_guest_that_has_grown_is_replaced<K: Kind>() -> Outcome {
+    let pool = builder(K::plugin().memory(8 << 20)).recycle(Recycle::new().above_memory(GROWTH)).build()?;
+    assert_eq!(ask(&pool, "count").join()?, 1);
+    let mut events = pool.events();
+    assert_eq!(put(&pool, K::call("grow", 32)).join()?, 1);
+    let bytes = loop {
+        match events.next_blocking() {
+            Some(PoolEvent::WorkerGone { exit: Exit::Recycled(RecycleReason::Memory(bytes)), .. }) => break bytes,
+            Some(PoolEvent::WorkerGone { exit, .. }) => panic!("{exit}"),
+            Some(_) => {}
+            None => panic!("the pool ended"),
+        }
+    };
+    assert!(bytes > 2 * GROWTH, "{bytes}");
+    assert_eq!(ask(&pool, "count").join()?, 1, "another instance took its place");
     Ok(())
 }
 

@@ -30,6 +30,12 @@ const PLUGIN: &str = r#"(module
     (func (export "branch") (param i64) (result i64) (call $deeper (i64.const 60)))
     (func $recurse (export "recurse") (param i64) (result i64)
         (i64.add (call $recurse (local.get 0)) (i64.const 1)))
+    (func (export "grow") (param $pieces i64) (result i64)
+        (if (i32.eq (memory.grow (i32.wrap_i64 (local.get $pieces))) (i32.const -1)) (then unreachable))
+        (i64.const 1))
+    (func (export "grow_and_wait") (param i64) (result i64)
+        (if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then unreachable))
+        (call $until_cancelled (local.get 0)))
     (func (export "eat") (param i64) (result i64)
         (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         unreachable)
@@ -41,7 +47,7 @@ const PLUGIN: &str = r#"(module
             (local.set $n (i64.sub (local.get $n) (i64.const 1)))
             (br_if $again (i32.wrap_i64 (local.get $n))))
         (local.get $n))
-    (func (export "until_cancelled") (param i64) (result i64)
+    (func $until_cancelled (export "until_cancelled") (param i64) (result i64)
         (loop $again (call $beat) (br_if $again (i32.eqz (call $cancelled))))
         (i64.const 5)))"#;
 

@@ -77,6 +77,7 @@ impl LuaInstance {
             let run = |lua: &mlua::Lua| lua.load(&**bytes).set_name(name).set_mode(ChunkMode::Binary).exec();
             made.guest(run).map_err(no_instance)?;
         }
+        made.tell();
         Ok(made)
     }
 
@@ -86,6 +87,11 @@ impl LuaInstance {
         if let Err(error) = self.watch.begin(&self.lua) {
             tracing::error!("a Lua state could not be looked at anew: {error}");
         }
+    }
+
+    /// Says in the inventory how much memory it has.
+    fn tell(&self) {
+        self.crossing.set_memory(self.lua.used_memory() as u64);
     }
 
     /// The state, for its values, and for what mlua can do with it beyond what is here. What runs code of the guest's goes through [`guest`](Self::guest).
@@ -137,6 +143,7 @@ impl LuaInstance {
             let _left = Left(&self.crossing);
             f(&self.lua)
         };
+        self.tell();
         if let Some(panic) = self.watch.take_panic() {
             resume_unwind(panic);
         }

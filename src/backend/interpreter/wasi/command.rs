@@ -101,6 +101,7 @@ impl Script<Wasi> for WasiCommand {
                 other => other,
             }),
         };
+        crossing.forget_memory();
         match ended {
             Ok(exit_code) => Ok(WasiOutput { exit_code, stdout: stdout.take(), stderr: stderr.take() }),
             Err(fault) => Err(with_last_words(fault, &stderr.take())),
