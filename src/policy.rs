@@ -141,7 +141,7 @@ pub enum RecycleReason {
     Age(Duration),
     /// It had idled for so long.
     Idle(Duration),
-    /// Its process had so many bytes of memory in use, when that was last read.
+    /// Its process, or its guest, had so many bytes of memory in use, when that was last read.
     Memory(u64),
 }
 

@@ -207,6 +207,8 @@ pub(crate) struct Cell {
     failure: Mutex<Option<StartError>>,
     /// Its process, if it has one.
     process: OnceLock<Arc<dyn InProcess>>,
+    /// The memory that its guest has in use, in bytes; `u64::MAX`: nobody has said. A figure that goes with nothing else.
+    guest_memory: AtomicU64,
     clock: Clock,
 }
 
@@ -238,6 +240,7 @@ impl Cell {
             facts: OnceLock::new(),
             failure: Mutex::new(None),
             process: OnceLock::new(),
+            guest_memory: AtomicU64::new(u64::MAX),
             clock,
         })
     }
@@ -360,7 +363,19 @@ impl Cell {
         if let Some(process) = self.process.get() {
             process.look(&mut facts);
         }
+        facts.guest_memory = self.guest_memory();
         facts
+    }
+
+    /// Called by the worker alone. `None`: there is no guest.
+    #[cfg(feature = "guest")]
+    pub(crate) fn set_guest_memory(&self, bytes: Option<u64>) {
+        self.guest_memory.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn guest_memory(&self) -> Option<u64> {
+        let bytes = self.guest_memory.load(Ordering::Relaxed);
+        (bytes != u64::MAX).then_some(bytes)
     }
 
     /// Notes why it did not come up.

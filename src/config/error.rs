@@ -148,6 +148,8 @@ pub enum ConfigError {
         grace: Duration,
     },
     /// Workers are to be recycled for memory that they do not have to themselves.
-    #[error("recycling on resident memory needs workers that are processes: those of a {0} are not")]
+    #[error(
+        "recycling on memory needs workers that are processes, or interpreters whose memory is limited: those of a {0} are neither"
+    )]
     NoMemoryOfItsOwn(&'static str),
 }

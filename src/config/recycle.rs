@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ConfigError;
 
 /// When a worker is replaced by a new one although nothing is wrong with it: after so many jobs, at an age, when it has idled for so
-/// long, or when its process has grown so large. The default is never. Whatever leaks or goes stale in a worker's state is gone with it.
+/// long, or when its process or its guest has grown so large. The default is never. Whatever leaks or goes stale in a worker's state is gone with it.
 ///
 /// A worker that is *due* goes when its turn comes: one at a time, after the job in its hands, and when the pool can spare it. Until then
 /// it takes jobs as before, so all of these are "from then on", and not "exactly then". No job is lost, the pool does not fall below
@@ -49,12 +49,12 @@ impl Recycle {
     }
 
     /// When its process has more than so many bytes of memory in use (resident, as [`Facts::resident_memory`](crate::Facts::resident_memory)
-    /// has it). That is looked at once a second, on a side thread, so a process may grow past the bound by what it takes in a second and
-    /// more: what it cannot pass is a limit of its [`ChildOptions`](crate::process::ChildOptions). The bound should be well above what a
-    /// new process takes, or each is replaced as soon as it is up.
+    /// has it), or the guest in its instance has ([`Facts::guest_memory`](crate::Facts::guest_memory)). That is looked at once a second, on a side thread, so one may grow past the bound by what it
+    /// takes in a second and more: what it cannot pass is a limit of its `ChildOptions`, or of its engine. The bound should be well above what a
+    /// new process or guest takes, or each is replaced as soon as it is up. Where each job has an instance of its own, there is none to be looked at between jobs.
     ///
-    /// Linux only: elsewhere nobody is due for this. Zero is a build error, and so is a pool whose workers are not processes.
-    #[cfg(feature = "process")]
+    /// Of processes on Linux only: elsewhere none is due for this. Zero is a build error, and so is a pool whose workers are neither processes nor instances of an engine that limits their memory.
+    #[cfg(any(feature = "guest", feature = "process"))]
     #[must_use]
     pub fn above_memory(mut self, bytes: u64) -> Self {
         self.above_memory = Some(bytes);

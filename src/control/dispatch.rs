@@ -76,7 +76,7 @@ impl<B: Backend> Supervision<B> {
             Command::Decided { question, decision } => self.on_decided(question, decision),
             Command::ScaleAsked { round, since } => self.on_scale_asked(round, since),
             Command::Scaled { round, wanted } => self.on_scaled(round, wanted),
-            #[cfg(feature = "process")]
+            #[cfg(any(feature = "guest", feature = "process"))]
             Command::Weighed(grown) => self.on_weighed(grown),
             Command::Signal(Signal::Rung) => self.on_rung(),
             Command::Verdict { question, hook, verdict } => self.on_verdict(question, hook, verdict),

@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// The autoscaler has answered; `Err`: it panicked, with its message.
     Scaled { round: u64, wanted: Result<usize, String> },
     /// A side thread has looked at the memory of workers: those that have too much, with how much.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "guest", feature = "process"))]
     Weighed(Vec<(crate::id::WorkerId, u64)>),
     /// A hook has answered; `None`: it let go of the question.
     Verdict { question: u64, hook: u64, verdict: Option<Verdict> },

@@ -30,7 +30,7 @@ mod terminate;
 mod timer;
 mod trace;
 mod watchdog;
-#[cfg(feature = "process")]
+#[cfg(any(feature = "guest", feature = "process"))]
 mod weigh;
 
 pub use event::{EventStream, PoolEvent};

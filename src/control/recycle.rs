@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::PoolEvent;
 use super::supervisor::Supervision;
-#[cfg(feature = "process")]
+#[cfg(any(feature = "guest", feature = "process"))]
 use super::weigh::Weighing;
 use crate::backend::Backend;
 use crate::id::WorkerId;
@@ -21,7 +21,7 @@ pub(super) struct Recycling {
     due: Vec<Arc<Cell>>,
     /// When to look for workers that are too old, or have idled for too long.
     look_at: Timestamp,
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "guest", feature = "process"))]
     pub(super) weighing: Weighing,
 }
 
@@ -56,7 +56,7 @@ impl<B: Backend> Supervision<B> {
         }
         self.look_at_ages(now);
         let next = self.ask_recycles_again(now).min(self.recycling.look_at);
-        #[cfg(feature = "process")]
+        #[cfg(any(feature = "guest", feature = "process"))]
         let next = next.min(self.look_at_memory(now));
         let plane = self.shared.plane.clone();
         self.recycling.due.retain(|cell| plane.is_due(cell, now));

@@ -187,7 +187,7 @@ impl<T: ?Sized + Send + Sync> std::fmt::Debug for Aside<T> {
 }
 
 /// Looks at what the system says, which may take its time.
-#[cfg(feature = "process")]
+#[cfg(any(feature = "guest", feature = "process"))]
 pub(super) fn look(errand: impl FnOnce() + Send + 'static) {
     policies().run(Box::new(errand));
 }

@@ -1,4 +1,4 @@
-//! Workers whose processes have grown too large. The system is asked on a side thread: `/proc` is read by no hot path, and not by control.
+//! Workers whose processes, or guests, have grown too large. They are asked on a side thread: `/proc` is read by no hot path, and not by control.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl<B: Backend> Supervision<B> {
         self.recycling.weighing = Weighing::Out;
         let (cells, myself) = (self.plane().fresh(), self.myself.clone());
         side::look(move || {
-            let memory = cells.iter().filter_map(|cell| Some((cell.id, cell.resident_memory()?)));
+            let memory = cells.iter().filter_map(|cell| Some((cell.id, cell.memory_in_use()?)));
             let grown = memory.filter(|(_, bytes)| *bytes > most).collect();
             // A pool that has ended meanwhile recycles nobody.
             let _ = myself.cast(Command::Weighed(grown).into());

@@ -56,6 +56,16 @@ pub enum GuestFault {
         /// How many elements a table may have.
         limit: usize,
     },
+    /// It has no room for the input that it is to be given, without having been refused any memory.
+    NoRoom {
+        /// How long the input is.
+        bytes: u32,
+    },
+    /// There were as many instances as there can be at a time, and it was to have one more.
+    OutOfInstances {
+        /// How many there can be.
+        limit: usize,
+    },
     /// It has used up what a job may.
     OutOfFuel {
         /// What a job may use, in the interpreter's own units.
@@ -87,7 +97,7 @@ pub enum GuestFault {
 impl GuestFault {
     /// True if it leaves an instance behind that stopped anywhere, with whatever was half done there.
     pub fn spoils_instance(&self) -> bool {
-        !matches!(self, Self::Unfit(_) | Self::NoInstance(_))
+        !matches!(self, Self::Unfit(_) | Self::NoInstance(_) | Self::OutOfInstances { .. })
     }
 }
 
@@ -99,6 +109,13 @@ impl fmt::Display for GuestFault {
             }
             Self::OutOfTable { limit } => {
                 write!(f, "it ran out of table: a table may have {limit} elements, and it asked for more")
+            }
+            Self::OutOfInstances { limit } => write!(
+                f,
+                "no instance could be made for it: there are {limit} already, as many as the engine's limit of instances allows at a time"
+            ),
+            Self::NoRoom { bytes } => {
+                write!(f, "it has no room for its input of {bytes} bytes: it answered so, and was refused no memory")
             }
             Self::OutOfOutput { stream, limit } => {
                 write!(f, "it ran out of output: a job may write {limit} bytes to its {stream}, and it wrote more")

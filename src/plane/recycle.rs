@@ -27,7 +27,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// Ready workers that are not to leave, nor due yet.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "guest", feature = "process"))]
     pub(crate) fn fresh(&self) -> Vec<Arc<Cell>> {
         let is_fresh = |cell: &Arc<Cell>| {
             let state = cell.lock();

@@ -32,10 +32,14 @@ impl Cell {
         }
     }
 
-    /// The memory that its process has in use, in bytes. Not for the control thread.
-    #[cfg(feature = "process")]
-    pub(crate) fn resident_memory(&self) -> Option<u64> {
-        self.process.get()?.resident_memory()
+    /// The memory that its process or its guest has in use, in bytes. Not for the control thread.
+    #[cfg(any(feature = "guest", feature = "process"))]
+    pub(crate) fn memory_in_use(&self) -> Option<u64> {
+        #[cfg(feature = "process")]
+        if let Some(process) = self.process.get() {
+            return process.resident_memory();
+        }
+        self.guest_memory()
     }
 
     /// Has its process told now, while it has a job, that it is to leave after it.

@@ -54,6 +54,9 @@ pub struct Facts {
     pub pid: Option<u32>,
     /// The memory that its process has in use, in bytes.
     pub resident_memory: Option<u64>,
+    /// The memory that the guest in the worker's instance has in use, in bytes: of WebAssembly its linear memories, of Lua all that its state has. It is as of the last time that
+    /// the guest grew, that some thousand of its instructions were over, or that a job ended; `None` while there is no instance.
+    pub guest_memory: Option<u64>,
     /// The processor time that its process has used.
     pub cpu_time: Option<Duration>,
     /// How many descriptors its process has open; Linux says so from version 6.2 on.

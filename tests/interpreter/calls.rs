@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millpond::interpreter::{Crossing, Script};
-use millpond::{GuestFault, JobContext, JobError, JobOptions, KillReach, Ladder, PoolExecutor, Select};
+use millpond::{
+    Exit, GuestFault, InterpreterPool, JobContext, JobError, JobOptions, JobStatus, KillReach, Ladder, PoolEvent,
+    PoolExecutor, Recycle, RecycleReason, Select,
+};
 
 use crate::kinds::Kind;
 use crate::rig::{LIMIT, Outcome, ask, builder, failure, fault, pool, put, until, until_busy};
@@ -23,6 +26,10 @@ on_every_engine! {
     what_is_not_there_after_a_call_is_no_job_that_never_began,
     an_instance_whose_drop_takes_for_ever_leaves_no_job_without_an_outcome,
     the_same_job_uses_the_same_fuel,
+    what_a_start_uses_is_no_jobs_fuel,
+    a_job_without_any_fuel_builds_no_pool,
+    the_inventory_shows_what_a_guest_has,
+    a_guest_that_has_grown_is_replaced,
     it_says_how_far_its_kill_reaches,
 }
 
@@ -181,6 +188,76 @@ fn the_same_job_uses_the_same_fuel<K: Kind>() -> Outcome {
             assert_eq!(fault(put(&pool, K::call("turns", fits + 100))), GuestFault::OutOfFuel { fuel: 10_000 });
         }
     }
+    Ok(())
+}
+
+/// Whoever made the instance, and whichever job comes first in it.
+fn what_a_start_uses_is_no_jobs_fuel<K: Kind>() -> Outcome {
+    let alone = pool(K::plugin().fuelled(10_000));
+    let mut turns = (1..10_000).rev().step_by(100);
+    let fits = turns.find(|turns| put(&alone, K::call("turns", *turns)).join().is_ok()).expect("some of them fit");
+    // Twice as much is more than there is at once.
+    let most = fits * 6 / 10;
+    for engine in [K::starting(most), K::starting(most).fresh()] {
+        let pool = pool(engine.fuelled(10_000));
+        for _ in 0..2 {
+            assert_eq!(put(&pool, K::call("turns", most)).join()?, 0, "in an instance that was made before it");
+            assert_eq!(fault(put(&pool, K::call("turns", 2 * most))), GuestFault::OutOfFuel { fuel: 10_000 });
+            assert_eq!(put(&pool, K::call("turns", most)).join()?, 0, "in one that is made for it");
+            assert!(matches!(fault(ask(&pool, "trap")), GuestFault::Trapped { .. }));
+        }
+    }
+    Ok(())
+}
+
+fn a_job_without_any_fuel_builds_no_pool<K: Kind>() -> Outcome {
+    let error = builder(K::plugin().fuelled(0)).build().expect_err("nothing can run on it").to_string();
+    assert!(error.contains("fuel"), "{error}");
+    Ok(())
+}
+
+const GROWTH: u64 = 1 << 20;
+
+/// What the only worker's guest has in use.
+fn memory<K: Kind>(pool: &InterpreterPool<K>) -> Option<u64> {
+    pool.inventory_now().workers[0].facts.guest_memory
+}
+
+fn the_inventory_shows_what_a_guest_has<K: Kind>() -> Outcome {
+    let pool = builder(K::plugin().memory(8 << 20)).build()?;
+    assert_eq!(ask(&pool, "fine").join()?, 1);
+    let small = memory(&pool).expect("it has an instance");
+    assert!((1..GROWTH).contains(&small), "{small}");
+    assert_eq!(put(&pool, K::call("grow", 32)).join()?, 1);
+    let large = memory(&pool).expect("it is kept");
+    assert!((2 * GROWTH..8 << 20).contains(&large), "{large}");
+    drop(fault(ask(&pool, "trap")));
+    assert_eq!(memory(&pool), None, "nothing is left of it");
+
+    // Also while a job has it.
+    let handle = ask(&pool, "grow_and_wait");
+    until("it has grown", || memory(&pool) > Some(2 * GROWTH));
+    assert_eq!(handle.status(), JobStatus::Running);
+    handle.cancel();
+    assert_eq!(handle.join()?, 5);
+    Ok(())
+}
+
+fn a_guest_that_has_grown_is_replaced<K: Kind>() -> Outcome {
+    let pool = builder(K::plugin().memory(8 << 20)).recycle(Recycle::new().above_memory(GROWTH)).build()?;
+    assert_eq!(ask(&pool, "count").join()?, 1);
+    let mut events = pool.events();
+    assert_eq!(put(&pool, K::call("grow", 32)).join()?, 1);
+    let bytes = loop {
+        match events.next_blocking() {
+            Some(PoolEvent::WorkerGone { exit: Exit::Recycled(RecycleReason::Memory(bytes)), .. }) => break bytes,
+            Some(PoolEvent::WorkerGone { exit, .. }) => panic!("{exit}"),
+            Some(_) => {}
+            None => panic!("the pool ended"),
+        }
+    };
+    assert!(bytes > 2 * GROWTH, "{bytes}");
+    assert_eq!(ask(&pool, "count").join()?, 1, "another instance took its place");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use millpond::interpreter::{Engine, Script};
 /// An interpreter, with a plugin that has these functions of one number that give one:
 ///
 /// `fine` gives 1; `count` counts how often it was called in its instance; `trap` fails by itself; `spin` never ends, and `branch` neither, by calls instead of a loop; `recurse` calls itself without
-/// end; `eat` wants ever more memory, and `eat_politely` stops as it is refused some, and says how many times 64 KiB it got; `turns` goes so many times round a loop; `until_cancelled` loops until it
+/// end; `grow` takes so many times 64 KiB more memory, for good, and gives 1; `grow_and_wait` takes 32 of them, and then is as `until_cancelled`; `eat` wants ever more memory, and `eat_politely` stops as it is refused some, and says how many times 64 KiB it got; `turns` goes so many times round a loop; `until_cancelled` loops until it
 /// is asked to stop.
 pub(crate) trait Kind: Engine + Sized {
     type Call: Script<Self, Output = i64>;
@@ -16,6 +16,9 @@ pub(crate) trait Kind: Engine + Sized {
 
     /// One that calls `host` in its functions `call`, which then gives 1, and `call_and_spin`, which then never ends; and which has `fine`.
     fn calling(host: Arc<dyn Fn() + Send + Sync>) -> Self;
+
+    /// The plugin, whose instances go so many times round a loop as they are made.
+    fn starting(turns: i64) -> Self;
 
     /// One whose instances are never there, since what they run as they are made never ends, or fails by itself.
     fn never_made(how: Never) -> Self;

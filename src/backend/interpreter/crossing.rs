@@ -43,6 +43,13 @@ impl Crossing {
         HERE.with_borrow(Clone::clone)
     }
 
+    /// A look at that one, which takes no share in it. `f` must run nobody else's code.
+    #[cfg(any(feature = "interpreter", feature = "lua"))]
+    #[inline]
+    pub(super) fn with_here<R>(f: impl FnOnce(&Self) -> R) -> Option<R> {
+        HERE.with_borrow(|here| here.as_ref().map(f))
+    }
+
     /// What stops the instance.
     #[inline]
     pub fn brake(&self) -> &Brake {
@@ -81,6 +88,18 @@ impl Crossing {
             Some(claim) if !self.0.brake.cell().resume(claim) => Err(GuestFault::Interrupted),
             _ => Ok(()),
         }
+    }
+
+    /// The guest has so many bytes of memory in use: what the inventory shows ([`Facts::guest_memory`](crate::Facts::guest_memory)), and what
+    /// [`Recycle::above_memory`](crate::Recycle::above_memory) goes by. It stands until this is said again, or the instance is gone.
+    #[inline]
+    pub fn set_memory(&self, bytes: u64) {
+        self.0.brake.cell().set_guest_memory(Some(bytes));
+    }
+
+    /// There is no instance any more.
+    pub(super) fn forget_memory(&self) {
+        self.0.brake.cell().set_guest_memory(None);
     }
 
     /// The worker takes a job into its hands, or has none any more.

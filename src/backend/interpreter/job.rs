@@ -87,6 +87,9 @@ impl<E: Engine, S: Script<E>> Runs<E> for JobCell<Scripted<S>, S::Output> {
             // Now, while whoever takes the worker still can say so: it holds values of the user's, whose drop may take its time.
             let_go(instance.take(), place.begins);
         }
+        if instance.is_none() {
+            place.crossing.forget_memory();
+        }
         if matches!(done, Ok(Err(GuestFault::Interrupted)) | Err(_)) && place.crossing.brake().has_stopped() {
             return None;
         }

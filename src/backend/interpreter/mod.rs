@@ -64,7 +64,8 @@ pub trait Engine: Send + Sync + 'static {
         None
     }
 
-    /// Called before each job but the first in an instance that is kept, to give it anew what each job may use.
+    /// Called before each job, in the instance that it will run in, be that new or kept: gives it all that a job may use. What code of the guest's used as the instance was
+    /// made was not the job's.
     fn begin(&self, _instance: &mut Self::Instance) {}
 
     /// True if each job has an instance of its own, made for it and dropped after it.

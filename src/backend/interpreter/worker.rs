@@ -98,12 +98,13 @@ impl<E: Engine> Seat<E> {
         place: &Place<'_>,
     ) -> Option<Ran> {
         let &Place { begins, crossing, .. } = place;
-        let ready = catch(|| match kept {
-            Some(instance) => {
-                self.engine.begin(instance);
-                Ok(())
+        // Whoever has made it, and when: each job begins with the same.
+        let ready = catch(|| {
+            if kept.is_none() {
+                *kept = Some(self.engine.instance(crossing, begins)?);
             }
-            None => self.engine.instance(crossing, begins).map(|instance| *kept = Some(instance)),
+            kept.iter_mut().for_each(|instance| self.engine.begin(instance));
+            Ok(())
         });
         crossing.forget_entry();
         let ready = ready.unwrap_or_else(|caught| {

@@ -204,9 +204,10 @@ fn a_function_of_this_process_answers_or_fails_and_the_script_may_catch_that() -
     let lua = Lua::new(
         "function try(n)
             local ok, answer = pcall(host.half, n)
-            return ok, tostring(answer)
+            assert(type(answer) == (ok and 'number' or 'string'))
+            return ok, ok and tostring(answer) or answer
          end
-         function fall(n) return host.half(n) end",
+         function fall(n) local half = host.half(n) return half end",
     );
     let pool = pool(lua.host(|host| {
         let half = host.function(|_, n: i64| match n % 2 {
@@ -220,7 +221,9 @@ fn a_function_of_this_process_answers_or_fails_and_the_script_may_catch_that() -
     let try_it = |n: i64| put(&pool, LuaCall::<_, (bool, String)>::new("try", n));
     assert_eq!(try_it(4).join()?, (true, "2".to_owned()));
     let (ok, why) = try_it(5).join()?;
-    assert!(!ok && why.contains("5 has no half"), "{why}");
+    assert_eq!((ok, why.as_str()), (false, "5 has no half"));
+    let (ok, why) = put(&pool, LuaCall::<_, (bool, String)>::new("try", "pike")).join()?;
+    assert!(!ok && why.starts_with("bad arguments: ") && why.contains("string"), "{why}");
     let GuestFault::Trapped { message, backtrace } = fault(put(&pool, LuaCall::<_, i64>::new("fall", 5))) else {
         panic!("it was to trap")
     };
@@ -229,6 +232,23 @@ fn a_function_of_this_process_answers_or_fails_and_the_script_may_catch_that() -
     let refused = builder(Lua::new("").host(|_| Err(mlua::Error::runtime("not today")))).build();
     let error = refused.expect_err("it cannot be given what it is to have").to_string();
     assert!(error.contains("not today"), "{error}");
+    Ok(())
+}
+
+/// Whatever its script catches.
+#[test]
+fn a_fault_that_this_process_finds_is_the_jobs() -> Outcome {
+    let found = GuestFault::OutOfOutput { stream: "complaints", limit: 2 };
+    let fails_with = found.clone();
+    let lua =
+        Lua::new("function run() pcall(pcall, judge) return 1 end function fine() return 1 end").host(move |host| {
+            let fails_with = fails_with.clone();
+            let judge = host.function(move |_, ()| Err::<(), _>(mlua::Error::external(fails_with.clone())))?;
+            host.lua().globals().set("judge", judge)
+        });
+    let pool = pool(lua);
+    assert_eq!(fault(put(&pool, call::<i64>("run"))), found);
+    assert_eq!(put(&pool, call::<i64>("fine")).join()?, 1);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use millpond::interpreter::{Lua, LuaCall};
+use millpond::interpreter::{Lua, LuaCall, mlua};
 use millpond::{Fate, GuestFault, JobError, JobOptions, Ladder, Limits, PoolExecutor, Rung, Select, orphans};
 
 use crate::rig::{LIMIT, Outcome, builder, failure, fault, patient_kill, pool, put, until, until_busy};
@@ -101,8 +101,21 @@ fn memory_is_refused_wherever_it_is_asked_for() -> Outcome {
         function closures() local t = {} while true do local n = #t t[n + 1] = function() return n end end end
         function replaces() return #("x"):rep(1 << 20):gsub("x", ("y"):rep(1 << 10)) end
         function catches() while true do pcall(doubles) end end
+        function wraps() coroutine.wrap(many_tables)() end
+        function hoards_errors()
+            local all = {}
+            for n = 1, 1000 do all[n] = select(2, pcall(fail, 65536)) end
+            return #all
+        end
+        function fails_hosted() return host(doubles) end
         function fine() return 1 end"#;
     for lua in [Lua::new(script), Lua::new(script).fresh_per_job()] {
+        let lua = lua.host(|host| {
+            let fail = host.function(|_, bytes| Err::<(), _>(mlua::Error::runtime("x".repeat(bytes))))?;
+            let call = host.function(|_, f: mlua::Function| f.call::<()>(()))?;
+            host.lua().globals().set("fail", fail)?;
+            host.lua().globals().set("host", call)
+        });
         let pool = pool(lua.memory_limit(8 << 20));
         let functions = [
             "one_string",
@@ -114,6 +127,9 @@ fn memory_is_refused_wherever_it_is_asked_for() -> Outcome {
             "formats",
             "closures",
             "replaces",
+            "wraps",
+            "hoards_errors",
+            "fails_hosted",
         ];
         for function in functions {
             assert_eq!(fault(put(&pool, call(function))), GuestFault::OutOfMemory { limit: 8 << 20 }, "{function}");
@@ -170,7 +186,7 @@ fn depth_without_end_is_a_trap() -> Outcome {
         function coroutines() coroutine.wrap(coroutines)() end
         function fine() return 1 end"#;
     let lua = Lua::new(script).host(|host| {
-        let back = host.function(|_, f: millpond::interpreter::mlua::Function| f.call::<()>(()))?;
+        let back = host.function(|_, f: mlua::Function| f.call::<()>(()))?;
         host.lua().globals().set("host", back)
     });
     let pool = pool(lua);
@@ -272,5 +288,99 @@ fn what_was_abandoned_in_the_host_runs_no_more_of_its_script() -> Outcome {
     open.store(true, Ordering::Release);
     until("its thread has ended", || pool.saturation().abandoned == 0);
     assert!(!after.load(Ordering::Acquire), "its script went on");
+    Ok(())
+}
+
+/// What the guest calls from there, and returns to, changes nothing of that.
+#[test]
+fn a_function_of_this_process_is_under_way_until_the_outermost_returns() -> Outcome {
+    let [inside, open] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (entered, door) = (inside.clone(), open.clone());
+    let lua = Lua::new("function run() outer(function() inner() end) end").host(move |host| {
+        let (entered, door) = (entered.clone(), door.clone());
+        let outer = host.function(move |_, f: mlua::Function| {
+            f.call::<()>(())?;
+            entered.store(true, Ordering::Release);
+            until("it is let go", || door.load(Ordering::Acquire));
+            Ok(())
+        })?;
+        host.lua().globals().set("outer", outer)?;
+        host.lua().globals().set("inner", host.function(|_, ()| Ok(()))?)
+    });
+    let pool = pool(lua);
+    let handle = put(&pool, LuaCall::<(), ()>::new("run", ()));
+    until("the guest has come back", || inside.load(Ordering::Acquire));
+    pool.abort();
+    let error = failure(handle);
+    open.store(true, Ordering::Release);
+    assert!(matches!(error, JobError::Abandoned(_)), "this process's code runs on: {error}");
+    Ok(())
+}
+
+/// Where there is no room left for a hook: as the count is over there, an error comes in its place, and not a look.
+const AT_THE_END: &str = r#"
+    local function nothing() end
+    local function spin() while true do end end
+    local wide = load("local function wide(n, f) local " .. ("_, "):rep(150) .. "_ if n == 0 then return (f()) end "
+        .. "return (wide(n - 1, f)) end return wide")()
+    local function narrow(n, f) if n == 0 then return (f()) end return (narrow(n - 1, f)) end
+    local function most(fits)
+        local n = 0
+        for step = 13, 0, -1 do
+            if pcall(fits, n + (1 << step), nothing) then n = n + (1 << step) end
+        end
+        return n
+    end
+    -- Where it still can catch errors, and so deep that nobody can look from there.
+    local function near_the_end(f)
+        local frames = most(wide)
+        return wide(frames - 1, function()
+            local left = most(narrow)
+            return (f(left))
+        end)
+    end
+    function why() return near_the_end(function(left) return (select(2, pcall(narrow, left, spin))) end) end
+    function stays()
+        near_the_end(function(left)
+            arrived()
+            while true do pcall(narrow, left, spin) end
+        end)
+    end
+    function fine() return 1 end"#;
+
+fn at_the_end(arrived: &Arc<AtomicBool>) -> Lua {
+    let arrived = arrived.clone();
+    Lua::new(AT_THE_END).memory_limit(256 << 20).host(move |host| {
+        let arrived = arrived.clone();
+        let arrived = host.function(move |_, ()| {
+            arrived.store(true, Ordering::Release);
+            Ok(())
+        })?;
+        host.lua().globals().set("arrived", arrived)
+    })
+}
+
+#[test]
+fn a_script_at_the_end_of_its_stack_is_stopped_as_it_catches_that() -> Outcome {
+    let arrived = Arc::new(AtomicBool::new(false));
+    let pool = builder(at_the_end(&arrived)).build()?;
+    let why = put(&pool, LuaCall::<(), String>::new("why", ())).join()?;
+    assert!(why.contains("stack overflow"), "the hook did not come: {why}");
+    let handle = put(&pool, call("stays"));
+    until("it is there", || arrived.load(Ordering::Acquire));
+    let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
+    assert_eq!(report.targets[0].fate, Fate::Killed);
+    assert!(matches!(failure(handle), JobError::Killed(_)));
+    assert_eq!(put(&pool, call("fine")).join()?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_script_at_the_end_of_its_stack_pays_as_it_catches_that() -> Outcome {
+    const FUEL: u64 = 2_000_000;
+    let arrived = Arc::new(AtomicBool::new(false));
+    let pool = pool(at_the_end(&arrived).fuel(FUEL));
+    assert_eq!(fault(put(&pool, call("stays"))), GuestFault::OutOfFuel { fuel: FUEL });
+    assert!(arrived.load(Ordering::Acquire), "it was used up on the way");
     Ok(())
 }

@@ -27,6 +27,12 @@ end
 function branch() return deeper(60) end
 function recurse() return recurse() + 1 end
 
+local kept = {}
+function grow(pieces)
+    for _ = 1, pieces do kept[#kept + 1] = ("x"):rep(65536) end
+    return 1
+end
+
 local function eat(pieces)
     while true do pieces[#pieces + 1] = ("x"):rep(65536) end
 end
@@ -43,6 +49,11 @@ function turns(n) for _ = 1, n do end return 0 end
 function until_cancelled()
     repeat millpond.beat() until millpond.cancelled()
     return 5
+end
+
+function grow_and_wait()
+    grow(32)
+    return until_cancelled()
 end
 "#;
 
@@ -68,6 +79,10 @@ impl Kind for Lua {
             })?;
             state.lua().globals().set("host", called)
         })
+    }
+
+    fn starting(turns: i64) -> Self {
+        Self::new(PLUGIN).script("start", format!("turns({turns})"))
     }
 
     fn never_made(how: Never) -> Self {

@@ -1,7 +1,7 @@
 //! What goes in, and what comes out.
 
 use millpond::interpreter::{Wasi, WasiCommand};
-use millpond::{BuildError, GuestFault, JobOptions, KillReach, PoolExecutor};
+use millpond::{BuildError, GuestFault, JobError, JobOptions, KillReach, PoolExecutor};
 
 use super::{bare, builder, command, exit_code, fault, module, pool, put, run, said, text, tool};
 use crate::rig::{Outcome, failure};
@@ -36,6 +36,45 @@ fn an_exit_code_is_no_failure() {
     assert_eq!(output.stderr, b"it knows nothing of that\n");
     let ledger = pool.snapshot().ledger;
     assert_eq!((ledger.completed, ledger.panicked), (8, 0), "a command that says no has run");
+}
+
+/// A command whose start function does this, before there is a `_start` to be called.
+fn starting(body: &str) -> Wasi {
+    Wasi::new(format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "the ice broke")
+            (func $say (param $to i32)
+                (i32.store (i32.const 16) (i32.const 0)) (i32.store (i32.const 20) (i32.const 13))
+                (drop (call $write (local.get $to) (i32.const 16) (i32.const 1) (i32.const 24))))
+            (func $early {body})
+            (start $early)
+            (func (export "_start") (call $exit (i32.const 99))))"#
+    ))
+}
+
+#[test]
+fn an_exit_as_it_starts_is_no_failure_either() -> Outcome {
+    for code in [0, 7, 300] {
+        let pool = pool(starting(&format!("(call $say (i32.const 1)) (call $exit (i32.const {code}))")));
+        let output = put(&pool, WasiCommand::new()).join()?;
+        assert_eq!((output.exit_code, output.stdout.as_slice()), (code, b"the ice broke".as_slice()));
+        assert_eq!(pool.snapshot().ledger.completed, 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_trap_as_it_starts_is_told_like_any_other() {
+    let pool = pool(starting("(call $say (i32.const 2)) unreachable"));
+    let error = failure(put(&pool, WasiCommand::new()));
+    assert!(matches!(&error, JobError::Guest(failed) if failed.began), "its code has run: {error}");
+    let JobError::Guest(failed) = error else { panic!("{error}") };
+    let GuestFault::Trapped { message, backtrace: Some(backtrace) } = failed.fault else { panic!("{}", failed.fault) };
+    assert!(message.contains("unreachable") && message.contains("the ice broke"), "{message}");
+    assert!(backtrace.contains("early"), "{backtrace}");
 }
 
 #[test]

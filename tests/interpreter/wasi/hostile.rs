@@ -6,6 +6,7 @@ use millpond::interpreter::{Wasi, WasiCommand};
 use millpond::{GuestFault, JobError, JobOptions, JobStatus, JoinError, Limits};
 
 use super::authority::Folder;
+use super::waits::{sleeper, until_asleep};
 use super::{bare, builder, command, fault, module, pool, put, run, tool};
 use crate::rig::{Outcome, failure};
 
@@ -71,6 +72,18 @@ fn memory_is_limited() {
     let pool = pool(tool().memory_limit(4 << 20));
     assert_eq!(fault(put(&pool, command(["eat"]))), GuestFault::OutOfMemory { limit: 4 << 20 });
     assert_eq!(run(&pool, ["exit", "0"]).exit_code, 0);
+}
+
+#[test]
+fn a_run_that_finds_no_instance_never_began() -> Outcome {
+    let pool = builder(sleeper().instance_limit(1)).limits(Limits::fixed(2)).build()?;
+    let first = put(&pool, WasiCommand::new());
+    until_asleep(&pool);
+    let error = failure(put(&pool, WasiCommand::new()));
+    let JobError::Guest(failed) = &error else { panic!("{error}") };
+    assert_eq!((&failed.fault, failed.began), (&GuestFault::OutOfInstances { limit: 1 }, false));
+    assert_eq!(first.status(), JobStatus::Running);
+    Ok(())
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn until_busy(pool: &WasiPool, workers: usize) {
 }
 
 /// A command that says when it sleeps: its job beats just before.
-fn sleeper() -> Wasi {
+pub(super) fn sleeper() -> Wasi {
     let module = r#"(module
         (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
         (import "millpond" "beat" (func $beat))
@@ -29,7 +29,7 @@ fn sleeper() -> Wasi {
     Wasi::new(module).grant_clocks()
 }
 
-fn until_asleep(pool: &WasiPool) {
+pub(super) fn until_asleep(pool: &WasiPool) {
     until("it goes to sleep", || {
         pool.inventory_now().workers.iter().filter_map(|row| row.job.as_ref()).any(|job| job.last_beat.is_some())
     });

@@ -22,7 +22,7 @@ const BYTES: &str = r#"(module
     (func (export "alloc") (param $length i32) (result i32)
         (if (i32.gt_u (local.get $length) (i32.const 65536))
             (then (drop (memory.grow (i32.div_u (local.get $length) (i32.const 65536))))))
-        (i32.const 0))
+        (i32.const 8))
     (func (export "raise") (param $at i32) (param $length i32) (result i64)
         (local $end i32)
         (local.set $end (i32.add (local.get $at) (local.get $length)))
@@ -31,7 +31,9 @@ const BYTES: &str = r#"(module
             (i32.store8 (local.get $at) (i32.add (i32.load8_u (local.get $at)) (i32.const 1)))
             (local.set $at (i32.add (local.get $at) (i32.const 1)))
             (br $next)))
-        (i64.extend_i32_u (local.get $length)))
+        (i64.or (i64.shl (i64.extend_i32_u (i32.sub (local.get $end) (local.get $length))) (i64.const 32)) (i64.extend_i32_u (local.get $length))))
+    (func (export "grows") (param i32 i32) (result i64)
+        (drop (memory.grow (i32.const 1000))) (i64.const 0x00ffffff_00000001))
     (func (export "nowhere") (param i32 i32) (result i64) (i64.const -1)))"#;
 
 #[test]
@@ -61,6 +63,56 @@ fn an_answer_that_lies_nowhere_is_the_guests_fault() -> Outcome {
         "{fault}"
     );
     assert_eq!(put(&pool, WasmBytes::new("raise", "HAL")).join()?, b"IBM");
+    Ok(())
+}
+
+#[test]
+fn memory_that_was_refused_is_why_bytes_find_no_room() -> Outcome {
+    const LIMIT: usize = 65_536;
+    for wasm in [Wasm::new(BYTES), Wasm::new(BYTES).fresh_per_job()] {
+        let pool = pool(wasm.memory_limit(LIMIT));
+        // It is refused room for its input, and gives what it has not; and then some for its output.
+        for (export, length) in [("raise", 1_000_000), ("grows", 1)] {
+            let fault = fault(put(&pool, WasmBytes::new(export, vec![6; length])));
+            assert_eq!(fault, GuestFault::OutOfMemory { limit: LIMIT }, "{export}");
+        }
+        assert_eq!(put(&pool, WasmBytes::new("raise", "HAL")).join()?, b"IBM");
+    }
+    Ok(())
+}
+
+/// Its `alloc` is C's `malloc`, in an arena of 100 bytes; all that is at 0 is its own.
+const ARENA: &str = r#"(module
+    (memory (export "memory") 1)
+    (data (i32.const 0) "its own")
+    (func (export "alloc") (param $length i32) (result i32)
+        (if (i32.gt_u (local.get $length) (i32.const 100)) (then (drop (memory.grow (global.get $more))) (return (i32.const 0))))
+        (select (i32.const 64) (i32.const 0) (local.get $length)))
+    (global $more (mut i32) (i32.const 0))
+    (func (export "wants") (param i32 i32) (result i64) (global.set $more (i32.const 1000)) (i64.const 0))
+    (func (export "length") (param i32) (param $length i32) (result i64)
+        (i32.store8 (i32.const 32) (local.get $length)) (i64.const 0x20_00000001))
+    (func (export "own") (param i32 i32) (result i64) (i64.const 7)))"#;
+
+#[test]
+fn an_alloc_that_answers_zero_has_no_room_and_nothing_is_written_there() -> Outcome {
+    let pool = pool(Wasm::new(ARENA));
+    let fault_of = |length: usize| fault(put(&pool, WasmBytes::new("own", vec![b'x'; length])));
+    assert_eq!(put(&pool, WasmBytes::new("own", vec![b'x'; 100])).join()?, b"its own");
+    let fault = fault_of(101);
+    assert!(matches!(fault, GuestFault::NoRoom { bytes: 101 }), "{fault}");
+    assert!(fault.to_string().contains("101 bytes"), "{fault}");
+    // For nothing there may be room nowhere.
+    assert_eq!(put(&pool, WasmBytes::new("own", "")).join()?, b"its own");
+    assert_eq!(put(&pool, WasmBytes::new("length", "")).join()?, [0]);
+    Ok(())
+}
+
+#[test]
+fn an_alloc_that_answers_zero_as_it_was_refused_memory_is_out_of_it() -> Outcome {
+    let pool = pool(Wasm::new(ARENA).memory_limit(1 << 20));
+    assert_eq!(put(&pool, WasmBytes::new("wants", "")).join()?, b"");
+    assert_eq!(fault(put(&pool, WasmBytes::new("own", vec![1; 101]))), GuestFault::OutOfMemory { limit: 1 << 20 });
     Ok(())
 }
 

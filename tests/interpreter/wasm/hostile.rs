@@ -1,9 +1,13 @@
 //! Modules that mean no good, in ways that are WebAssembly's.
 
-use millpond::interpreter::{Wasm, WasmCall};
-use millpond::{BuildError, GuestFault};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::rig::{Outcome, builder, fault, pool, put};
+use millpond::interpreter::{Wasm, WasmCall};
+use millpond::{BuildError, GuestFault, JobError, Limits, PoolExecutor};
+
+use crate::kinds::Kind;
+use crate::rig::{LIMIT, Outcome, ask, builder, failure, fault, pool, put, until};
 
 const BOMB: &str = r#"(module
     (table $table 1 funcref)
@@ -49,6 +53,63 @@ fn several_memories_and_tables_share_what_an_instance_may_have() {
     assert!((900..=1_000).contains(&elements), "{elements}");
 }
 
+/// However many workers a pool has, or comes to have.
+#[test]
+fn an_instance_too_many_is_a_job_that_never_began() -> Outcome {
+    let [inside, open] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (entered, door) = (inside.clone(), open.clone());
+    let wasm = Wasm::calling(Arc::new(move || {
+        entered.store(true, Ordering::Release);
+        until("it is let go", || door.load(Ordering::Acquire));
+    }));
+    let pool = pool(wasm.fresh_per_job().instance_limit(1));
+    pool.blocking().resize(Limits::fixed(2), LIMIT)?;
+    let first = ask(&pool, "call");
+    until("it has its instance", || inside.load(Ordering::Acquire));
+    for _ in 0..2 {
+        let error = failure(ask(&pool, "fine"));
+        let JobError::Guest(failed) = &error else { panic!("{error}") };
+        assert_eq!((&failed.fault, failed.began), (&GuestFault::OutOfInstances { limit: 1 }, false));
+        assert!(
+            error.to_string().contains("never began") && error.to_string().contains("there are 1 already"),
+            "{error}"
+        );
+    }
+    open.store(true, Ordering::Release);
+    assert_eq!(first.join()?, 1);
+    assert_eq!(ask(&pool, "fine").join()?, 1);
+    assert_eq!(pool.snapshot().ledger.not_started, 2);
+    Ok(())
+}
+
+/// What does not come about takes nothing, and gives nothing back of what was there.
+#[test]
+fn a_growth_that_fails_changes_nothing_of_what_is_counted() -> Outcome {
+    let module = r#"(module
+        (memory $bounded 1 2) (memory $free 1)
+        (table $bounded i64 1 20 funcref) (table $free i64 1 funcref)
+        ;; Beyond what the module itself says, and beyond what can be counted.
+        (func (export "fail") (result i32)
+            (drop (table.grow $bounded (ref.null func) (i64.const 30)))
+            (drop (table.grow $free (ref.null func) (i64.const 800)))
+            (drop (table.grow $free (ref.null func) (i64.const -1)))
+            (drop (memory.grow $bounded (i32.const 2)))
+            (drop (memory.grow $free (i32.const 10)))
+            (drop (memory.grow $free (i32.const -1)))
+            (i32.const 1))
+        (func (export "tables") (result i32)
+            (loop $again (br_if $again (i64.ne (table.grow $free (ref.null func) (i64.const 1)) (i64.const -1))))
+            (i32.wrap_i64 (i64.add (table.size $free) (table.size $bounded))))
+        (func (export "memories") (result i32)
+            (loop $again (br_if $again (i32.ne (memory.grow $free (i32.const 1)) (i32.const -1))))
+            (i32.add (memory.size $free) (memory.size $bounded))))"#;
+    let pool = pool(Wasm::new(module).memory_limit(1 << 20).table_limit(1_000));
+    assert_eq!(put(&pool, call("fail")).join()?, 1);
+    assert_eq!(put(&pool, call("tables")).join()?, 1_000, "neither more nor less");
+    assert_eq!(put(&pool, call("memories")).join()?, 16, "pages of 64 KiB in 1 MiB, neither more nor less");
+    Ok(())
+}
+
 #[test]
 fn a_module_that_wants_more_than_it_may_have_builds_no_pool() {
     for module in ["(module (memory 100))", "(module (table 200000 funcref))"] {
@@ -84,10 +145,19 @@ fn what_is_no_module_builds_no_pool() {
 #[test]
 fn absurd_limits_build_no_pool() {
     let wasm = || Wasm::new("(module)");
-    for wasm in
-        [wasm().memory_limit(0), wasm().stack_limit(0), wasm().stack_limit(1 << 30), wasm().memory_limit(usize::MAX)]
-    {
+    let fresh = |instances| wasm().fresh_per_job().instance_limit(instances);
+    for wasm in [
+        wasm().memory_limit(0),
+        wasm().stack_limit(0),
+        wasm().stack_limit(1 << 30),
+        wasm().memory_limit(usize::MAX),
+        fresh(0),
+        fresh(usize::MAX),
+        // More addresses than there are.
+        fresh(100_000).memory_limit(4 << 30),
+    ] {
         let error = builder(wasm).build().expect_err("nothing can run in it");
         assert!(matches!(error, BuildError::Interpreter { .. }), "{error}");
     }
+    assert!(builder(fresh(3_000)).build().is_ok(), "more than there are if nobody says");
 }

@@ -30,18 +30,24 @@ const PLUGIN: &str = r#"(module
     (func (export "branch") (param i64) (result i64) (call $deeper (i64.const 60)))
     (func $recurse (export "recurse") (param i64) (result i64)
         (i64.add (call $recurse (local.get 0)) (i64.const 1)))
+    (func (export "grow") (param $pieces i64) (result i64)
+        (if (i32.eq (memory.grow (i32.wrap_i64 (local.get $pieces))) (i32.const -1)) (then unreachable))
+        (i64.const 1))
+    (func (export "grow_and_wait") (param i64) (result i64)
+        (if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then unreachable))
+        (call $until_cancelled (local.get 0)))
     (func (export "eat") (param i64) (result i64)
         (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         unreachable)
     (func (export "eat_politely") (param i64) (result i64)
         (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         (i64.extend_i32_u (memory.size)))
-    (func (export "turns") (param $n i64) (result i64)
+    (func $turns (export "turns") (param $n i64) (result i64)
         (loop $again
             (local.set $n (i64.sub (local.get $n) (i64.const 1)))
             (br_if $again (i32.wrap_i64 (local.get $n))))
         (local.get $n))
-    (func (export "until_cancelled") (param i64) (result i64)
+    (func $until_cancelled (export "until_cancelled") (param i64) (result i64)
         (loop $again (call $beat) (br_if $again (i32.eqz (call $cancelled))))
         (i64.const 5)))"#;
 
@@ -63,6 +69,12 @@ impl Kind for Wasm {
             let host = host.clone();
             linker.func_wrap("host", "call", move || host()).map(drop)
         })
+    }
+
+    fn starting(turns: i64) -> Self {
+        let plugin = PLUGIN.trim_end().strip_suffix(')').expect("it ends with its module");
+        let start = format!("(func $start (drop (call $turns (i64.const {turns})))) (start $start)");
+        Self::new(format!("{plugin} {start})"))
     }
 
     fn never_made(how: Never) -> Self {

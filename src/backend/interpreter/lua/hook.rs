@@ -15,6 +15,7 @@ use std::ffi::{c_int, c_void};
 use mlua::ffi;
 
 use super::watch::Watch;
+use crate::backend::interpreter::Crossing;
 use crate::sync::Arc;
 
 /// Its address is the key.
@@ -77,8 +78,14 @@ unsafe fn end_if(over: bool, state: *mut ffi::lua_State) {
 }
 
 unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_Debug) {
-    // SAFETY: see the top.
-    unsafe { end_if(watch_of(state).is_over_after_slice(), state) }
+    // SAFETY: see the top; to be asked how much there is changes nothing.
+    unsafe {
+        let [kib, rest] = [ffi::LUA_GCCOUNT, ffi::LUA_GCCOUNTB].map(|what| ffi::lua_gc(state, what));
+        Crossing::with_here(|crossing| {
+            crossing.set_memory(u64::from(kib.unsigned_abs()) << 10 | u64::from(rest.unsigned_abs()))
+        });
+        end_if(watch_of(state).is_over_after_slice(), state)
+    }
 }
 
 unsafe extern "C-unwind" fn look(state: *mut ffi::lua_State) -> c_int {

@@ -16,6 +16,11 @@ use crate::sync::Arc;
 
 const PRELUDE: &str = include_str!("prelude.lua");
 
+/// What Lua says where there is none left.
+const NO_MEMORY: &str = "not enough memory";
+/// Between what is said of an error and where it was raised.
+const TRACE: &str = "\nstack traceback:\n";
+
 /// A script's words go into errors and the log: so many bytes of them.
 const MOST_WORDS: usize = 4 << 10;
 
@@ -27,7 +32,7 @@ pub(super) fn bare(host: &[Box<HostFunctions>], memory: usize, watch: &Arc<Watch
     hook::install(&lua, watch)?;
     let [look, made, must_stop] = hook::functions(&lua)?;
     let prelude = lua.load(PRELUDE).set_name("=millpond").set_mode(ChunkMode::Text);
-    prelude.call::<()>((look, made, must_stop))?;
+    let wrap = prelude.call::<mlua::Function>((look, made, must_stop))?;
 
     let own = lua.create_table()?;
     own.set(
@@ -43,7 +48,7 @@ pub(super) fn bare(host: &[Box<HostFunctions>], memory: usize, watch: &Arc<Watch
     own.set("cancelled", lua.create_function(move |_, ()| Ok(cancelled()))?)?;
     lua.globals().set("millpond", own)?;
     for define in host {
-        define(&LuaHost { lua: &lua, watch })?;
+        define(&LuaHost { lua: &lua, watch, wrap: &wrap })?;
     }
     Ok(lua)
 }
@@ -72,6 +77,7 @@ impl LuaInstance {
             let run = |lua: &mlua::Lua| lua.load(&**bytes).set_name(name).set_mode(ChunkMode::Binary).exec();
             made.guest(run).map_err(no_instance)?;
         }
+        made.tell();
         Ok(made)
     }
 
@@ -81,6 +87,11 @@ impl LuaInstance {
         if let Err(error) = self.watch.begin(&self.lua) {
             tracing::error!("a Lua state could not be looked at anew: {error}");
         }
+    }
+
+    /// Says in the inventory how much memory it has.
+    fn tell(&self) {
+        self.crossing.set_memory(self.lua.used_memory() as u64);
     }
 
     /// The state, for its values, and for what mlua can do with it beyond what is here. What runs code of the guest's goes through [`guest`](Self::guest).
@@ -132,6 +143,7 @@ impl LuaInstance {
             let _left = Left(&self.crossing);
             f(&self.lua)
         };
+        self.tell();
         if let Some(panic) = self.watch.take_panic() {
             resume_unwind(panic);
         }
@@ -161,29 +173,43 @@ impl Drop for Left<'_> {
 }
 
 fn fault_of(error: &mlua::Error, memory: usize) -> GuestFault {
+    if let Some(fault) = error.downcast_ref::<GuestFault>() {
+        return fault.clone();
+    }
+    let (cause, outer) = cause(error);
+    let (message, own) = parts(cause);
+    // Raised again, as by a coroutine or a function of this process's, it is a string like any other.
+    if matches!(cause, mlua::Error::MemoryError(_)) || message == NO_MEMORY {
+        return GuestFault::OutOfMemory { limit: memory };
+    }
+    let trace = outer.map(|trace| trace.trim_start_matches(TRACE.trim_start()).to_owned()).or(own);
+    GuestFault::Trapped { message: words(&message), backtrace: trace.as_deref().map(words) }
+}
+
+/// What an error says, without where.
+pub(super) fn said(error: &mlua::Error) -> String {
+    parts(cause(error).0).0
+}
+
+/// The error itself, and where the innermost function of mlua's was called that it came through.
+fn cause(error: &mlua::Error) -> (&mlua::Error, Option<&str>) {
     let (mut cause, mut trace) = (error, None);
     while let mlua::Error::CallbackError { traceback, cause: inner } = cause {
         (cause, trace) = (inner, Some(traceback.as_str()));
     }
-    match cause {
-        mlua::Error::MemoryError(_) => return GuestFault::OutOfMemory { limit: memory },
-        mlua::Error::ExternalError(error) => {
-            if let Some(fault) = error.downcast_ref::<GuestFault>() {
-                return fault.clone();
-            }
-        }
-        _ => {}
-    }
-    let said = match cause {
-        mlua::Error::RuntimeError(said) => said.clone(),
+    (cause, trace)
+}
+
+/// What it says, and where it says that it was raised.
+fn parts(error: &mlua::Error) -> (String, Option<String>) {
+    let said = match error {
+        mlua::Error::RuntimeError(said) | mlua::Error::MemoryError(said) => said.clone(),
         other => other.to_string(),
     };
-    let (message, own) = match said.split_once("\nstack traceback:\n") {
-        Some((message, trace)) => (message, Some(trace)),
-        None => (&*said, None),
-    };
-    let trace = trace.map(|trace| trace.trim_start_matches("stack traceback:\n")).or(own);
-    GuestFault::Trapped { message: words(message), backtrace: trace.map(words) }
+    match said.split_once(TRACE) {
+        Some((message, trace)) => (message.to_owned(), Some(trace.to_owned())),
+        None => (said, None),
+    }
 }
 
 /// The beginning of what it said, if that is long.

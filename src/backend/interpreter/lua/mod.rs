@@ -86,7 +86,7 @@ impl Lua {
     }
 
     /// What a job may use, in instructions of Lua's, which are looked at a thousand at a time; a coroutine costs a thousand to make. A call of one of Lua's own functions is one, however long it
-    /// takes. Running the scripts in a new instance uses of the first job's.
+    /// takes. Running the scripts in a new instance may use as much again, of its own: each job has all of this, whatever ran before it. Zero builds no pool.
     #[must_use]
     pub fn fuel(mut self, instructions: u64) -> Self {
         self.fuel = Some(instructions);

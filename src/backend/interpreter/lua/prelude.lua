@@ -1,5 +1,5 @@
 -- Run first in each state, before any code of the guest's: takes away what reaches out of it, and sees to it that whoever is to stop does. Why it takes
--- more than a hook: DESIGN.md, section 16.
+-- more than a hook: DESIGN.md, section 16. Gives what functions of this process's are wrapped in.
 local look, made, must_stop = ...
 
 dofile, loadfile, print, warn, collectgarbage, string.dump = nil
@@ -81,4 +81,18 @@ function coroutine.close(coroutine)
         return true
     end
     return looked(close(coroutine))
+end
+
+-- Such a function says first whether it has an answer. What it failed with, a string, is raised here: so it is Lua's, and counts as memory.
+local function passed(ok, ...)
+    if ok then
+        return ...
+    end
+    error((...), 0)
+end
+
+return function(answer)
+    return function(...)
+        return passed(answer(...))
+    end
 end

@@ -124,6 +124,10 @@ impl Watch {
         match answer {
             Ok(answer) => {
                 self.crossed(lua, back)?;
+                if let Some(fault) = answer.as_ref().err().and_then(|error| error.downcast_ref::<GuestFault>()) {
+                    self.stop(Stop::Fault(fault.clone()));
+                    self.end_if_stopped(lua)?;
+                }
                 answer
             }
             // What it captured may be torn: no script gets to catch that, and to call it again.

@@ -8,7 +8,7 @@ use super::time::Time;
 use super::wait::Sleepers;
 use super::{Wasi, WasiInstance, runtime};
 use crate::backend::interpreter::Script;
-use crate::backend::interpreter::wasm::{Guest, WasmInstance};
+use crate::backend::interpreter::wasm::{Guest, Unmade, WasmInstance};
 use crate::error::GuestFault;
 use crate::sync::Arc;
 
@@ -93,8 +93,16 @@ impl Script<Wasi> for WasiCommand {
         let context = grants.context(&arguments, input, (&stdout, &stderr), &time).map_err(no_instance)?;
         let _entered = runtime().map_err(|error| no_instance(error.to_string()))?.enter();
         let state = State { context, time, sleepers: sleepers.clone() };
-        let made = compiled.instance(crossing, started, |guest| guest.set(state));
-        match made.and_then(|mut made| start(&mut made)) {
+        let ended = match compiled.instance(crossing, started, |guest| guest.set(state)) {
+            Ok(mut made) => start(&mut made),
+            Err(Unmade { error, fault }) => exit_code(&error).ok_or(fault).map_err(|fault| match fault {
+                // There was nothing yet to be run.
+                GuestFault::Trapped { message, .. } if !crossing.was_entered() => GuestFault::NoInstance(message),
+                other => other,
+            }),
+        };
+        crossing.forget_memory();
+        match ended {
             Ok(exit_code) => Ok(WasiOutput { exit_code, stdout: stdout.take(), stderr: stderr.take() }),
             Err(fault) => Err(with_last_words(fault, &stderr.take())),
         }
@@ -102,15 +110,19 @@ impl Script<Wasi> for WasiCommand {
 }
 
 fn start(instance: &mut WasmInstance) -> Result<u32, GuestFault> {
+    // What its start function has used was that one's own.
+    instance.refuel();
     let made = instance.instance();
     let started = made.get_typed_func::<(), ()>(instance.store_mut(), "_start");
     match started.and_then(|function| function.call(instance.store_mut(), ())) {
         Ok(()) => Ok(0),
-        Err(error) => match error.downcast_ref::<I32Exit>() {
-            Some(I32Exit(code)) => Ok(code.cast_unsigned()),
-            None => Err(instance.fault(&error)),
-        },
+        Err(error) => exit_code(&error).ok_or_else(|| instance.fault(&error)),
     }
+}
+
+/// What it gave to `proc_exit`, if that is how it ended.
+fn exit_code(error: &wasmtime::Error) -> Option<u32> {
+    error.downcast_ref::<I32Exit>().map(|I32Exit(code)| code.cast_unsigned())
 }
 
 /// A program that panics says on its standard error why, and then traps.

@@ -33,6 +33,9 @@ const NOT_SUPPORTED: i32 = 58;
 /// Each [`WasiCommand`] runs it once, in an instance of its own. Nothing is there but what is granted here: no environment, no files, no random numbers but
 /// the same ones each time, and a clock that stands at zero, and that a sleep puts forward without taking any time. There is no network, whatever is granted.
 ///
+/// A directory is real, with the times of its files: a command that has one sees when they were changed, whether or not it has clocks; and one that may write there can tell the time, and measure how it
+/// passes, by a file that it writes.
+///
 /// What it writes to its standard streams is kept for its outcome, at most 1 MiB of each. What else it may have is that of a [`Wasm`]'s instance.
 ///
 /// ```
@@ -79,6 +82,12 @@ impl Wasi {
         Self { wasm: self.wasm.stack_limit(bytes), ..self }
     }
 
+    /// As [`Wasm::instance_limit`]: each run has an instance of its own.
+    #[must_use]
+    pub fn instance_limit(self, instances: usize) -> Self {
+        Self { wasm: self.wasm.instance_limit(instances), ..self }
+    }
+
     /// As [`Wasm::fuel`], for each run. What this process does for a command uses none.
     #[must_use]
     pub fn fuel(self, units: u64) -> Self {
@@ -99,7 +108,7 @@ impl Wasi {
     }
 
     /// Lets commands read what is in that directory of this system's, and below it, where they see it as `guest`. A path or symbolic link that leads out of it
-    /// is refused. It is opened anew for each run. At most 128 files may be open in one.
+    /// is refused. It is opened anew for each run. At most 128 files may be open in one. When its files were changed and read they see, too.
     ///
     /// What blocks there, such as a named pipe that nobody writes to, blocks the worker: a kill abandons it.
     #[must_use]
@@ -107,7 +116,8 @@ impl Wasi {
         self.granting(|grants| grants.directories.push((host.into(), guest.into(), FsPerms::ReadOnly)))
     }
 
-    /// As [`grant_read_only`](Self::grant_read_only), and lets commands create, change and remove what is there. How much they write is not limited.
+    /// As [`grant_read_only`](Self::grant_read_only), and lets commands create, change and remove what is there. How much they write is not limited. They can tell the time by it, without
+    /// [clocks](Self::grant_clocks): a file that is written has the system's time.
     #[must_use]
     pub fn grant_read_write(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.granting(|grants| grants.directories.push((host.into(), guest.into(), FsPerms::ReadWrite)))

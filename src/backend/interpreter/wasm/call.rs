@@ -51,9 +51,12 @@ where
 /// A call of a module's export with bytes, that gives bytes.
 ///
 /// The convention: the module exports its memory as `memory`; a function `alloc: [i32] -> [i32]`, that is given a number of bytes and
-/// answers where there is room for so many; and the function that is called, `[i32, i32] -> [i64]`: it is given where the input lies and how long it is,
+/// answers where there is room for so many, or 0 if there is none, as C's `malloc` does; and the function that is called, `[i32, i32] -> [i64]`: it is given where the input lies and how long it is,
 /// and answers with where its output lies in the upper half, and how long that is in the lower one. The output is copied before anything
 /// else of the guest runs; room that was given is the guest's to reuse.
+///
+/// Where there is no room, nothing is written and nothing else is called: the job ends with [`GuestFault::OutOfMemory`] if the guest was refused memory in it, else with
+/// [`GuestFault::NoRoom`]. An empty input needs none, and may be said to lie at 0.
 #[derive(Clone, Debug)]
 pub struct WasmBytes {
     export: Arc<str>,

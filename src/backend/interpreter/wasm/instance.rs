@@ -72,7 +72,7 @@ impl WasmInstance {
         module: &InstancePre<Guest>,
         guest: Guest,
         fuel: Option<u64>,
-    ) -> Result<Self, GuestFault> {
+    ) -> Result<Self, Unmade> {
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limits);
         store.set_epoch_deadline(1);
@@ -82,26 +82,28 @@ impl WasmInstance {
         });
         store.call_hook(|_, at| {
             // The data of a store may be sent elsewhere; the crossing stays on the worker's thread, and on another the guest does not run.
-            let crossing = Crossing::here().ok_or(GuestFault::Interrupted)?;
-            match at {
-                CallHook::CallingWasm | CallHook::ReturningFromHost => crossing.enter_guest()?,
-                CallHook::CallingHost | CallHook::ReturningFromWasm => crossing.leave_guest()?,
-            }
-            Ok(())
+            let crossed = Crossing::with_here(|crossing| match at {
+                CallHook::CallingWasm | CallHook::ReturningFromHost => crossing.enter_guest(),
+                CallHook::CallingHost | CallHook::ReturningFromWasm => crossing.leave_guest(),
+            });
+            Ok(crossed.unwrap_or(Err(GuestFault::Interrupted))?)
         });
         refuel(&mut store, fuel);
         match module.instantiate(&mut store) {
             Ok(instance) => Ok(Self { store, instance, fuel, stays: PhantomData }),
-            // A module that wants more memory than it may have is refused before any of its code runs.
-            Err(error) => Err(fault_of(&store, fuel, &error, |why| {
-                store.data().limits.blame().unwrap_or(GuestFault::NoInstance(why))
-            })),
+            Err(error) => Err(Unmade { fault: fault_of(&store, fuel, &error), error }),
         }
     }
 
-    pub(super) fn begin(&mut self, fuel: Option<u64>) {
+    /// Another job, which has nothing to do with what was refused before it.
+    pub(super) fn begin(&mut self) {
         self.store.data_mut().limits.forget();
-        refuel(&mut self.store, fuel);
+        self.refuel();
+    }
+
+    /// What runs from here on may use all of the fuel.
+    pub(in crate::backend::interpreter) fn refuel(&mut self) {
+        refuel(&mut self.store, self.fuel);
     }
 
     /// The store, for what wasmtime can do beyond what is here.
@@ -129,7 +131,7 @@ impl WasmInstance {
     ///
     /// # Errors
     ///
-    /// [`GuestFault::Unfit`] if the module does not follow it; and how the call failed.
+    /// [`GuestFault::Unfit`] if the module does not follow it; [`GuestFault::NoRoom`] if it has no room for the input; and how the call failed.
     pub fn call_bytes(&mut self, export: &str, input: &[u8]) -> Result<Vec<u8>, GuestFault> {
         let Some(memory) = self.instance.get_memory(&mut self.store, "memory") else {
             return Err(GuestFault::Unfit("it exports no memory called `memory`".to_owned()));
@@ -140,36 +142,51 @@ impl WasmInstance {
         let length = u32::try_from(input.len())
             .map_err(|_| GuestFault::Unfit(format!("its input of {} bytes fits into no module", input.len())))?;
         let at = self.call::<u32, u32>("alloc", length)?;
-        memory
-            .write(&mut self.store, at as usize, input)
-            .map_err(|_| out_of_bounds("gave room for its input", at, length))?;
+        if at == 0 && length > 0 {
+            return Err(self.blamed(GuestFault::NoRoom { bytes: length }));
+        }
+        if memory.write(&mut self.store, at as usize, input).is_err() {
+            return Err(self.blamed(out_of_bounds("gave room for its input", at, length)));
+        }
         let packed = function.call(&mut self.store, (at, length)).map_err(|error| self.fault(&error))?;
         let [at, length] =
             [packed >> 32, packed & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
         let (start, end) = (at as usize, at as usize + length as usize);
         let output = memory.data(&self.store).get(start..end);
-        output.map(<[u8]>::to_vec).ok_or_else(|| out_of_bounds("answered", at, length))
+        output.map(<[u8]>::to_vec).ok_or_else(|| self.blamed(out_of_bounds("answered", at, length)))
+    }
+
+    /// What the guest got wrong, unless that is since it was refused something.
+    fn blamed(&self, fault: GuestFault) -> GuestFault {
+        self.store.data().limits.blame().unwrap_or(fault)
     }
 
     /// How a call of this instance's failed, for one that was made by the [store](Self::store_mut).
     pub fn fault(&self, error: &wasmtime::Error) -> GuestFault {
-        fault_of(&self.store, self.fuel, error, |message| {
-            let backtrace = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
-            self.store.data().limits.blame().unwrap_or(GuestFault::Trapped {
-                message,
-                backtrace: backtrace.map(|trace| trace.to_string().trim_end().to_owned()),
-            })
-        })
+        fault_of(&self.store, self.fuel, error)
     }
 }
 
-/// What all failures have in common; `other` is for the rest.
-fn fault_of(
-    store: &Store<Guest>,
-    fuel: Option<u64>,
-    error: &wasmtime::Error,
-    other: impl FnOnce(String) -> GuestFault,
-) -> GuestFault {
+/// Why there is no instance.
+pub(in crate::backend::interpreter) struct Unmade {
+    /// What wasmtime says, or a function of this process's that its start function has called.
+    #[cfg_attr(not(feature = "wasi"), expect(dead_code, reason = "commands alone look for an exit in it"))]
+    pub(in crate::backend::interpreter) error: wasmtime::Error,
+    /// The same, as of a call.
+    pub(in crate::backend::interpreter) fault: GuestFault,
+}
+
+impl Unmade {
+    /// For a job that was to have the instance: none of it has run.
+    pub(super) fn no_instance(self) -> GuestFault {
+        match self.fault {
+            GuestFault::Trapped { message, .. } => GuestFault::NoInstance(message),
+            other => other,
+        }
+    }
+}
+
+fn fault_of(store: &Store<Guest>, fuel: Option<u64>, error: &wasmtime::Error) -> GuestFault {
     if store.data().brake.is_pulled() {
         return GuestFault::Interrupted;
     }
@@ -177,10 +194,14 @@ fn fault_of(
     if let Some(fault) = error.downcast_ref::<GuestFault>() {
         return fault.clone();
     }
-    match (error.downcast_ref::<Trap>(), fuel) {
-        (Some(Trap::OutOfFuel), Some(fuel)) => GuestFault::OutOfFuel { fuel },
-        _ => other(error.root_cause().to_string()),
+    if let (Some(Trap::OutOfFuel), Some(fuel)) = (error.downcast_ref::<Trap>(), fuel) {
+        return GuestFault::OutOfFuel { fuel };
     }
+    store.data().limits.blame().unwrap_or_else(|| {
+        let backtrace = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
+        let backtrace = backtrace.map(|trace| trace.to_string().trim_end().to_owned());
+        GuestFault::Trapped { message: error.root_cause().to_string(), backtrace }
+    })
 }
 
 fn refuel(store: &mut Store<Guest>, fuel: Option<u64>) {

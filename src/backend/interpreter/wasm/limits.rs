@@ -2,6 +2,7 @@
 
 use wasmtime::ResourceLimiter;
 
+use crate::backend::interpreter::Crossing;
 use crate::error::GuestFault;
 
 /// Says no to what passes its limits, and knows that it did. An instance may have several memories, and several tables: they count together.
@@ -52,6 +53,11 @@ impl Limits {
         Self { memory: Share::of(memory), table: Share::of(table), refused: None }
     }
 
+    /// Says in the inventory how much memory there is.
+    fn tell(&self) {
+        Crossing::with_here(|crossing| crossing.set_memory(self.memory.used as u64));
+    }
+
     /// Another job: what was refused before is not why it fails.
     pub(super) fn forget(&mut self) {
         self.refused = None;
@@ -77,6 +83,7 @@ impl ResourceLimiter for Limits {
         if !possible {
             self.memory.take_back();
         }
+        self.tell();
         Ok(fits && possible)
     }
 
@@ -95,6 +102,7 @@ impl ResourceLimiter for Limits {
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         // The system has none, or the region reserved for it is smaller.
         self.memory.take_back();
+        self.tell();
         self.refused.get_or_insert(Refused::Memory);
         Ok(())
     }

@@ -5,9 +5,12 @@ mod instance;
 mod limits;
 
 pub use call::{WasmBytes, WasmCall};
+pub(super) use instance::Unmade;
 pub use instance::{Guest, WasmInstance};
 
-use wasmtime::{Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig};
+use wasmtime::{
+    Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolConcurrencyLimitError, PoolingAllocationConfig,
+};
 
 use super::{Crossing, Engine};
 use crate::backend::StartContext;
@@ -18,10 +21,14 @@ use crate::job::JobContext;
 const MEMORY: usize = 64 << 20;
 const TABLE: usize = 10_000;
 const STACK: usize = 512 << 10;
+/// How many instances there can be at a time, if each job has one of its own and nobody says.
+const INSTANCES: usize = 1_000;
 /// In what WebAssembly counts memory.
 const PAGE: usize = 64 << 10;
 const MAX_STACK: usize = 64 << 20;
 const HOST_STACK: usize = 2 << 20;
+/// Each takes some of this process's memory, used or not.
+const MAX_INSTANCES: usize = 100_000;
 /// All that a 32-bit memory can be.
 const MAX_MEMORY: usize = 4 << 30;
 
@@ -40,6 +47,7 @@ pub struct Wasm {
     memory: usize,
     table: usize,
     stack: usize,
+    instances: usize,
     fuel: Option<u64>,
     fresh: bool,
     compiled: Option<Compiled>,
@@ -52,6 +60,7 @@ pub(super) struct Compiled {
     module: InstancePre<Guest>,
     memory: usize,
     table: usize,
+    instances: usize,
     fuel: Option<u64>,
 }
 
@@ -62,10 +71,20 @@ impl Compiled {
         crossing: &Crossing,
         cx: &StartContext,
         prepare: impl FnOnce(&mut Guest),
-    ) -> Result<WasmInstance, GuestFault> {
+    ) -> Result<WasmInstance, Unmade> {
         let mut guest = Guest::new(crossing.brake().clone(), cx.clone(), limits::Limits::new(self.memory, self.table));
         prepare(&mut guest);
-        WasmInstance::new(&self.engine, &self.module, guest, self.fuel)
+        WasmInstance::new(&self.engine, &self.module, guest, self.fuel).map_err(|unmade| self.attributed(unmade))
+    }
+
+    fn attributed(&self, Unmade { fault, error }: Unmade) -> Unmade {
+        let fault = match fault {
+            GuestFault::Trapped { .. } if error.is::<PoolConcurrencyLimitError>() => {
+                GuestFault::OutOfInstances { limit: self.instances }
+            }
+            other => other,
+        };
+        Unmade { fault, error }
     }
 
     #[cfg(feature = "wasi")]
@@ -83,6 +102,7 @@ impl Wasm {
             memory: MEMORY,
             table: TABLE,
             stack: STACK,
+            instances: INSTANCES,
             fuel: None,
             fresh: false,
             compiled: None,
@@ -91,10 +111,21 @@ impl Wasm {
 
     /// Gives each job an instance of its own, which is dropped after it, instead of one to each worker: a job finds nothing of the one before. Instances
     /// come from a region of addresses that is reserved when the pool is built, and what they do not write to they share; there can be
-    /// 1,000 at a time, of a module with one memory and one table at most.
+    /// [so many](Self::instance_limit) at a time, of a module with one memory and one table at most.
     #[must_use]
     pub fn fresh_per_job(mut self) -> Self {
         self.fresh = true;
+        self
+    }
+
+    /// How many instances there can be at a time if each job has one of its own: 1,000 if nobody says, at most 100,000; zero builds no pool. It should be no less than the workers
+    /// that the pool may ever have, after whatever resize, and those that it may abandon, who keep their instances: a job that finds none left never begins, and ends with
+    /// [`GuestFault::OutOfInstances`]. Each reserves addresses of [its memory](Self::memory_limit) and some more; where the system has not so many, no pool is built.
+    ///
+    /// Instances that are kept are not counted.
+    #[must_use]
+    pub fn instance_limit(mut self, instances: usize) -> Self {
+        self.instances = instances;
         self
     }
 
@@ -121,7 +152,7 @@ impl Wasm {
     }
 
     /// What a job may use, in wasmtime's units of fuel, about one an instruction: the same job ends at the same place, on whatever machine. It costs
-    /// the guest some of its speed. A start function uses of the first job's.
+    /// the guest some of its speed. A start function may use as much again, of its own: each job has all of this, whatever ran before it. Zero builds no pool.
     #[must_use]
     pub fn fuel(mut self, units: u64) -> Self {
         self.fuel = Some(units);
@@ -150,6 +181,8 @@ impl Wasm {
             let mut pooling = PoolingAllocationConfig::new();
             pooling.max_memory_size(self.memory.next_multiple_of(PAGE));
             pooling.table_elements(self.table);
+            let instances = u32::try_from(self.instances).unwrap_or(u32::MAX);
+            pooling.total_core_instances(instances).total_memories(instances).total_tables(instances);
             config.memory_reservation(u64::try_from(self.memory.next_multiple_of(PAGE)).unwrap_or(u64::MAX));
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
         }
@@ -191,7 +224,8 @@ impl Wasm {
             define(&mut linker)?;
         }
         let module = linker.instantiate_pre(&module)?;
-        Ok(Compiled { engine, module, memory: self.memory, table: self.table, fuel: self.fuel })
+        let &Self { memory, table, instances, fuel, .. } = self;
+        Ok(Compiled { engine, module, memory, table, instances, fuel })
     }
 
     /// What came of [`prepare`](Engine::prepare).
@@ -213,6 +247,12 @@ impl Engine for Wasm {
                 return Err(format!("an instance without any {what} can do nothing"));
             }
         }
+        if self.fuel == Some(0) {
+            return Err("a job without any fuel can do nothing".to_owned());
+        }
+        if !(1..=MAX_INSTANCES).contains(&self.instances) {
+            return Err(format!("a limit of {} instances makes no sense: 1 to {MAX_INSTANCES}", self.instances));
+        }
         for (given, most, what) in [(self.memory, MAX_MEMORY, "memory"), (self.stack, MAX_STACK, "stack")] {
             if given > most {
                 return Err(format!("{given} bytes of {what} are too much: at most {most}"));
@@ -226,7 +266,7 @@ impl Engine for Wasm {
     }
 
     fn instance(&self, crossing: &Crossing, cx: &StartContext) -> Result<WasmInstance, GuestFault> {
-        self.compiled()?.instance(crossing, cx, |_| {})
+        self.compiled()?.instance(crossing, cx, |_| {}).map_err(Unmade::no_instance)
     }
 
     fn stack_size(&self) -> Option<usize> {
@@ -235,7 +275,7 @@ impl Engine for Wasm {
     }
 
     fn begin(&self, instance: &mut WasmInstance) {
-        instance.begin(self.fuel);
+        instance.begin();
     }
 
     fn is_fresh_per_job(&self) -> bool {
