@@ -50,6 +50,7 @@ mod error;
 mod guard;
 mod handle;
 mod inventory;
+mod line;
 mod member;
 mod place;
 mod pool;
