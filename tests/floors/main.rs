@@ -3,6 +3,7 @@
 //! To move a floor, move its line here and say in `DESIGN.md` why.
 
 mod cases;
+mod features;
 mod growth;
 mod imports;
 mod source;

@@ -121,6 +121,41 @@ fn a_shutdown_without_jobs_waits_for_nothing() {
     assert!(pool.shutdown_blocking(LIMIT).members.iter().all(|member| member.reply.is_err()));
 }
 
+/// Two, of which one was given a place that it has not seen. The clock stands but for what the member has for its worker: nothing else is waited for.
+#[test]
+fn a_submitter_that_nobody_polls_holds_up_no_end() {
+    for drains in [true, false] {
+        let stage = stage("unpolled", 1, 0, |builder| builder.places(1));
+        let first = stage.put(1);
+        let (mut second, mut third) = (spawn(stage.pool.submit(2)), spawn(stage.pool.submit(3)));
+        assert_pending!(second.poll());
+        assert_pending!(third.poll());
+        assert_eq!(stage.take(0), 1);
+        stage.finish(0, 10);
+        assert_eq!(soon(first).unwrap(), 10);
+        assert!(second.is_woken(), "the place is his");
+        let ledger = if drains {
+            soon(stage.pool.drain(LIMIT)).expect("no job is left");
+            stage.pool.ledger()
+        } else {
+            let pool = stage.pool.clone();
+            let shutdown = beside(async move { pool.shutdown((SECOND * 40).into()).await });
+            until("the members are shut down", || stage.members[0].0.gate() != "open");
+            stage.clock.advance(SECOND * 40);
+            let report = soon(shutdown).expect("it does not panic");
+            assert!(report.members[0].reply.is_ok(), "{report:?}");
+            report.ledger
+        };
+        assert!(ledger.balances() && (ledger.pending, ledger.waiting) == (0, 2), "{ledger}");
+        for late in [second, third] {
+            let rejected = soon(late).expect_err("it takes no more");
+            assert!(matches!(rejected.reason(), MixedRejectReason::Closed { .. }), "{rejected}");
+        }
+        stage.at_rest();
+        assert_eq!((stage.pool.ledger().rejected, stage.pool.ledger().waiting), (2, 0));
+    }
+}
+
 #[test]
 fn an_abort_ends_what_waits_and_what_runs() {
     let stage = plain("abort", 1, 0);

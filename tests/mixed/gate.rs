@@ -153,6 +153,14 @@ fn what_cannot_be_built_says_why() {
     };
     let twins = MixedPool::builder(named("twins")).member(member()).member(member()).build();
     assert!(matches!(twins, Err(MixedBuildError::SameName { .. })));
+    // By whatever names: all that is counted over members would count it twice.
+    let (pool, _) = crate::rig::scripted("same", &clock, 0);
+    let same = ["a", "b"].map(|name| Member::new(std::sync::Arc::new(pool.clone())).named(name));
+    let [one, other] = same;
+    let same = MixedPool::<u64, u64>::builder(named("same")).member(one).member(other).build();
+    let error = same.expect_err("one pool is one member");
+    assert!(matches!(&error, MixedBuildError::SamePool { .. }), "{error}");
+    assert!(error.to_string().contains("members `a` and `b` are the one pool `mixed-same-"), "{error}");
     let no_place = MixedPool::builder(named("no-place")).member(member()).places(0).build();
     assert!(matches!(no_place, Err(MixedBuildError::Places { places: 0, .. })));
 }

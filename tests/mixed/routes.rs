@@ -150,6 +150,43 @@ fn a_label_whose_member_is_full_does_not_hold_up_another() {
     assert_eq!(stage.take(0), 0);
 }
 
+/// To the second member what is labelled `other`, and all else to the first.
+fn by_label(job: &Routed<'_>, _: &[MemberView]) -> Step {
+    let member = usize::from(job.label == Some("other"));
+    if job.refusal(member).is_some() { Step::Wait } else { Step::To(member) }
+}
+
+/// More than are looked at in one pass, each with a label of its own, so that none of them stands for the others.
+#[test]
+fn a_crowd_that_waits_for_one_member_does_not_starve_another() {
+    let stage = stage("crowd", 2, 0, |builder| builder.route(by_label));
+    let _busy = [stage.occupy(0), stage.occupy(1)];
+    let label = |label: usize| stage.pool.job().label(label.to_string());
+    let crowd: Vec<_> = (0..200).map(|n| label(n).try_submit(n as u64).expect("there is a place")).collect();
+    let others = [500, 501].map(|n| stage.pool.job().label("other").try_submit(n).expect("there is a place"));
+    others.iter().for_each(waits);
+    stage.finish(1, 0);
+    assert_eq!(stage.take(1), 500, "behind them all, and before its like");
+    waits(&others[1]);
+    // Whoever was there first has the first choice nevertheless.
+    stage.finish(0, 0);
+    assert_eq!(stage.take(0), 0);
+    crowd[1..].iter().for_each(waits);
+    stage.finish(1, 0);
+    assert_eq!(stage.take(1), 501);
+}
+
+/// More than are passed over in one pass.
+#[test]
+fn a_long_line_of_one_label_does_not_starve_what_stands_behind_it() {
+    let stage = stage("long-line", 2, 0, |builder| builder.route(by_label).places(10_000));
+    let _busy = stage.occupy(0);
+    let _line: Vec<_> = (0..9_000).map(|n| stage.put(n)).collect();
+    let other = stage.pool.job().label("other").try_submit(9_500).expect("there is a place");
+    assert_eq!(stage.take(1), 9_500);
+    is_with(&other, "1");
+}
+
 #[test]
 fn a_route_that_panics_or_answers_nonsense_is_replaced_by_the_default() {
     let stages = [

@@ -15,28 +15,42 @@ use super::submit::Terms;
 /// What became of every job ever offered.
 #[derive(Default)]
 pub(super) struct Book {
-    ledger: Mutex<Ledger>,
+    counts: Mutex<Counts>,
     rest: Notify,
     pub(super) mailbox: Arc<Mailbox>,
 }
 
+#[derive(Default)]
+struct Counts {
+    ledger: Ledger,
+    /// Those of its `waiting` who stand in line for a place. The others are on their way in, or back.
+    in_line: u64,
+}
+
+impl Counts {
+    /// Who stands in line has no job in: it may be kept there by a future that nobody polls, and when the line closes it is sent back.
+    fn rests(&self) -> bool {
+        self.ledger.pending == 0 && self.ledger.waiting == self.in_line
+    }
+}
+
 impl Book {
-    /// A job has come. Until its arrival ends it waits, and this pool does not rest.
+    /// A job has come. Until its arrival ends it waits, and this pool does not rest but while it stands in line.
     pub(super) fn arrive(self: &Arc<Self>) -> Arrival {
-        self.change(|ledger| {
-            ledger.offered += 1;
-            ledger.waiting += 1;
+        self.change(|counts| {
+            counts.ledger.offered += 1;
+            counts.ledger.waiting += 1;
         });
-        Arrival(Some(self.clone()))
+        Arrival { book: Some(self.clone()), in_line: false }
     }
 
     pub(super) fn ledger(&self) -> Ledger {
-        *self.ledger.lock()
+        self.counts.lock().ledger
     }
 
     /// True if no job is on its way in, or in.
     pub(super) fn rests(&self) -> bool {
-        rests(&self.ledger.lock())
+        self.counts.lock().rests()
     }
 
     /// Ends when that is so next. Made before a look at whether it is so already, it misses nothing; to be polled with a guarded waker.
@@ -44,11 +58,11 @@ impl Book {
         self.rest.notified()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Ledger)) {
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
         let rests = {
-            let mut ledger = self.ledger.lock();
-            change(&mut ledger);
-            rests(&ledger)
+            let mut counts = self.counts.lock();
+            change(&mut counts);
+            counts.rests()
         };
         if rests {
             self.rest.notify_waiters();
@@ -58,7 +72,7 @@ impl Book {
     }
 
     fn end(&self, how: Ended) {
-        self.change(|ledger| {
+        self.change(|Counts { ledger, .. }| {
             ledger.pending -= 1;
             *match how {
                 Ended::Completed => &mut ledger.completed,
@@ -76,12 +90,11 @@ impl Book {
     }
 }
 
-fn rests(ledger: &Ledger) -> bool {
-    ledger.pending == 0 && ledger.waiting == 0
-}
-
 /// A job at the gate. Dropped, it has withdrawn.
-pub(super) struct Arrival(Option<Arc<Book>>);
+pub(super) struct Arrival {
+    book: Option<Arc<Book>>,
+    in_line: bool,
+}
 
 impl Arrival {
     pub(super) fn accept(mut self) {
@@ -95,11 +108,20 @@ impl Arrival {
         self.leave(|ledger| ledger.rejected += 1);
     }
 
+    /// It stands in line for a place from now on, or has its answer and looks at the gate after this.
+    pub(super) fn stands_in_line(&mut self, stands: bool) {
+        if let Some(book) = &self.book {
+            book.change(|counts| counts.in_line = counts.in_line - u64::from(self.in_line) + u64::from(stands));
+            self.in_line = stands;
+        }
+    }
+
     fn leave(&mut self, to: impl FnOnce(&mut Ledger)) {
-        if let Some(book) = self.0.take() {
-            book.change(|ledger| {
-                ledger.waiting -= 1;
-                to(ledger);
+        if let Some(book) = self.book.take() {
+            book.change(|counts| {
+                counts.ledger.waiting -= 1;
+                counts.in_line -= u64::from(self.in_line);
+                to(&mut counts.ledger);
             });
         }
     }

@@ -102,8 +102,7 @@ impl<J: Send + 'static, T: Send + 'static> MixedPool<J, T> {
         shared.turn_to(Gate::Closed);
         let left = TimeLimit(until.since(shared.clock.now()));
         let members = shared.ask_all(|pool| Box::pin(pool.shutdown(left))).await;
-        // A pool that has ended has written all outcomes, or does a moment later. One that does not answer has as long as a control reply may take, and so has a
-        // submitter that nobody polls: it stands in line for as long as its future is kept.
+        // A pool that has ended has written all outcomes, or does a moment later. One that does not answer has as long as a control reply may take.
         shared.rest(shared.clock.now().after(TimeLimit::default().0)).await;
         MixedReport { members, ledger: self.ledger() }
     }

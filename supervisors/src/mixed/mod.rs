@@ -50,6 +50,7 @@ mod error;
 mod guard;
 mod handle;
 mod inventory;
+mod line;
 mod member;
 mod place;
 mod pool;
@@ -219,6 +220,21 @@ pub enum MixedBuildError {
         /// Their name.
         member: Arc<str>,
     },
+    /// One pool is two of its members.
+    #[error(
+        "mixed pool `{pool}` was not built: its members `{first}` and `{second}` are the one pool `{twice}`, whose workers and jobs would count twice; leave one of \
+         them out"
+    )]
+    SamePool {
+        /// The mixed pool.
+        pool: Arc<str>,
+        /// The name of the pool that is given twice.
+        twice: Arc<str>,
+        /// Its name as a member.
+        first: Arc<str>,
+        /// Its other name as a member.
+        second: Arc<str>,
+    },
     /// It has no place, or more than there can be.
     #[error(
         "mixed pool `{pool}` was not built: it is to have {places} places; at least 1, and at most {} are possible",
@@ -254,7 +270,7 @@ pub struct MixedBuilder<J, T> {
 }
 
 impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
-    /// Adds a member, after those that were added before.
+    /// Adds a member, after those that were added before. A pool is one member at most: each counts for itself in what is counted over all of them.
     pub fn member(mut self, member: Member<J, T>) -> Self {
         self.members.push(member);
         self
@@ -300,7 +316,7 @@ impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
     ///
     /// # Errors
     ///
-    /// If it has no member, or two of one name, or no place; or the system refuses the thread.
+    /// If it has no member, or two of one name or of one pool, or no place; or the system refuses the thread.
     pub fn build(self) -> Result<MixedPool<J, T>, MixedBuildError> {
         let Self { name, members, route, places, admission_limit, shutdown_limit, clock } = self;
         if members.is_empty() {
@@ -313,6 +329,11 @@ impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
             if members[..number].iter().any(|other| other.name == member.name) {
                 return Err(MixedBuildError::SameName { pool: name, member: member.name.clone() });
             }
+        }
+        if let Some((first, second)) = given_twice(&members) {
+            let (pool, twice) = (name, Arc::from(first.pool.name()));
+            let (first, second) = (first.name.clone(), second.name.clone());
+            return Err(MixedBuildError::SamePool { pool, twice, first, second });
         }
         let shared = Arc::new(Shared {
             name,
@@ -330,6 +351,14 @@ impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
         start(&shared).map_err(|source| MixedBuildError::Thread { pool: shared.name.clone(), source })?;
         Ok(MixedPool { owner: Arc::new(Owner(shared)) })
     }
+}
+
+/// Two members that are one pool, as its actor says, whatever they are called.
+fn given_twice<J, T>(members: &[Member<J, T>]) -> Option<(&Member<J, T>, &Member<J, T>)> {
+    members.iter().enumerate().find_map(|(number, second)| {
+        let is_it = |first: &&Member<J, T>| first.pool.actor().get_id() == second.pool.actor().get_id();
+        members[..number].iter().find(is_it).map(|first| (first, second))
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the home of mixed pools' threads")]

@@ -1,7 +1,6 @@
 //! The state of a mixed pool, and its thread: it looks at attempts that have ended, gives jobs that wait to members, and ends those whose time is over.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,17 +12,13 @@ use tokio::sync::Semaphore;
 use super::book::{Book, Promise};
 use super::error::{Attempt, MixedEnd, Traces};
 use super::guard::{Note, Rouse, catch, guarded, let_go, wake};
+use super::line::Walk;
 use super::member::{Member, Run};
 use super::place::{Errand, Placed};
 use super::route::Route;
 
 /// While jobs wait, members are asked again this often: nobody tells when the job of somebody else leaves one of them.
 const TICK: Duration = Duration::from_millis(5);
-/// So many jobs that wait are looked at each time.
-const LOOKS: usize = 64;
-/// And so many are passed over in that at most.
-const MOST_LOOKS: usize = 4_096;
-
 /// Whether jobs come in, and go on to members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Gate {
@@ -61,9 +56,9 @@ pub(super) struct State<J, T> {
     /// The last number that a job was given.
     pub(super) last: u64,
     /// By number: the order of admission.
-    waiting: BTreeMap<u64, Job<J, T>>,
+    pub(super) waiting: BTreeMap<u64, Job<J, T>>,
     /// One of them is in the thread's hands, which offers it to members.
-    offered: bool,
+    pub(super) offered: bool,
     running: HashMap<u64, Running<J, T>>,
     /// When the first of those that wait expires, or before.
     expiry: Timestamp,
@@ -123,11 +118,6 @@ impl<J, T> State<J, T> {
 impl<J, T> Job<J, T> {
     fn number(&self) -> u64 {
         self.promise.slot.about.job
-    }
-
-    /// True if it is like one of those labels that waits; one that was tried somewhere is like none.
-    fn is_held_up(&self, labels: &[Option<Arc<str>>]) -> bool {
-        self.errand.attempts.is_empty() && labels.contains(&self.errand.terms.label)
     }
 
     /// It ends without an output; `attempt`: how the last one failed, if that is not noted yet.
@@ -223,6 +213,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     /// The life of the pool's thread: it ends when nobody comes any more and every job has ended.
     pub(super) fn drive(&self) {
         self.book.mailbox.is_read_here();
+        let mut round = Walk::default();
         loop {
             for note in self.book.mailbox.take() {
                 // Nothing of a user's runs unguarded below; if something else is wrong, it costs one job, and not all.
@@ -230,7 +221,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
                     tracing::error!(pool = &*self.name, "a mixed pool's thread panicked: {message}");
                 }
             }
-            if let Err(message) = catch(|| self.pass()) {
+            if let Err(message) = catch(|| self.pass(&mut round)) {
                 tracing::error!(pool = &*self.name, "a mixed pool's thread panicked: {message}");
             }
             let (gate, is_timed) = {
@@ -294,7 +285,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     }
 
     /// Gives the job to a member; true if it waits for one instead.
-    fn go_on(&self, mut job: Job<J, T>) -> bool {
+    pub(super) fn go_on(&self, mut job: Job<J, T>) -> bool {
         match self.place(&mut job.errand) {
             Placed::With(member, run) => self.begin(job, member, run),
             Placed::Waits => {
@@ -334,7 +325,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     }
 
     /// What is due, for whatever reason.
-    fn pass(&self) {
+    fn pass(&self, round: &mut Walk) {
         let now = self.clock.now();
         let (gate, rung) = {
             let mut state = self.state.lock();
@@ -346,41 +337,13 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         };
         rung.into_iter().for_each(|(_, (_, waker))| wake(waker));
         match gate {
-            Gate::Open | Gate::Draining => self.hand_out(),
+            Gate::Open | Gate::Draining => self.hand_out(round),
             Gate::Quiesced => {}
             Gate::Closed => self.end(Timestamp::NEVER, |_| MixedEnd::NotStarted),
         }
         let expired = now >= self.state.lock().expiry;
         if expired {
             self.end(now, |errand| MixedEnd::TimedOut { limit: errand.expires_at().1, after: self.waited(errand) });
-        }
-    }
-
-    /// Gives those that wait to members, in their order. One that waits on has those of its label wait.
-    fn hand_out(&self) {
-        let (mut after, mut held_up, mut offers) = (Bound::Unbounded, Vec::new(), 0);
-        for _ in 0..MOST_LOOKS {
-            let job = {
-                let mut state = self.state.lock();
-                let mut rest = state.waiting.range((after, Bound::Unbounded));
-                let Some((&number, job)) = rest.next() else { return };
-                after = Bound::Excluded(number);
-                let job = if job.is_held_up(&held_up) { None } else { state.waiting.remove(&number) };
-                state.offered = job.is_some();
-                job
-            };
-            let Some(job) = job else { continue };
-            offers += 1;
-            let label = job.errand.terms.label.clone();
-            let is_fresh = job.errand.attempts.is_empty();
-            let waits_on = self.go_on(job);
-            self.state.lock().offered = false;
-            if waits_on && is_fresh {
-                held_up.push(label);
-            }
-            if offers == LOOKS {
-                return;
-            }
         }
     }
 

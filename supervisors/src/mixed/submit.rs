@@ -124,10 +124,13 @@ impl<'a, J: Send + 'static, T: Send + 'static> MixedSubmitter<'a, J, T> {
     pub fn submit(self, job: J) -> impl Future<Output = Result<MixedHandle<T>, MixedRejected<J>>> + Send + use<J, T> {
         let (shared, terms, again) = self.parts(Location::caller());
         async move {
-            let arrival = shared.book.arrive();
+            let mut arrival = shared.book.arrive();
             let place = match shared.place_at_once() {
                 Err(MixedRejectReason::Full { .. }) if shared.admission_limit.is_some() => {
-                    shared.wait_for_place(&terms).await
+                    arrival.stands_in_line(true);
+                    let place = shared.wait_for_place(&terms).await;
+                    arrival.stands_in_line(false);
+                    place
                 }
                 place => place,
             };
