@@ -15,7 +15,7 @@ use super::trace::trace_rung;
 use super::watchdog::Silence;
 use crate::backend::{Backend, KillOutcome};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
-use crate::plane::Found;
+use crate::plane::{Aimed, Found};
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::{Ended, Fate, Rung, Target, TargetReport, TerminationReport, WorkerState};
@@ -190,16 +190,16 @@ impl<B: Backend> Supervision<B> {
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
                 return;
             };
-            if rung != Rung::Cancel && self.spares(climb, now) {
-                return;
+            if let Some(silence) = &climb.silence {
+                climb.exit = silence.exit(rung, now);
             }
+            let Some(hit) = self.aim(climb, rung, now) else { return };
             climb.next += 1;
             climb.until = now.after(grace);
             if let Some(silence) = &climb.silence {
                 self.note_rung(silence, rung, now);
-                climb.exit = silence.exit(rung, now);
             }
-            self.step(climb, rung);
+            self.step(climb, rung, hit);
         }
     }
 
@@ -255,14 +255,17 @@ impl<B: Backend> Supervision<B> {
                 climb.job = Some(lent);
             }
             Found::Gone => {
-                // Asked to stop while it was lent, it ends by that as it comes back.
-                let ended = climb.job.as_ref().and_then(|job| job.header().ended());
-                climb.withdrawn = Some(ended == Some(Ended::Cancelled));
                 if let Some((worker, claim)) = self.plane().holder_of(job) {
                     (climb.target, climb.cell) =
                         (Target::Claim { worker, claim, job }, Some(self.plane().cell(worker)));
                     (climb.next, climb.until) = (0, self.now());
+                    return;
                 }
+                // Asked to stop while it was lent, it ends by that as it comes back. Whoever ends it may not have told yet.
+                climb.withdrawn = match &climb.job {
+                    Some(lent) => lent.header().ended().map(|ended| ended == Ended::Cancelled),
+                    None => Some(false),
+                };
             }
         }
     }
@@ -277,17 +280,38 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// True while a rung that takes a worker waits, since that was lent another job than the one that is meant: soon that is back, or its next claim. Not for long: a
-    /// child that does not answer is taken.
-    fn spares(&self, climb: &mut Climb, now: Timestamp) -> bool {
-        let Some(cell) = climb.worker().filter(|_| climb.claim().is_some() && climb.condemned.is_none()) else {
-            return false;
+    /// Condemns whoever the rung is to take: true if it was there to be. `None`: the rung waits, since the worker was lent another job than the one that is meant:
+    /// soon that is back, or its next claim. Not for long: a child that does not answer is taken, and what it was lent goes along.
+    fn aim(&self, climb: &mut Climb, rung: Rung, now: Timestamp) -> Option<bool> {
+        let (Some(cell), claim) = (climb.worker().cloned(), climb.claim()) else { return Some(false) };
+        if climb.job.is_none() {
+            let state = cell.lock();
+            let held = state.held.as_ref().filter(|held| claim.is_none_or(|claim| held.claim == claim));
+            climb.job = held.map(|held| held.job.clone());
+        }
+        let aimed = match (rung, claim) {
+            (Rung::Cancel, _) | (Rung::Stop, None) => return Some(false),
+            (Rung::Kill, None) => self.plane().condemn(&cell, None, &climb.exit).map_or(Aimed::Missed, Aimed::Hit),
+            (Rung::Stop | Rung::Kill, Some(claim)) => {
+                let exit = if rung == Rung::Stop { climb.exit.when_told() } else { climb.exit.clone() };
+                let waited = climb.spares_since.is_some_and(|since| now >= since.after(ANSWER));
+                self.plane().condemn_alone(&cell, claim, &exit, waited || climb.condemned.is_some())
+            }
         };
-        let lent = self.plane().await_loan(cell.id);
-        lent && now < climb.spares_since.get_or_insert(now).after(ANSWER)
+        match aimed {
+            Aimed::Spared => {
+                climb.spares_since.get_or_insert(now);
+                None
+            }
+            Aimed::Hit(condemned) => {
+                climb.condemned = Some(condemned);
+                Some(true)
+            }
+            Aimed::Missed => Some(false),
+        }
     }
 
-    fn step(&mut self, climb: &mut Climb, rung: Rung) {
+    fn step(&mut self, climb: &mut Climb, rung: Rung, hit: bool) {
         if climb.silence.is_none() {
             // That of an overdue job has been told already, as an event of its own.
             trace_rung(&self.plane().config.name, &climb.target, rung, &climb.exit.blame());
@@ -296,35 +320,22 @@ impl<B: Backend> Supervision<B> {
             return self.withdraw(climb, job);
         }
         let (Some(cell), claim) = (climb.worker().cloned(), climb.claim()) else { return };
-        if climb.job.is_none() {
-            climb.job = cell.lock().held.as_ref().map(|held| held.job.clone());
-        }
         match rung {
             Rung::Cancel => cancel(&cell, claim),
-            Rung::Stop => match claim {
-                Some(claim) => {
-                    climb.condemned = self.plane().condemn(&cell, Some(claim), &climb.exit.when_told());
-                    if climb.condemned.is_some() {
-                        cell.tell_to_leave();
-                    }
-                }
-                None => self.plane().stop_worker(&cell, climb.exit.when_told()),
-            },
-            Rung::Kill => self.take(climb, &cell, claim),
+            Rung::Stop if claim.is_none() => self.plane().stop_worker(&cell, climb.exit.when_told()),
+            Rung::Stop if hit => cell.tell_to_leave(),
+            Rung::Stop => {}
+            Rung::Kill => self.take(climb, &cell, hit),
         }
     }
 
-    fn take(&mut self, climb: &mut Climb, cell: &Arc<Cell>, claim: Option<ClaimNo>) {
-        match self.plane().condemn(cell, claim, &climb.exit) {
-            Some(condemned) => {
-                if let Some((job, _)) = &condemned.job {
-                    job.header().cancel();
-                } else if cell.is_taken_back() {
-                    // The job was not begun, and is not hit.
-                    climb.job = None;
-                }
-                climb.condemned = Some(condemned);
-            }
+    fn take(&mut self, climb: &mut Climb, cell: &Arc<Cell>, hit: bool) {
+        let claim = climb.claim();
+        match climb.condemned.as_ref().filter(|_| hit).map(|condemned| &condemned.job) {
+            Some(Some((job, _))) => _ = job.header().cancel(),
+            // The job was not begun, and is not hit.
+            Some(None) if cell.is_taken_back() => climb.job = None,
+            Some(None) => {}
             // On its way out it has no job that could be hit by mistake: it is the target itself, or leaves because of this.
             None if claim.is_none() => {}
             // Or has gone on meanwhile to a job that its child was handed with the one that this is about.

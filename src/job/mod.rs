@@ -37,6 +37,8 @@ pub(crate) use panics::{Caught, want_backtraces};
 pub(crate) use panics::{catch, guarded_waker, wake, wake_guarded};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
 pub(crate) use redeliveries::Redeliveries;
+#[cfg(any(feature = "process", millpond_loom))]
+pub(crate) use span::{forget_submitter, span_ahead};
 pub(crate) use span::{outside_spans, span_of, tell_end};
 #[cfg(not(millpond_loom))]
 pub(crate) use waits::watched;

@@ -26,12 +26,28 @@ pub(crate) fn span_of<'a>(
     worker: WorkerId,
     place: impl FnOnce() -> (&'a str, &'a str),
 ) -> Option<Span> {
-    if is_wanted() { Some(new_span(header, worker, place())) } else { None }
+    if is_wanted() { Some(new_span(header, worker, place(), header.redeliveries().is_some())) } else { None }
+}
+
+/// The same for a job that is to run on that worker, and may go back yet: its submitter's span is kept, for [`forget_submitter`].
+#[cfg(any(feature = "process", millpond_loom))]
+pub(crate) fn span_ahead<'a>(
+    header: &Header,
+    worker: WorkerId,
+    place: impl FnOnce() -> (&'a str, &'a str),
+) -> Option<Span> {
+    if is_wanted() { Some(new_span(header, worker, place(), true)) } else { None }
+}
+
+/// Lets go of the submitter's span, as [`span_of`] does.
+#[cfg(any(feature = "process", millpond_loom))]
+pub(crate) fn forget_submitter(header: &Header) {
+    tell_end(header.origin().and_then(|origin| origin.submitter(header.redeliveries().is_some())));
 }
 
 #[cold]
-fn new_span(header: &Header, worker: WorkerId, (pool, lane): (&str, &str)) -> Span {
-    let submitter = header.origin().and_then(|origin| origin.submitter(header.redeliveries().is_some()));
+fn new_span(header: &Header, worker: WorkerId, (pool, lane): (&str, &str), keeps_submitter: bool) -> Span {
+    let submitter = header.origin().and_then(|origin| origin.submitter(keeps_submitter));
     let parent = submitter.as_ref().and_then(Span::id);
     let (job, label) = (header.id().get(), header.label().map(|label| &**label));
     // `None` for a parent is no parent at all, and not whatever span the worker is in.

@@ -33,6 +33,8 @@ pub(super) struct Rare<J: ?Sized + Envelope> {
     pub(super) worn: Option<WorkerId>,
     /// Too few workers idle.
     pub(super) demand: bool,
+    /// What a worker was lent is its claim, for which control waits.
+    pub(super) returned: bool,
     /// Found expired when a worker came for them.
     pub(super) expired: Vec<Share<J>>,
     pub(super) swept: Vec<Share<J>>,
@@ -47,6 +49,7 @@ impl<J: ?Sized + Envelope> Default for Rare<J> {
             sent_away: Vec::new(),
             worn: None,
             demand: false,
+            returned: false,
             expired: Vec::new(),
             swept: Vec::new(),
             due: Vec::new(),
@@ -107,7 +110,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     #[cold]
     pub(super) fn after_all(&self, rare: Rare<J>) {
-        let Rare { wake_more, waiters, sent_away, worn, demand, expired, swept, due } = rare;
+        let Rare { wake_more, waiters, sent_away, worn, demand, returned, expired, swept, due } = rare;
         self.wake_all(wake_more);
         for waiter in waiters {
             waiter.wake();
@@ -124,6 +127,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if demand {
             self.port.signal(Signal::Demand);
         }
+        self.tell_returned(returned);
         drop((swept, due));
     }
 

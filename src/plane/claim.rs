@@ -12,6 +12,8 @@ use super::{Plane, Signal, WorkerContext};
 use crate::error::{JobError, Payload};
 #[cfg(feature = "guest")]
 use crate::id::ClaimNo;
+#[cfg(feature = "process")]
+use crate::job::forget_submitter;
 use crate::job::{
     ClaimKey, Envelope, JobCell, JobContext, Owed, Owner, Ran, Runs, Suspended, inside, span_of, tell_end,
 };
@@ -48,7 +50,17 @@ impl<J: ?Sized + Envelope> Runs for Running<'_, J> {
 /// Runs `f` as the job's own code: in its span, with its context current.
 #[inline]
 fn as_job<J: ?Sized + Envelope, R>(plane: &Plane<J>, cell: &Arc<Cell>, taken: &Taken<J>, f: impl FnOnce() -> R) -> R {
-    let span = job_span(plane, cell, taken);
+    as_job_in(job_span(plane, cell, taken), cell, taken, f)
+}
+
+/// The same in a span that is there already.
+#[inline]
+fn as_job_in<J: ?Sized + Envelope, R>(
+    span: Option<Span>,
+    cell: &Arc<Cell>,
+    taken: &Taken<J>,
+    f: impl FnOnce() -> R,
+) -> R {
     let in_span = span.as_ref().map(Span::enter);
     let ran = inside(&Running { taken, cell }, f);
     if in_span.is_some() {
@@ -161,9 +173,16 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         self,
         f: impl FnOnce(&J, &mut ClaimKey, &mut Lends<'_, J>) -> Option<Ran>,
     ) -> Result<bool, Self> {
-        let WorkerContext { taken, key, plane, cell, lent, .. } = &mut *self.0;
+        let WorkerContext { taken, key, plane, cell, lent, span, .. } = &mut *self.0;
         let (Some(taken), Some(key)) = (taken, key) else { return Ok(false) };
-        let ran = as_job(plane, cell, taken, || f(taken.job(), key, &mut Lends { plane, cell, loan: lent }));
+        let span = match span.take() {
+            Some(span) => {
+                forget_submitter(taken.job().header());
+                Some(span)
+            }
+            None => job_span(plane, cell, taken),
+        };
+        let ran = as_job_in(span, cell, taken, || f(taken.job(), key, &mut Lends { plane, cell, loan: lent }));
         match ran {
             Some(ran) => Ok(self.finish(ran)),
             None => Err(self),
@@ -257,6 +276,12 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
     #[cfg(feature = "process")]
     pub(crate) fn lost_saving(self, exit: &Exit, save: impl FnOnce(&J, &mut ClaimKey) -> Option<Payload>) {
         self.0.lose(exit, save);
+    }
+
+    /// The worker has ended under the job, and more is not known: that it runs no more, say. It is lost, whether or not it may be delivered again.
+    #[cfg(feature = "process")]
+    pub(crate) fn lost_for_good(self, exit: &Exit) {
+        self.0.lose_for_good(exit);
     }
 
     /// All bookkeeping, the next claim included, comes before the outcome is published.

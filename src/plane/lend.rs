@@ -2,11 +2,14 @@
 //! queued. It is begun by its worker's turnover, goes back into its lane, or ends with its worker. States and the argument: DESIGN.md,
 //! section 15.
 
+use tracing::Span;
+
 use super::lent::Lent;
 use super::turnover::{Spent, Turn, Turned};
-use super::{After, Plane, Ready, Seldom};
+use super::{After, Plane, Ready};
 use crate::error::{JobError, KilledJob};
-use crate::job::{ClaimKey, Envelope, Share};
+use crate::id::{ClaimNo, WorkerId};
+use crate::job::{ClaimKey, Envelope, InHand, JobContext, PoolNo, Runs, Share, inside, span_ahead, tell_end};
 use crate::policy::Exit;
 use crate::slot::{Cell, CellState};
 use crate::sync::{Arc, Ordering, Timestamp};
@@ -22,12 +25,26 @@ pub(crate) struct Loan<J: ?Sized + Envelope> {
     /// `None` once it has been begun, or is over.
     job: Option<Share<J>>,
     handed_over: bool,
+    /// The job's span, once code of it has run, and somebody wants it. It goes to its claim.
+    span: Option<Span>,
 }
 
 impl<J: ?Sized + Envelope> Loan<J> {
-    /// The job, and the right to look at its payload: there is one loan of it.
-    pub(crate) fn job(&mut self) -> Option<(&Share<J>, ClaimKey)> {
-        self.job.as_ref().map(|job| (job, ClaimKey::of(job)))
+    /// Has `f` look at the job's payload as the job's own code: in its span, with its context current, and not in those of the job in hand. There is one loan of it, and
+    /// so one right to look.
+    pub(crate) fn as_job<R>(&mut self, f: impl FnOnce(&Share<J>, &mut ClaimKey) -> R) -> Option<R> {
+        let Self { plane, cell, span, job, .. } = self;
+        let job = job.as_ref()?;
+        let header = job.header();
+        if span.is_none() {
+            *span = span_ahead(header, cell.id, || (&*plane.config.name, &*plane.lane(header.lane()).spec.name));
+        }
+        let in_span = span.as_ref().map(Span::enter);
+        let looked = inside(&Ahead { job, cell }, || f(job, &mut ClaimKey::of(job)));
+        if in_span.is_some() {
+            tell_end(in_span);
+        }
+        Some(looked)
     }
 
     /// From now on it may begin.
@@ -42,23 +59,62 @@ impl<J: ?Sized + Envelope> Loan<J> {
         }
     }
 
-    /// The job has begun, and its worker, which is gone, took it along: it ends as that did.
-    pub(crate) fn end_with(mut self, exit: &Exit) {
+    /// The job has begun, and its worker, which is gone, took it along: it ends as that did. Lost, unless that `was_killed`: what its worker was told about the job
+    /// before says nothing of this one.
+    pub(crate) fn end_with(mut self, exit: &Exit, was_killed: bool) {
         if let Some(job) = self.job.take() {
-            self.plane.lose_loan(&self.cell, &job, exit);
+            self.plane.lose_loan(&self.cell, &job, exit, was_killed);
         }
     }
 }
 
 impl<J: ?Sized + Envelope> Drop for Loan<J> {
     fn drop(&mut self) {
+        tell_end(self.span.take());
         let Some(job) = self.job.take() else { return };
         if self.handed_over {
-            self.plane.lose_loan(&self.cell, &job, &Exit::Lost);
+            self.plane.lose_loan(&self.cell, &job, &Exit::Lost, false);
         } else {
             self.plane.return_loan(&self.cell, job);
         }
     }
+}
+
+/// A job that is lent, while code of it runs.
+struct Ahead<'a, J: ?Sized + Envelope> {
+    job: &'a Share<J>,
+    cell: &'a Arc<Cell>,
+}
+
+impl<J: ?Sized + Envelope> Runs for Ahead<'_, J> {
+    fn context(&self) -> JobContext {
+        // It has no claim yet.
+        JobContext::new(self.job.clone().erase(), Arc::new(NotInHand(self.cell.clone())), ClaimNo(0))
+    }
+}
+
+/// A worker, for a job that it was lent: it is in nobody's hands.
+struct NotInHand(Arc<Cell>);
+
+impl InHand for NotInHand {
+    fn worker(&self) -> WorkerId {
+        self.0.id
+    }
+
+    fn pool(&self) -> PoolNo {
+        InHand::pool(&*self.0)
+    }
+
+    fn is_busy_with(&self, _claim: ClaimNo) -> bool {
+        false
+    }
+
+    fn is_abandoned_with(&self, _claim: ClaimNo) -> bool {
+        false
+    }
+
+    /// Nobody waits for its progress; the worker's beats are those of the job in hand.
+    fn beat(&self, _claim: ClaimNo) {}
 }
 
 /// A worker that may be lent the job after the one in hand.
@@ -93,7 +149,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         };
         // With nothing held: the last of a job may be the user's.
         drop(dead);
-        lent.map(|job| Loan { plane: self.clone(), cell: cell.clone(), job: Some(job), handed_over: false })
+        lent.map(|job| Loan { plane: self.clone(), cell: cell.clone(), job: Some(job), handed_over: false, span: None })
     }
 
     /// A pool of one lane, whose seats all have jobs, and in which more wait: no worker comes for those sooner than this one does.
@@ -122,24 +178,26 @@ impl<J: ?Sized + Envelope> Plane<J> {
         None
     }
 
-    /// A turnover from one job to the one that was lent, whatever the worker was told meanwhile: its child may have begun that one. `None`: nothing was
-    /// done, since it was taken from this worker, or this worker from it.
+    /// A turnover from one job to the one that was lent, whatever the worker was told meanwhile: its child may have begun that one. With the span that it has, if it
+    /// has one. `None`: nothing was done, since it was taken from this worker, or this worker from it.
     pub(super) fn turn_to_lent(
         &self,
         cell: &Arc<Cell>,
         now: Timestamp,
         spent: Option<&Spent>,
         loan: &mut Option<Loan<J>>,
-    ) -> Option<Turned<J>> {
-        let (mut after, mut rare): (After<J>, Seldom<J>) = (After::default(), None);
+    ) -> Option<(Turned<J>, Option<Span>)> {
+        let mut after = After::default();
         let mut ready = self.ready.lock();
         let shard = self.shard(cell.id.slot as usize);
         let Lent { awaited, .. } = self.take_lent(&mut ready, cell.id)?;
         // The lender's share: the record's was another.
-        let job = loan.take()?.job.take()?;
+        let mut loan = loan.take()?;
+        // Nothing of it is dropped under the lock but shares that others have, too.
+        let (job, span) = (loan.job.take()?, loan.span.take());
         let mut state = cell.lock();
         if let Some(spent) = spent {
-            self.note_spent(shard, cell, spent, now, &mut rare);
+            self.note_spent(shard, cell, spent, now, &mut after.rare);
         }
         self.ready.passed(job.header().lane().index());
         let begun = job.header().begin_loan();
@@ -151,10 +209,12 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.rouse(&mut ready, &mut self.inbox.lock(), &mut after);
         }
         drop(ready);
-        let called = after.wake.is_some();
+        if awaited {
+            after.rare().returned = true;
+        }
+        let (called, rare) = (after.wake.is_some(), after.rare.take());
         self.after(after);
-        self.tell_returned(awaited);
-        Some(Turned { turn: Turn::Run(taken), called, more: false, rare })
+        Some((Turned { turn: Turn::Run(taken), called, more: false, rare }, span))
     }
 
     /// A job that was lent and has not begun goes back to the front of its lane. An abort that is under way finds it there: it takes all loans before it ends what
@@ -182,11 +242,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// A job that was lent has begun, and its worker is gone. The payload goes first, as with a task that is aborted; if its drop does not end, whoever takes the
     /// worker ends the loan.
-    fn lose_loan(&self, cell: &Cell, job: &Share<J>, exit: &Exit) {
+    fn lose_loan(&self, cell: &Cell, job: &Share<J>, exit: &Exit, was_killed: bool) {
         job.sealed().0.discard(ClaimKey::of(job));
         let lent = self.take_lent(&mut self.ready.lock(), cell.id);
         if let Some(lent) = lent {
-            let leave = cell.lock().leave.clone();
+            let leave = cell.lock().leave.clone().filter(|_| was_killed);
             let exit = leave.as_ref().unwrap_or(exit);
             let error: fn(Box<KilledJob>) -> JobError = if exit.is_loss() { JobError::Lost } else { JobError::Killed };
             self.end_lent(lent, cell, exit, self.clock.now(), error);

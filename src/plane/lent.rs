@@ -1,19 +1,28 @@
 //! Jobs that are [lent](super::lend), for whoever is not the lender: their record, and what becomes of them when the worker is taken from them. States and the
 //! argument: DESIGN.md, section 15.
 
-use super::{After, Plane, Ready, Signal};
+use super::{After, Condemned, Plane, Ready, Signal};
 use crate::error::{JobError, KilledJob};
-use crate::id::{JobId, WorkerId};
+use crate::id::{ClaimNo, JobId, WorkerId};
 use crate::job::{Envelope, Owed, Owner, Share};
 use crate::policy::Exit;
 use crate::slot::Cell;
-use crate::sync::Timestamp;
+use crate::sync::{Arc, Timestamp};
 
 /// The record of a loan. Whoever takes it out ends the loan, and nobody else does; the lender keeps the payload in any case.
 pub(super) struct Lent<J: ?Sized + Envelope> {
     pub(super) job: Share<J>,
     /// Control waits until it is taken out.
     pub(super) awaited: bool,
+}
+
+/// What came of a blow that is aimed at one job, and at no other that its worker was lent.
+pub(crate) enum Aimed {
+    /// Its worker was lent another one. Whoever aims is told, by a tick, when that is over.
+    Spared,
+    Hit(Condemned),
+    /// It is over.
+    Missed,
 }
 
 /// What an operator finds of a job that no worker has in hand.
@@ -41,9 +50,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// True if this worker was lent a job. Whoever asks is told, by a tick, when that is over.
-    pub(crate) fn await_loan(&self, worker: WorkerId) -> bool {
-        self.ready.lock().lent.get_mut(&worker).map(|lent| lent.awaited = true).is_some()
+    /// Condemns a worker with the job of `claim`, and with no other: it has to hold no loan, unless that `goes_along`. The look and the condemning are one hold of
+    /// the lock under which loans are made, so that none comes in between; and whoever is condemned is lent nothing more.
+    pub(crate) fn condemn_alone(&self, cell: &Arc<Cell>, claim: ClaimNo, exit: &Exit, goes_along: bool) -> Aimed {
+        let mut ready = self.ready.lock();
+        if let Some(lent) = ready.lent.get_mut(&cell.id).filter(|_| !goes_along) {
+            lent.awaited = true;
+            return Aimed::Spared;
+        }
+        self.condemn(cell, Some(claim), exit).map_or(Aimed::Missed, Aimed::Hit)
     }
 
     pub(super) fn find_lent(&self, ready: &Ready<J>, job: JobId) -> Option<Share<dyn Envelope>> {

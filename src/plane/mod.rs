@@ -43,7 +43,7 @@ pub(crate) use bell::Overstays;
 pub(crate) use claim::Polling;
 #[cfg(any(feature = "process", millpond_loom))]
 pub(crate) use lend::{Lends, Loan};
-pub(crate) use lent::Found;
+pub(crate) use lent::{Aimed, Found};
 pub(crate) use port::{ControlPort, Garbage, Overdue, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;

@@ -28,9 +28,10 @@ struct Rest<'a> {
     exit: Exit,
 }
 
-/// Somebody took the worker for what its job did, or for no reason of the job's: what died by itself just then is not told from that.
-fn was_taken(state: &CellState) -> bool {
-    state.state == WorkerState::Condemned || matches!(state.leave, Some(Exit::Killed(_) | Exit::Stuck { .. }))
+/// Somebody took the worker with the job in its hands: what died by itself just then is not told from that. To be told to leave after a job before this one,
+/// whatever for, says nothing of this one.
+pub(super) fn was_taken(state: &CellState) -> bool {
+    matches!(state.state, WorkerState::Condemned | WorkerState::Abandoned)
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {

@@ -365,20 +365,29 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Ends a queued job for an operator.
     pub(crate) fn cancel_queued(&self, job: crate::id::JobId) -> Found {
-        let found = {
-            let ready = self.ready.lock();
-            if let Some(lent) = self.find_lent(&ready, job) {
-                return Found::Lent(lent);
+        loop {
+            let found = {
+                let ready = self.ready.lock();
+                if let Some(lent) = self.find_lent(&ready, job) {
+                    return Found::Lent(lent);
+                }
+                let inbox = self.inbox.lock();
+                // Numbers are given in the order in which jobs enter their lines.
+                let number = |queued: &Share<J>| queued.header().id().get();
+                let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
+                let in_line =
+                    in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number)));
+                in_line.or_else(|| ready.resting.get(&job)).cloned()
+            };
+            let Some(found) = found else { return Found::Gone };
+            if self.cancel(&found.clone().erase(), "an operator") {
+                return Found::Withdrawn;
             }
-            let inbox = self.inbox.lock();
-            // Numbers are given in the order in which jobs enter their lines.
-            let number = |queued: &Share<J>| queued.header().id().get();
-            let in_ready = ready.lanes.iter().find_map(|line| line.find(job.get(), number));
-            let in_line = in_ready.or_else(|| inbox.lanes.iter().find_map(|lane| lane.jobs.find(job.get(), number)));
-            in_line.or_else(|| ready.resting.get(&job)).cloned()
-        };
-        let ended = found.is_some_and(|found| self.cancel(&found.erase(), "an operator"));
-        if ended { Found::Withdrawn } else { Found::Gone }
+            // It was lent since the look, and may be back by now: neither is the end of it.
+            if !found.header().waits() {
+                return Found::Gone;
+            }
+        }
     }
 
     /// True if there has been a job of this number.

@@ -3,15 +3,20 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+#[cfg(any(feature = "process", millpond_loom))]
+use tracing::Span;
+
 use super::claim::Claim;
 use super::company::Company;
 #[cfg(any(feature = "process", millpond_loom))]
 use super::lend::Loan;
-use super::redeliver::Loss;
+use super::redeliver::{Loss, was_taken};
 use super::turnover::{Spent, Turn, Turned};
 use super::{Plane, Seldom, Signal};
 use crate::error::{JobError, KilledJob, Payload, StartError};
 use crate::id::WorkerId;
+#[cfg(any(feature = "process", millpond_loom))]
+use crate::job::tell_end;
 use crate::job::{ClaimKey, Envelope, Owed, Owner, Settlement};
 use crate::policy::Exit;
 use crate::slot::{Cell, Taken};
@@ -36,6 +41,9 @@ pub struct WorkerContext<J: ?Sized + Envelope> {
     /// The job that is to be the next one, if one was lent.
     #[cfg(any(feature = "process", millpond_loom))]
     pub(super) lent: Option<Loan<J>>,
+    /// The span of the job that is claimed, if that has been in it while it was lent.
+    #[cfg(any(feature = "process", millpond_loom))]
+    pub(super) span: Option<Span>,
     place: Place,
     /// The last turnover called another worker.
     called: bool,
@@ -64,6 +72,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             key: None,
             #[cfg(any(feature = "process", millpond_loom))]
             lent: None,
+            #[cfg(any(feature = "process", millpond_loom))]
+            span: None,
             place: Place::Between,
             called: false,
             stands: false,
@@ -283,7 +293,9 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     #[inline]
     fn turn_to_lent(&mut self, now: Timestamp, spent: Option<&Spent>) -> Option<Turned<J>> {
         self.lent.as_ref()?;
-        self.plane.turn_to_lent(&self.cell, now, spent, &mut self.lent)
+        let (turned, span) = self.plane.turn_to_lent(&self.cell, now, spent, &mut self.lent)?;
+        self.span = span;
+        Some(turned)
     }
 
     #[cfg(not(any(feature = "process", millpond_loom)))]
@@ -316,14 +328,15 @@ fn yield_now(cx: &Context<'_>) -> Poll<bool> {
 
 impl<J: ?Sized + Envelope> WorkerContext<J> {
     pub(super) fn settle_lost(&self, taken: &Taken<J>) -> Option<Settlement> {
-        let error = JobError::Lost(Box::new(self.loss(taken, "its backend lost it")));
+        let leave = self.cell.lock().leave.clone();
+        let error = JobError::Lost(Box::new(self.loss(taken, leave.as_ref(), "its backend lost it")));
         taken.job().sealed().0.settle_error(error, Some(Owner::Worker))
     }
 
     fn killed(&self, taken: &Taken<J>) -> JobError {
-        let loss = Box::new(self.loss(taken, "its actor was killed, or its runtime shut down"));
-        let lost = self.cell.lock().leave.as_ref().is_some_and(Exit::is_loss);
-        if lost { JobError::Lost(loss) } else { JobError::Killed(loss) }
+        let leave = self.cell.lock().leave.clone();
+        let loss = Box::new(self.loss(taken, leave.as_ref(), "its actor was killed, or its runtime shut down"));
+        if leave.is_some_and(|leave| leave.is_loss()) { JobError::Lost(loss) } else { JobError::Killed(loss) }
     }
 
     /// The worker has ended unasked under the job of its claim. `save` gives the payload of one that is not delivered any more.
@@ -341,11 +354,29 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
                     self.plane.port.signal(Signal::DeadLettered(told));
                 }
             }
-            Loss::Ends => {
-                self.cell.lock().leave.get_or_insert_with(|| exit.clone());
-                self.end_killed(taken, key);
-            }
+            Loss::Ends => self.end_lost(taken, key, exit),
         }
+    }
+
+    /// The same for one that may run yet, or of whose end nothing is known: it is not delivered again, nor put down to its label.
+    #[cfg(feature = "process")]
+    pub(super) fn lose_for_good(&mut self, exit: &Exit) {
+        if let (Some(taken), Some(key)) = (self.taken.take(), self.key.take()) {
+            self.end_lost(taken, key, exit);
+        }
+    }
+
+    /// Ends a claim whose worker has ended by itself, unless somebody took the worker for it just then.
+    fn end_lost(&self, taken: Taken<J>, key: ClaimKey, exit: &Exit) {
+        let asked = {
+            let mut state = self.cell.lock();
+            state.leave.get_or_insert_with(|| exit.clone());
+            was_taken(&state)
+        };
+        if asked {
+            return self.end_killed(taken, key);
+        }
+        self.end_with(taken, key, |taken| JobError::Lost(Box::new(self.loss(taken, Some(exit), ""))));
     }
 
     /// Ends a claim that was not run to its end, and gives the seat back.
@@ -371,10 +402,10 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         settled
     }
 
-    fn loss(&self, taken: &Taken<J>, unasked: &str) -> KilledJob {
+    /// `exit`: what the worker's end is put down to, if that is known.
+    fn loss(&self, taken: &Taken<J>, exit: Option<&Exit>, unasked: &str) -> KilledJob {
         let header = taken.job().header();
-        let leave = self.cell.lock().leave.clone();
-        let by = leave.as_ref().map_or_else(|| Arc::from(unasked), Exit::blame);
+        let by = exit.map_or_else(|| Arc::from(unasked), Exit::blame);
         KilledJob {
             pool: self.plane.config.name.clone(),
             job: header.id(),
@@ -382,10 +413,10 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
             submitted_from: header.submitted_from(),
             worker: self.cell.id,
             by,
-            silent_for: leave.as_ref().and_then(Exit::silent_for),
+            silent_for: exit.and_then(Exit::silent_for),
             after: self.plane.clock.now().since(taken.since),
             #[cfg(feature = "process")]
-            death: leave.as_ref().and_then(Exit::death),
+            death: exit.and_then(Exit::death),
         }
     }
 }
@@ -393,7 +424,11 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {
     fn drop(&mut self) {
         #[cfg(any(feature = "process", millpond_loom))]
-        drop(self.lent.take());
+        {
+            drop(self.lent.take());
+            // Of a job that was not begun.
+            tell_end(self.span.take());
+        }
         self.give_back();
         let exit = self.exit.take();
         self.plane.depart(&self.cell, exit);

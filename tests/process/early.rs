@@ -16,19 +16,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::rig::{Marks, builder, failure, mark, signal, until};
 
-const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
+pub(crate) const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
-fn pool(name: &str, workers: usize) -> ProcessPool {
+pub(crate) fn pool(name: &str, workers: usize) -> ProcessPool {
     let clock = SettableClock::new().clock();
     builder(name).limits(Limits::fixed(workers)).clock(clock).start_limit(LIMIT.0 * 1_000).build().unwrap()
 }
 
-fn same(n: u64) -> u64 {
+pub(crate) fn same(n: u64) -> u64 {
     n
 }
 
 /// In a child: begins, and ends when there is a file of that name.
-fn wait((marks, gate): (String, String)) {
+pub(crate) fn wait((marks, gate): (String, String)) {
     mark(&marks);
     while !Path::new(&gate).exists() {
         std::thread::sleep(Duration::from_millis(1));
@@ -36,20 +36,24 @@ fn wait((marks, gate): (String, String)) {
 }
 
 /// A file that is there once it is opened.
-struct Gate(Marks);
+pub(crate) struct Gate(Marks);
 
 impl Gate {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(Marks::new(&format!("{name}-gate")))
     }
 
-    fn open(&self) {
+    pub(crate) fn path(&self) -> String {
+        self.0.path()
+    }
+
+    pub(crate) fn open(&self) {
         mark(&self.0.path());
     }
 }
 
 /// Submits while nothing is dispatched, so that all of it is there when the first one begins.
-fn at_once<T>(pool: &ProcessPool, submit: impl FnOnce() -> T) -> T {
+pub(crate) fn at_once<T>(pool: &ProcessPool, submit: impl FnOnce() -> T) -> T {
     pool.blocking().quiesce(LIMIT).unwrap();
     let submitted = submit();
     pool.blocking().resume(LIMIT).unwrap();
@@ -57,12 +61,12 @@ fn at_once<T>(pool: &ProcessPool, submit: impl FnOnce() -> T) -> T {
 }
 
 #[track_caller]
-fn done<T>(mut handle: JobHandle<T>) -> T {
+pub(crate) fn done<T>(mut handle: JobHandle<T>) -> T {
     handle.join_timeout(LIMIT.0).expect("it is done")
 }
 
 #[track_caller]
-fn is_at_rest(pool: &ProcessPool) {
+pub(crate) fn is_at_rest(pool: &ProcessPool) {
     until("it is at rest", || pool.saturation().active == 0);
     let snapshot = pool.snapshot();
     assert_eq!((snapshot.saturation.queued, snapshot.ledger.pending), (0, 0), "{}", snapshot.ledger);
@@ -74,7 +78,7 @@ fn behind_a_long_one(pool: &ProcessPool, name: &str) -> (JobHandle<()>, JobHandl
     let (began, gate, marks) = (Marks::new(&format!("{name}-began")), Gate::new(name), Marks::new(name));
     let submit = || {
         let quick: Vec<_> = (0..5).map(|n| pool.submit_blocking(same, n).unwrap()).collect();
-        let long = pool.submit_blocking(wait, (began.path(), gate.0.path())).unwrap();
+        let long = pool.submit_blocking(wait, (began.path(), gate.path())).unwrap();
         let next = pool.submit_blocking(|path: String| mark(&path), marks.path()).unwrap();
         (quick, long, next)
     };
@@ -91,7 +95,7 @@ fn no_job_waits_behind_a_long_one_while_another_child_has_none() {
     let submit = || {
         let quick = |n| pool.submit_blocking(same, n).unwrap();
         let before: Vec<_> = (0..20).map(quick).collect();
-        let long = pool.submit_blocking(wait, (began.path(), gate.0.path())).unwrap();
+        let long = pool.submit_blocking(wait, (began.path(), gate.path())).unwrap();
         (before, long, (0..20).map(quick).collect::<Vec<_>>())
     };
     let (before, long, after) = at_once(&pool, submit);
@@ -258,7 +262,7 @@ fn a_pool_that_is_killed_leaves_no_handle_waiting() {
         let (began, gate) = (Marks::new(&format!("gone-early-{round}")), Gate::new("gone-early"));
         let submit = || {
             let quick: Vec<_> = (0..round).map(|n| pool.submit_blocking(same, n).unwrap()).collect();
-            let long = pool.submit_blocking(wait, (began.path(), gate.0.path())).unwrap();
+            let long = pool.submit_blocking(wait, (began.path(), gate.path())).unwrap();
             (quick, long, (0..3).map(|n| pool.submit_blocking(same, n).unwrap()).collect::<Vec<_>>())
         };
         let (_quick, long, after) = at_once(&pool, submit);
@@ -291,7 +295,7 @@ fn limits_to_the_wait_hold_all_the_same() {
 
 /// Arguments, or a result, that this process takes apart, or puts together, for as long as there is no file of that name.
 #[derive(Debug)]
-struct Stuck {
+pub(crate) struct Stuck {
     began: String,
     gate: String,
     here: u32,
@@ -299,7 +303,16 @@ struct Stuck {
 
 impl Stuck {
     fn new(began: &Marks, gate: &Gate) -> Self {
-        Self { began: began.path(), gate: gate.0.path(), here: std::process::id() }
+        Self { began: began.path(), gate: gate.path(), here: std::process::id() }
+    }
+
+    /// What it is made of in a child, to be taken apart here.
+    pub(crate) fn parts(began: &Marks, gate: &Gate) -> (String, String, u32) {
+        (began.path(), gate.path(), std::process::id())
+    }
+
+    pub(crate) fn back((began, gate, here): (String, String, u32)) -> Self {
+        Self { began, gate, here }
     }
 
     fn wait_here(&self) {
@@ -330,9 +343,7 @@ fn behind_a_stuck_result(pool: &ProcessPool, name: &str) -> (JobHandle<Stuck>, J
     let (began, gate, marks) = (Marks::new(&format!("{name}-began")), Gate::new(name), Marks::new(name));
     let submit = || {
         let quick = pool.submit_blocking(same, 1).unwrap();
-        let parts = (began.path(), gate.0.path(), std::process::id());
-        let stuck = |(began, gate, here)| Stuck { began, gate, here };
-        let stuck = pool.submit_blocking(stuck, parts).unwrap();
+        let stuck = pool.submit_blocking(Stuck::back, Stuck::parts(&began, &gate)).unwrap();
         (quick, stuck, pool.submit_blocking(|path: String| mark(&path), marks.path()).unwrap())
     };
     let (quick, stuck, next) = at_once(pool, submit);

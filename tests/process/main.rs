@@ -13,6 +13,8 @@ mod growth;
 #[cfg(target_os = "linux")]
 mod large;
 mod leaving;
+#[cfg(feature = "testing")]
+mod pairs;
 mod programs;
 #[cfg(feature = "testing")]
 mod quarantine;

@@ -110,21 +110,22 @@ impl Pace {
 /// Puts the frame of a job that is lent. `None`: it cannot be sent, or is no small one, and is lent no more.
 pub(super) fn put(loan: &mut Option<Loan<Job>>, link: &mut Link, pool: &str, limit: u32) -> Option<Sent> {
     let put = loan.as_mut().and_then(|loan| {
-        let (job, mut key) = loan.job()?;
-        let (header, parcel) = (job.header(), job.parcel().0);
-        let id = header.id().get();
-        let label = header.label().map_or("", |label| &**label);
-        let at = wire::begin_job(&mut link.out, id, label, header.lost_deliveries());
-        let mut freight = Freight::new(&mut link.out, at, Terms { limit: SMALL.min(limit), shares: false, pool });
-        freight.stop_when_full();
-        let loaded = matches!(parcel.load(&mut key, &mut freight), Load::Loaded);
-        if !loaded || freight.end().is_err() {
-            link.out.truncate(at);
-            return None;
-        }
-        frame::mark_early(&mut link.out, at);
-        loan.hand_over();
-        Some(Sent { early: true, ..Sent::last_of(link, id, at) })
+        let sent = loan.as_job(|job, key| {
+            let (header, parcel) = (job.header(), job.parcel().0);
+            let id = header.id().get();
+            let label = header.label().map_or("", |label| &**label);
+            let at = wire::begin_job(&mut link.out, id, label, header.lost_deliveries());
+            let mut freight = Freight::new(&mut link.out, at, Terms { limit: SMALL.min(limit), shares: false, pool });
+            freight.stop_when_full();
+            let loaded = matches!(parcel.load(key, &mut freight), Load::Loaded);
+            if !loaded || freight.end().is_err() {
+                link.out.truncate(at);
+                return None;
+            }
+            frame::mark_early(&mut link.out, at);
+            Some(Sent { early: true, ..Sent::last_of(link, id, at) })
+        });
+        sent.flatten().inspect(|_| loan.hand_over())
     });
     if put.is_none() {
         give_back(loan);

@@ -203,12 +203,16 @@ impl Hand {
             });
         let begun_early = ahead.is_some_and(|ahead| ahead.was_begun(&mut link));
         if let Some(loan) = claim.lends().loan.take() {
-            if begun_early { loan.end_with(&exit) } else { loan.give_back() }
+            if begun_early { loan.end_with(&exit, killed) } else { loan.give_back() }
         }
         // With what came along and was not taken.
         drop(link);
-        if begun && confirmed && !killed {
-            return claim.lost_saving(&exit, |job, key| self.saved(job, key));
+        if begun && !killed {
+            return if confirmed {
+                claim.lost_saving(&exit, |job, key| self.saved(job, key))
+            } else {
+                claim.lost_for_good(&exit)
+            };
         }
         cell.lock().leave.get_or_insert(exit);
         if begun {

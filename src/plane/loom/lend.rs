@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::JobError;
 use crate::id::ClaimNo;
-use crate::plane::Claim;
+use crate::plane::{Aimed, Claim, Found};
 use crate::policy::Exit;
 
 fn by() -> Exit {
@@ -135,6 +135,61 @@ fn a_worker_that_is_condemned_goes_on_to_what_it_was_lent_and_no_further() {
         assert_eq!(ran, 1, "hit or not ({hit}), its child may have begun the second one by then, and no other");
         pond.fail_queued(&CloseReason::Shutdown);
         assert!(matches!(block_on(third), Err(JobError::NotStarted(_))));
+        assert_eq!(pond.plane.lanes[0].lent(), 0);
+        pond.assert_at_rest();
+    });
+}
+
+/// Aimed at the first job, before the worker is lent the second one, meanwhile, or after it.
+#[test]
+fn what_is_aimed_at_a_job_hits_none_that_its_worker_is_lent() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let mut worker = pond.employ(0);
+        let cell = worker.facts_cell();
+        let (first, second) = (pond.submit(0), pond.submit(0));
+        let mut claim = block_on(worker.next()).expect("there are jobs");
+        let aims = pond.spawn(move |pond| pond.plane.condemn_alone(&cell, ClaimNo(1), &by(), false));
+        claim.lends().lend();
+        let lent = claim.lends().loan.is_some();
+        run(claim);
+        let aimed = join(aims);
+        pond.plane.stop_worker(&worker.facts_cell(), Exit::Retired);
+        let ran = work(worker);
+        assert!(block_on(first).is_ok());
+        match aimed {
+            Aimed::Hit(_) => assert!(!lent && ran == 0, "the worker has left after the first one"),
+            Aimed::Spared => assert!(lent && ran == 1),
+            Aimed::Missed => assert_eq!(ran, 1),
+        }
+        pond.fail_queued(&CloseReason::Shutdown);
+        assert_eq!(block_on(second).is_ok(), ran == 1);
+        assert_eq!(pond.plane.lanes[0].lent(), 0);
+        pond.assert_at_rest();
+    });
+}
+
+#[test]
+fn an_operator_who_withdraws_a_job_that_is_lent_meanwhile_finds_it_lent() {
+    let config = config(1, &[lane(4)]);
+    check(3, move || {
+        let pond = Pond::new(&config);
+        let mut worker = pond.employ(0);
+        let _first = pond.submit(0);
+        let (job, second) = pond.submit_seen();
+        let mut claim = block_on(worker.next()).expect("there are jobs");
+        let withdraws = pond.spawn(move |pond| pond.plane.cancel_queued(job.header().id()));
+        claim.lends().lend();
+        match join(withdraws) {
+            Found::Withdrawn => assert!(claim.lends().loan.is_none()),
+            Found::Lent(_) => give_back(&mut claim),
+            Found::Gone => panic!("no worker has it in hand, and it has not ended"),
+        }
+        run(claim);
+        drop(worker);
+        pond.fail_queued(&CloseReason::Shutdown);
+        assert!(matches!(block_on(second), Err(JobError::Cancelled(_) | JobError::NotStarted(_))));
         assert_eq!(pond.plane.lanes[0].lent(), 0);
         pond.assert_at_rest();
     });
