@@ -68,8 +68,10 @@ impl<B: Backend> Supervision<B> {
             }
         } else if plane.has_one_to_spare() {
             plane.let_one_go(&self.recycling.due, now);
-        } else if let Some(slot) = self.slot_for_spare() {
-            // The one that is due stays until this one is up.
+        } else if self.recycling.due.iter().any(|cell| plane.is_due(cell, now))
+            && let Some(slot) = self.slot_for_spare()
+        {
+            // Due still: as there is none to spare, it has not gone just now, and stays until this one is up.
             self.start(slot);
         }
         next

@@ -323,14 +323,15 @@ impl<B: Backend> Supervision<B> {
         let now = self.now();
         // First, as what follows a question is looked at below.
         self.mind_hooks(now);
-        let mut next = self.recycle(now);
         self.check_starts(now);
-        next = next.min(self.look_at_warned(now));
+        let mut next = self.look_at_warned(now);
         next = next.min(self.climb(now));
         next = next.min(self.give_up_on_leaving(now));
         next = next.min(self.end_restarts(now));
         next = next.min(self.scale(now));
         next = next.min(self.retire_idle(now));
+        // After all that has somebody come or leave, or frees a slot.
+        next = next.min(self.recycle(now));
         self.settle_resize();
         self.settle_drains();
         next = next.min(self.wind_down(now));

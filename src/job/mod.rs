@@ -32,8 +32,10 @@ pub(crate) use key::{Owed, Settlement};
 pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
+#[cfg(any(feature = "process", feature = "testing"))]
+pub(crate) use panics::Caught;
 #[cfg(feature = "process")]
-pub(crate) use panics::{Caught, want_backtraces};
+pub(crate) use panics::want_backtraces;
 pub(crate) use panics::{catch, guarded_waker, wake, wake_guarded};
 pub(crate) use recall::{PoolNo, Recalls, Registered};
 pub(crate) use redeliveries::Redeliveries;

@@ -196,3 +196,37 @@ fn as_of(now: Timestamp, reason: RecycleReason, cell: &Cell, state: &CellState) 
         RecycleReason::Memory(bytes) => RecycleReason::Memory(bytes),
     }
 }
+
+#[cfg(all(test, not(millpond_loom)))]
+mod tests {
+    use std::panic::Location;
+    use std::task::{Context, Waker};
+
+    use super::super::tests::Demands;
+    use super::super::{Plane, WorkerContext};
+    use crate::config::{Limits, PoolConfig};
+    use crate::id::{LaneId, WorkerId};
+    use crate::job::{JobCell, Share, Submission};
+    use crate::policy::RecycleReason;
+    use crate::sync::Arc;
+
+    /// The turn came when there was one to spare, who has left meanwhile; the next one has a seat, and may never come up.
+    #[test]
+    fn nobody_goes_for_one_that_is_not_up_yet() {
+        let config = PoolConfig { limits: Limits::new(1, 2), ..PoolConfig::new("recycle") };
+        let plane: Arc<Plane<JobCell<u64, u64>>> = Plane::new(config, Box::new(Demands::default()));
+        let cells = [0, 1].map(|slot| plane.seat_worker(WorkerId { slot, generation: 1 }, 0));
+        let [mut due, mut other] = cells.clone().map(|cell| WorkerContext::new(plane.clone(), cell));
+        let mut poll = Context::from_waker(Waker::noop());
+        let submission = Submission { lane: LaneId(0), site: Location::caller(), terms: None };
+        assert!(plane.try_admit(Share::alone(7, submission)).is_ok());
+        assert!(due.poll_take(&mut poll).is_ready() && other.poll_take(&mut poll).is_pending());
+        assert!(plane.make_due(&cells[0], RecycleReason::Jobs(1)));
+        plane.let_one_go(&cells[..1], plane.clock.now());
+        drop(other);
+        let _comes = plane.seat_worker(WorkerId { slot: 1, generation: 2 }, 0);
+        let claim = due.next_blocking().expect("it has a job");
+        claim.run(|job, key| job.run(key, |n| n + 1));
+        assert!(due.poll_take(&mut poll).is_pending(), "nobody else is up");
+    }
+}

@@ -36,9 +36,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.note_generation(id);
         // Before the locks: whoever looks at all cells may take long, and submitters are not to wait for that. Who finds this one finds it gone.
         self.cells.write().insert(id, cell.clone());
-        let _ready = self.ready.lock();
+        let mut ready = self.ready.lock();
         let _inbox = self.inbox.lock();
         transition(&self.counts, &mut cell.lock(), WorkerState::Starting, Hand::Empty, cell.started_at);
+        // It counts, and is not up: nobody goes for it yet.
+        ready.lets_one_go = false;
         cell
     }
 

@@ -122,6 +122,8 @@ mod scripted_recycling;
 #[cfg(feature = "testing")]
 mod scripted_retune;
 #[cfg(feature = "testing")]
+mod scripted_successors;
+#[cfg(feature = "testing")]
 mod spares;
 #[cfg(feature = "testing")]
 mod swap;
