@@ -132,6 +132,9 @@ while True:
         send(133, job, b"after all")
     if kind != 2 or how == "reserved":
         continue
+    if body.endswith(b"be good"):
+        send(133, job, b"as you like")
+        continue
     if how == "garbage":
         s.sendall(os.urandom(5000))
     elif how == "spins":

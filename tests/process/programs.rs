@@ -191,6 +191,28 @@ fn a_flood_is_read_and_bounded() {
     }
 }
 
+/// However one of them behaves, the other serves on.
+#[test]
+fn a_hostile_worker_is_nothing_to_the_other_one_of_its_pool() {
+    for how in ["garbage", "beats", "logs", "prints"] {
+        let Some(pool) = python("tests/process/hostile.py", &[how], 2) else { return };
+        let before = pids(&pool, 2);
+        let hostile = pool.submit_blocking(b"job".to_vec()).unwrap();
+        for _ in 0..20 {
+            let good = pool.submit_blocking(b"be good".to_vec()).unwrap();
+            assert_eq!(good.join().unwrap().unwrap(), b"as you like", "{how}");
+        }
+        match hostile.join() {
+            Ok(answer) => assert_eq!(answer.unwrap(), b"after a flood", "{how}"),
+            Err(error) => assert!(how == "garbage" && error.to_string().contains("broke the protocol"), "{error}"),
+        }
+        let stay = if how == "garbage" { 1 } else { 2 };
+        until("whoever has to go is gone", || before.iter().filter(|pid| exists(**pid)).count() <= stay);
+        assert_eq!(before.iter().filter(|pid| exists(**pid)).count(), stay, "{how}");
+        assert!(pool.snapshot().ledger.balances());
+    }
+}
+
 /// The first answer counts; the second is about a job that it does not hold any more.
 #[test]
 fn a_second_answer_costs_the_worker_and_no_job() {

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, reason = "the names of tests say what they guard")]
 
+#[cfg(all(feature = "process", feature = "testing", unix))]
+mod children;
 mod decisions;
 mod listener;
 mod operator;

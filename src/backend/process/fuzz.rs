@@ -1,7 +1,7 @@
 //! What must hold of any bytes that a child may send, however they are cut: for the fuzzer (`fuzz/`), and for tests, which run what it has found.
 //!
-//! An input is three bytes and what they say: which state the parent is in, which limit it has set, how many sizes of pieces follow; then those
-//! sizes, one byte each, and then what the child sends, cut into pieces of these sizes, again and again.
+//! An input is three bytes and what they say: which state the parent is in and whether payloads may come by memory files, which limit it has set, how many sizes of pieces
+//! follow; then those sizes, one byte each, and then what the child sends, cut into pieces of these sizes, again and again.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -17,6 +17,7 @@ use super::carry::reply_of;
 use super::death::Evidence;
 use super::frame::{self, Apart, Decoder, Frame, Garbage, Kind};
 use super::grip::Grip;
+use super::identity::Executable;
 use super::link::{Breach, Event, Link, Tag};
 use super::wire::{self, Log, Panicked, Welcome};
 use super::worker::{Failure, Hand};
@@ -35,6 +36,8 @@ const JOB: u64 = 7;
 #[derive(Debug)]
 struct Script<'a> {
     state: u8,
+    /// Payloads may come by memory files. None does: a frame that speaks of one speaks in vain.
+    shares: bool,
     limit: u32,
     sizes: &'a [u8],
     sent: &'a [u8],
@@ -45,7 +48,7 @@ impl<'a> Script<'a> {
         let (&[state, limit, sizes], rest) = input.split_first_chunk()?;
         let (sizes, sent) = rest.split_at_checked(usize::from(sizes % 32))?;
         let limit = [16, 200, 1 << 10, 1 << 16][usize::from(limit % 4)];
-        Some(Self { state: state % 3, limit, sizes, sent: &sent[..sent.len().min(MOST)] })
+        Some(Self { state: state % 3, shares: state & 0x80 != 0, limit, sizes, sent: &sent[..sent.len().min(MOST)] })
     }
 
     fn pieces(&self) -> Vec<&'a [u8]> {
@@ -66,14 +69,16 @@ impl<'a> Script<'a> {
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "the fuzzer is outside"))]
 pub fn frames(input: &[u8]) {
     let Some(script) = Script::of(input) else { return };
-    let whole = decoded(script.limit, &[script.sent]);
-    assert_eq!(decoded(script.limit, &script.pieces()), whole);
+    let decoded = |pieces: &[&[u8]]| decoded(script.limit, script.shares, pieces);
+    let whole = decoded(&[script.sent]);
+    assert_eq!(decoded(&script.pieces()), whole);
     let bytes: Vec<_> = script.sent.chunks(1).collect();
-    assert_eq!(decoded(script.limit, &bytes), whole);
+    assert_eq!(decoded(&bytes), whole);
 }
 
-fn decoded(limit: u32, pieces: &[&[u8]]) -> (Vec<Apart>, Vec<u8>, Option<Garbage>) {
+fn decoded(limit: u32, shares: bool, pieces: &[&[u8]]) -> (Vec<Apart>, Vec<u8>, Option<Garbage>) {
     let (mut decoder, mut frames, mut again) = (Decoder::new(limit), Vec::new(), Vec::new());
+    decoder.share(shares);
     let (mut arrived, mut garbage) = (0, None);
     for piece in pieces {
         decoder.room().extend_from_slice(piece);
@@ -136,6 +141,11 @@ pub fn session(input: &[u8]) {
 
 /// What became of a child that sends these and then ends its stream.
 fn led(script: &Script<'_>, pieces: &[&[u8]], has_died: bool) -> String {
+    led_as(script, pieces, has_died, None)
+}
+
+/// The same of a child that has to be of this build, if so.
+fn led_as(script: &Script<'_>, pieces: &[&[u8]], has_died: bool, identity: Option<&'static Executable>) -> String {
     // Such a socket gives out pieces as they went in; the parent reads it as it reads its own.
     let pair = || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair().expect("there are sockets");
@@ -152,7 +162,8 @@ fn led(script: &Script<'_>, pieces: &[&[u8]], has_died: bool) -> String {
     ours.set_nonblocking(true).expect("it can be");
     let parts = (grip.clone(), bell.clone(), clock.clone());
     let mut link = Link::over((ours, has_died.then(ended)), parts, tag, (None, None), Evidence::default());
-    let hand = Hand { children: Children { options, ..Children::default() }, identity: None, grip, bell, clock };
+    link.share(script.shares);
+    let hand = Hand { children: Children { options, ..Children::default() }, identity, grip, bell, clock };
     let end = match script.state {
         0 => comes_up(&hand, &mut link),
         1 => idles(&hand, &mut link, script.limit),
@@ -315,9 +326,50 @@ mod tests {
             (2, framed(Kind::Panic, JOB, &panicked), "a PANIC frame whose body is not one"),
         ];
         for (state, sent, words) in table {
-            let script = Script { state, limit: 1 << 10, sizes: &[], sent: &sent };
+            let script = Script { state, shares: false, limit: 1 << 10, sizes: &[], sent: &sent };
             assert_eq!(led(&script, &[&sent], false), words, "{sent:?}");
             assert_eq!(led(&script, &[&sent], true), words, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_of_another_build_does_not_come_up() {
+        let own = Executable::own().expect("it is there");
+        let hello = |identity: &[u8]| {
+            let mut out = Vec::new();
+            frame::put(&mut out, Kind::Hello, 0, &[b"MPND\x01\0\0\0", identity].concat());
+            frame::put(&mut out, Kind::Ready, 0, &[]);
+            out
+        };
+        let mut other = own.identity().to_vec();
+        other[20] ^= 1;
+        for (identity, words) in [
+            (own.identity(), "came up, ended"),
+            (&other, "it is another build of this executable"),
+            (&own.identity()[1..], "it is another build of this executable"),
+            (&[], "it is another build of this executable"),
+        ] {
+            let sent = hello(identity);
+            let script = Script { state: 0, shares: false, limit: 1 << 10, sizes: &[], sent: &sent };
+            assert_eq!(led_as(&script, &[&sent], false, Some(own)), words);
+        }
+    }
+
+    /// What is garbage where nobody shares is a payload that did not come where both do; and it is so however it is cut.
+    #[test]
+    fn a_frame_that_speaks_of_a_memory_file_in_vain_is_a_breach() {
+        let mut sent = Vec::new();
+        frame::put(&mut sent, Kind::Result, JOB, &7_u64.to_le_bytes());
+        sent[5] = 1;
+        for (state, words) in [
+            (2, "a frame header that is not zero where it should be"),
+            (0x80 | 2, "a frame that speaks of a descriptor, which did not come"),
+        ] {
+            let input = [&[state, 2, 1, 5][..], &sent].concat();
+            frames(&input);
+            session(&input);
+            let script = Script::of(&input).expect("it is one");
+            assert_eq!(led(&script, &[&sent], false), words);
         }
     }
 
