@@ -91,11 +91,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         state.seated() && state.leave.is_none() && state.due.is_some()
     }
 
-    /// True if one worker less is no worker too few: more than `min` are up, or there is no room for another one before one has gone.
-    /// Under both locks.
+    /// True if one worker less is no worker too few: more than `min` are up, or there is no room for another one before one has gone, and there
+    /// is once it has. Under both locks.
     fn can_spare_one(&self) -> bool {
-        let min = self.limits.lock().min;
-        self.counts.live() > min || self.counts.live() >= self.max()
+        let (live, min) = (self.counts.live(), self.limits.lock().min);
+        live > min || live == self.max() && self.blocked() == 0
     }
 
     /// The same, for control, which is told when it changes.
@@ -209,6 +209,18 @@ mod tests {
     use crate::job::{JobCell, Share, Submission};
     use crate::policy::RecycleReason;
     use crate::sync::Arc;
+
+    #[test]
+    fn nobody_goes_whose_seat_nobody_else_could_have() {
+        let config = PoolConfig { limits: Limits::fixed(1), ..PoolConfig::new("recycle") };
+        let plane: Arc<Plane<JobCell<u64, u64>>> = Plane::new(config, Box::new(Demands::default()));
+        let _up = plane.seat_worker(WorkerId { slot: 1, generation: 1 }, 0);
+        // As after a shrink to one of two slots, which cools down while the worker is in the other one.
+        plane.set_cooling(1, 1, 0);
+        assert!(!plane.has_one_to_spare());
+        plane.set_cooling(0, 0, 0);
+        assert!(plane.has_one_to_spare());
+    }
 
     /// The turn came when there was one to spare, who has left meanwhile; the next one has a seat, and may never come up.
     #[test]

@@ -190,6 +190,19 @@ impl Pond {
             found, expected,
             "limit, debt, active, idle, starting, abandoned, queued, waiting\n{inventory}\n{model:#?}"
         );
+        // Whose turn it was to leave.
+        let mut idle: Vec<_> = inventory.workers.iter().filter(|row| row.state == WorkerState::Idle).collect();
+        idle.sort_by_key(|row| (row.since, row.jobs_done));
+        let mut expected = model.idle.clone();
+        expected.sort_by_key(|idler| (idler.since, idler.wear.jobs));
+        let found: Vec<_> = idle.iter().map(|row| (row.since.as_nanos() / 1_000_000, row.jobs_done)).collect();
+        let expected: Vec<_> = expected.iter().map(|idler| (idler.since, idler.wear.jobs)).collect();
+        assert!(
+            !model.minds_who() || found == expected,
+            "{found:?}, {expected:?}: those that idle, since when, with so many jobs behind them\n{inventory}\n{model:#?}"
+        );
+        let (found, expected) = ((self.turns.idled_out, self.turns.recycled), (model.idled_out, model.recycled));
+        assert_eq!(found, expected, "idled for too long, recycled\n{inventory}\n{model:#?}");
         let snapshot = self.pool.snapshot();
         for lane in 0..LANES.len() {
             let seen = &snapshot.lanes[lane];

@@ -28,10 +28,20 @@ pub(crate) enum Manner {
     /// By [`DELAY`](crate::DELAY).
     DelaysStarts,
     DeniesExits,
+    DeniesRecycling,
+    /// By [`DELAY`](crate::DELAY).
+    DelaysRecycling,
 }
 
-const MANNERS: [Manner; 5] =
-    [Manner::Allows, Manner::DeniesLimits, Manner::DeniesStarts, Manner::DelaysStarts, Manner::DeniesExits];
+const MANNERS: [Manner; 7] = [
+    Manner::Allows,
+    Manner::DeniesLimits,
+    Manner::DeniesStarts,
+    Manner::DelaysStarts,
+    Manner::DeniesExits,
+    Manner::DeniesRecycling,
+    Manner::DelaysRecycling,
+];
 
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
@@ -95,10 +105,28 @@ pub(crate) fn setups() -> BoxedStrategy<Setup> {
     // No multiples of ten: see `ADMISSION_LIMIT`.
     let idle_timeout = prop::option::of(select(vec![57, 333]));
     let min_idle = prop_oneof![2 => Just(0), 1 => 1..=2usize];
-    (limits, [0..=3usize, 0..=2usize], 0..=1usize, 0..=2usize, any::<bool>(), idle_timeout, min_idle)
-        .prop_map(|((min, max), capacity, reserve, abandoned_cap, killable, idle_timeout, min_idle)| {
+    let idling = (idle_timeout, min_idle);
+    // Advances by tens are seldom in the last quarter of such an age.
+    let recycle = (prop::option::of(1..=3u64), prop_oneof![2 => Just(None), 1 => Just(Some(59))]);
+    (limits, [0..=3usize, 0..=2usize], 0..=1usize, 0..=2usize, any::<bool>(), idling, recycle)
+        .prop_map(|((min, max), capacity, reserve, abandoned_cap, killable, (idle_timeout, min_idle), recycle)| {
             let (min, max) = fit(min, max.max(min_idle), reserve);
-            Setup { min, max, capacity, reserve, abandoned_cap, killable, idle_timeout, min_idle }
+            let (after_jobs, after_age) = recycle;
+            // Whether one that comes in another's place idles, so that there are enough of those, before that one idles out is a matter of threads.
+            let recycles = after_jobs.is_some() || after_age.is_some();
+            let idle_timeout = idle_timeout.filter(|_| !recycles || min_idle == 0);
+            Setup {
+                min,
+                max,
+                capacity,
+                reserve,
+                abandoned_cap,
+                killable,
+                idle_timeout,
+                min_idle,
+                after_jobs,
+                after_age,
+            }
         })
         .boxed()
 }
@@ -168,29 +196,29 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
 pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
     match command {
         Command::Submit { .. } | Command::KillStale | Command::RetuneInVain { .. } => true,
-        // Which slot is empty by a fault, so that nobody is asked about its next start, is a matter of threads; and as with starts that fail, who
-        // waits at the gate is promised places that are not to be. For `min` or spares alone it is not asked again and again.
-        Command::Hook(Manner::DeniesStarts) => {
-            let for_itself = model.min + model.setup.min_idle > 0;
-            model.refusals == 0 && !model.unasked && !for_itself && !model.quiesced && model.at_gate().is_empty()
-        }
-        Command::Hook(Manner::DelaysStarts) => model.refusals == 0 && !model.unasked,
-        Command::Hook(_) => true,
+        Command::Hook(manner) => takes_hook(model, *manner),
         Command::NoHook => model.hook.is_some(),
         // A place that was promised for a start to come is kept, although the start fails: who was quicker is a matter of threads.
         Command::Wait { .. } => model.refusals == 0 && !model.denies_starts(),
         // What a tick does by itself and what control does on its word have no order among each other.
-        Command::Advance(span) => model.due_with(*span) <= 1,
+        Command::Advance(span) => model.due_with(*span) <= 1 && model.is_sure_of_ages(*span),
         Command::LeaveGate(no) => model.at_gate().contains(no),
         Command::Cancel(no) | Command::Kill(no) => model.open_jobs().contains(no),
         Command::Begin(no) => model.is_unbegun(*no),
-        Command::Die(no) => model.running().contains(no) && !model.holds_starts_up(),
+        // Whether who idles or who comes up takes what is queued is the policy's pace.
+        Command::Die(no) => {
+            let alone = model.queued() == 0 && !model.is_unbegun(*no);
+            model.running().contains(no) && !model.holds_starts_up() && (alone || !model.minds_who())
+        }
         Command::Finish(no) | Command::Panic(no) | Command::KillWorkerOf(no) | Command::Stop(no) => {
             model.running().contains(no)
         }
         Command::Return(no) => model.abandoned.contains(no),
-        Command::DieIdle => !model.idle.is_empty() && !model.holds_starts_up(),
-        Command::KillIdle => !model.idle.is_empty(),
+        Command::DieIdle => {
+            let alone = model.queued() == 0 || !model.minds_who();
+            model.somebody_idles_longest() && !model.holds_starts_up() && alone
+        }
+        Command::KillIdle => model.somebody_idles_longest(),
         // Which slots cool down decides what a shrink cuts off; which worker came up in which slot is a matter of threads.
         Command::Resize { min, max } => {
             let reserve = model.setup.reserve;
@@ -199,12 +227,29 @@ pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
         Command::Retune { min, max, reserve, .. } => {
             model.takes_limits() && reserve <= min && min <= max && reserve < max
         }
-        // With a reserve it matters whether a worker that was woken looks before or after a start has failed.
+        // With a reserve it matters whether a worker that was woken looks before or after a start has failed. The end of a history waits for such a slot, and
+        // cannot choose a moment at which it is certain who is too old.
         Command::FailNextStart => {
             let nobody_waits = model.at_gate().is_empty() && !model.holds_starts_up();
-            model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && nobody_waits
+            let in_time = model.setup.after_age.is_none();
+            model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && nobody_waits && in_time
         }
         Command::Quiesce => !model.quiesced && model.all_starts_work() && !model.denies_starts(),
         Command::Resume => model.quiesced,
     }
+}
+
+/// True if it is certain where a hook of this manner leads.
+fn takes_hook(model: &Model, manner: Manner) -> bool {
+    let Model { setup, .. } = model;
+    // While one is asked about the exit of a worker that is due, its turn may come.
+    let certain = setup.idle_timeout.is_none() || !model.recycles();
+    // Which slot is empty by a fault, so that nobody is asked about its next start, is a matter of threads.
+    let holds_up = matches!(manner, Manner::DeniesStarts | Manner::DelaysStarts);
+    // Nor can the end of a history, which waits for what was put off, choose a moment at which it is certain who is too old.
+    let starts = model.refusals == 0 && !model.unasked && setup.after_age.is_none();
+    // As with starts that fail, who waits at the gate is promised places that are not to be. For `min` or spares alone it is not asked again and again.
+    let for_itself = model.min + setup.min_idle > 0;
+    let nobody_waits = !for_itself && !model.quiesced && model.at_gate().is_empty();
+    certain && (starts || !holds_up) && (nobody_waits || manner != Manner::DeniesStarts)
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use millpond::{Hook, HookContext, HookSpec, Limits, Verdict, WorkerId};
+use millpond::{Hook, HookContext, HookSpec, Limits, RecycleReason, Verdict, WorkerId};
 
 use crate::command::Manner;
 use crate::pond::{PATIENCE, Pond};
 
 /// Its name.
 pub(crate) const HOOK: &str = "hook";
+
+const DELAYED: Verdict = Verdict::Delay(Duration::from_millis(crate::DELAY));
 
 struct Watcher(Manner);
 
@@ -25,8 +27,15 @@ impl Hook for Watcher {
 
     async fn start(&self, _cx: &HookContext, _worker: WorkerId) -> Verdict {
         match self.0 {
-            Manner::DelaysStarts => Verdict::Delay(Duration::from_millis(crate::DELAY)),
+            Manner::DelaysStarts => DELAYED,
             _ => self.deny_if(Manner::DeniesStarts),
+        }
+    }
+
+    async fn recycle(&self, _cx: &HookContext, _worker: WorkerId, _reason: RecycleReason) -> Verdict {
+        match self.0 {
+            Manner::DelaysRecycling => DELAYED,
+            _ => self.deny_if(Manner::DeniesRecycling),
         }
     }
 

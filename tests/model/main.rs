@@ -1,4 +1,4 @@
-//! The whole pool against a model of it: jobs are submitted, cancelled and killed, workers crash, fail to start and idle for too long, hooks deny
+//! The whole pool against a model of it: jobs are submitted, cancelled and killed, workers crash, fail to start and idle for too long or are recycled, hooks deny
 //! and put off, the pool is resized and quiesced, time passes; after each step the pool must be what the arithmetic of DESIGN.md, section 2, says.
 //!
 //! Workers are scripted and the clock is set, so that a run depends on its seed alone. The seed is fixed; another one, and
@@ -9,11 +9,14 @@
 mod check;
 mod command;
 mod hook;
+mod leaving;
 mod pond;
 mod reference;
 mod rest;
 mod steps;
+mod turns;
 
+use millpond::PoolExecutor;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -65,6 +68,7 @@ impl StateMachineTest for Pool {
     fn init_test(model: &Model) -> Pond {
         let mut pond = Pond::new(&model.setup);
         pond.come_to_rest();
+        pond.turns.begin(&pond.pool.inventory_now());
         pond
     }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 use millpond::testing::{Script, Scripted, SettableClock};
 use millpond::{
     EventStream, Exit, Inventory, JobHandle, JobId, JobOptions, Lane, Ledger, Limits, Pool, PoolBuilder, PoolEvent,
-    PoolExecutor, RejectReason, Rejected, Restart, RestartPolicy, SlotHistory, StartError, Target, TerminationReport,
-    TimeLimit, Timestamp, WorkerId, WorkerRow, WorkerState,
+    PoolExecutor, Recycle, RejectReason, Rejected, Restart, RestartPolicy, SlotHistory, StartError, Target,
+    TerminationReport, TimeLimit, Timestamp, WorkerId, WorkerRow, WorkerState,
 };
 
 use crate::command::{LANES, No, Terms};
 use crate::reference::{Fate, Setup};
+use crate::turns::Turns;
 use crate::{ADMISSION_LIMIT, BACKOFF, GRACE};
 
 /// On the pool's own clock, which stands still: replies are waited for.
@@ -50,6 +51,7 @@ pub(crate) struct Pond {
     /// Faults reported and decisions made: a policy that still thinks leaves them apart.
     faults: usize,
     decisions: usize,
+    pub(crate) turns: Turns,
     /// Who waits at the gate.
     pub(crate) submissions: BTreeMap<No, Submission>,
     pub(crate) handles: BTreeMap<No, JobHandle<u64>>,
@@ -86,6 +88,7 @@ impl Pond {
             .abandoned_cap(setup.abandoned_cap)
             .kill_grace(Duration::from_millis(GRACE))
             .restart_policy(Policy)
+            .recycle(recycle(setup))
             .clock(clock.clock())
             .build()
             .expect("the generator makes sense");
@@ -100,6 +103,7 @@ impl Pond {
             hooked: false,
             faults: 0,
             decisions: 0,
+            turns: Turns::new(setup),
             submissions: BTreeMap::new(),
             handles: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -117,7 +121,9 @@ impl Pond {
     pub(crate) fn come_to_rest(&mut self) {
         for _ in 0..ROUNDS {
             let inventory = self.control_at_rest();
-            if !(self.poll_all() | self.move_a_worker(&inventory)) {
+            let moves = self.leave(&inventory) || self.poll_all() | self.move_a_worker(&inventory);
+            // One that was told to look may have found its turn to go.
+            if !moves && !self.somebody_leaves() {
                 return;
             }
         }
@@ -144,6 +150,7 @@ impl Pond {
 
     fn read_events(&mut self) {
         while let Some(event) = self.events.try_next() {
+            self.turns.note(&event, self.pool.snapshot().limits);
             match event {
                 PoolEvent::WorkerGone { exit, .. } if exit.is_fault() => self.faults += 1,
                 PoolEvent::RestartDecided { .. } => self.decisions += 1,
@@ -170,12 +177,19 @@ impl Pond {
             WorkerState::Idle => self.script.take(row.worker).is_some(),
             // The first claim of an incarnation may be made as it comes up: it is begun, whoever was quicker.
             WorkerState::Busy | WorkerState::Condemned if is_first_claim(row) => self.script.take(row.worker).is_some(),
-            WorkerState::Leaving => {
-                self.script.die(row.worker);
-                true
-            }
             _ => false,
         })
+    }
+
+    fn somebody_leaves(&self) -> bool {
+        self.pool.inventory_now().workers.iter().any(|row| row.state == WorkerState::Leaving)
+    }
+
+    /// Whoever leaves has gone before anybody else moves.
+    fn leave(&mut self, inventory: &Inventory) -> bool {
+        let leaving: Vec<_> = inventory.workers.iter().filter(|row| row.state == WorkerState::Leaving).collect();
+        leaving.iter().for_each(|row| self.script.die(row.worker));
+        !leaving.is_empty()
     }
 
     /// Those who wait look whether they were told.
@@ -265,10 +279,14 @@ impl Pond {
         (row.worker, Target::Claim { worker: row.worker, claim, job: id })
     }
 
-    /// The one that has idled for longest.
+    /// The one that has idled for longest; of several, the one with the fewest jobs.
     pub(crate) fn an_idle_worker(&self) -> WorkerId {
         let inventory = self.pool.inventory_now();
-        let idle = inventory.workers.iter().filter(|row| row.state == WorkerState::Idle).min_by_key(|row| row.since);
+        let idle = inventory
+            .workers
+            .iter()
+            .filter(|row| row.state == WorkerState::Idle)
+            .min_by_key(|row| (row.since, row.jobs_done));
         idle.unwrap_or_else(|| panic!("nobody idles:\n{inventory}")).worker
     }
 
@@ -292,6 +310,17 @@ impl Pond {
         let stop = self.start_termination(select, millpond::Ladder::new().then(millpond::Rung::Stop, grace));
         self.stops.push(stop);
     }
+}
+
+fn recycle(setup: &Setup) -> Recycle {
+    let mut rule = Recycle::new();
+    if let Some(jobs) = setup.after_jobs {
+        rule = rule.after_jobs(jobs);
+    }
+    if let Some(age) = setup.after_age {
+        rule = rule.after_age(Duration::from_millis(age));
+    }
+    rule
 }
 
 fn is_first_claim(row: &WorkerRow) -> bool {

@@ -18,6 +18,10 @@ pub(crate) struct Setup {
     pub(crate) idle_timeout: Option<u64>,
     /// How many workers are to idle while there are fewer than `max`.
     pub(crate) min_idle: usize,
+    /// When a worker is replaced: after so many jobs,
+    pub(crate) after_jobs: Option<u64>,
+    /// or at this age, in milliseconds, of which it may be short by a quarter.
+    pub(crate) after_age: Option<u64>,
 }
 
 /// What became of a job that came to the gate.
@@ -63,11 +67,24 @@ pub(crate) struct Run {
     pub(crate) condemned: bool,
     /// Its outcome was written, and its worker is taken then.
     pub(crate) kill_at: Option<u64>,
+    /// Of its worker, this job apart.
+    pub(crate) wear: Wear,
+}
+
+/// What a worker has behind it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Wear {
+    /// When it was started.
+    pub(crate) born: u64,
+    pub(crate) jobs: u64,
+    /// It is to be recycled, and the hook has been asked: when its turn comes, from then on.
+    pub(crate) due_from: Option<u64>,
 }
 
 /// A worker that idles.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Idler {
+    pub(crate) wear: Wear,
     pub(crate) since: u64,
     /// A hook has it stay, though it has idled for too long, until then.
     pub(crate) spared_until: u64,
@@ -84,6 +101,8 @@ pub(crate) struct Model {
     pub(crate) runs: Vec<Run>,
     /// The longest idle first; the last one is called.
     pub(crate) idle: Vec<Idler>,
+    /// One that idled, and is about to look for a job. None at rest.
+    pub(crate) called: Option<Idler>,
     /// Has a seat, and is looking for a job: 1 at most.
     looking: usize,
     /// Jobs whose workers cannot be made to die and have not returned.
@@ -104,6 +123,9 @@ pub(crate) struct Model {
     pub(crate) unasked: bool,
     /// The largest `max` so far.
     pub(crate) slots: usize,
+    /// Workers that left since they had idled for too long, and those that were recycled.
+    pub(crate) idled_out: usize,
+    pub(crate) recycled: usize,
     pub(crate) fates: BTreeMap<No, Fate>,
     pub(crate) cursor: usize,
 }
@@ -118,6 +140,7 @@ impl Model {
             queues: Default::default(),
             runs: Vec::new(),
             idle: Vec::new(),
+            called: None,
             looking: 0,
             abandoned: Vec::new(),
             cooling: Vec::new(),
@@ -128,6 +151,8 @@ impl Model {
             delayed: Vec::new(),
             unasked: false,
             slots: setup.max,
+            idled_out: 0,
+            recycled: 0,
             fates: BTreeMap::new(),
             cursor: 0,
             setup,
@@ -180,8 +205,12 @@ impl Model {
 
     // ---- the arithmetic ------------------------------------------------------------------------------------------------
 
+    pub(crate) fn idlers(&self) -> impl Iterator<Item = &Idler> {
+        self.idle.iter().chain(&self.called)
+    }
+
     pub(crate) fn live(&self) -> usize {
-        self.idle.len() + self.runs.len() + self.looking
+        self.idlers().count() + self.runs.len() + self.looking
     }
 
     pub(crate) fn loss(&self) -> usize {
@@ -234,11 +263,21 @@ impl Model {
 
     // ---- coming to rest ------------------------------------------------------------------------------------------------
 
-    /// Workers start, those who wait get the places that came free, and one worker at a time takes what it may, until nothing
-    /// moves: in the order in which the pond lets things happen.
+    /// Control does what it is to do; then those who wait get the places that came free, and one worker takes what it may: until nothing
+    /// moves, in the order in which the pond lets things happen.
     pub(crate) fn settle(&mut self) {
-        while self.staff() | self.receive() | self.idle_take() {}
-        self.let_idlers_go();
+        loop {
+            self.note_ages();
+            self.call();
+            while self.staff() | self.let_idlers_go() || self.recycle() {
+                self.call();
+            }
+            let received = self.receive();
+            self.call();
+            if !(self.look() | received) {
+                break;
+            }
+        }
         if self.is_lost() {
             self.send_away();
         }
@@ -248,31 +287,37 @@ impl Model {
     pub(crate) fn wanted(&self) -> usize {
         let startable: usize = (0..LANES.len()).map(|lane| self.queues[lane].len().min(self.free(lane))).sum();
         let wanted = startable + self.setup.min_idle;
-        let for_jobs = if self.quiesced { 0 } else { wanted.saturating_sub(self.idle.len()) };
+        let for_jobs = if self.quiesced { 0 } else { wanted.saturating_sub(self.idlers().count()) };
         for_jobs.max(self.min.saturating_sub(self.live())).min(self.startable_workers())
     }
 
-    fn staff(&mut self) -> bool {
+    pub(crate) fn staff(&mut self) -> bool {
         // Those that are put off are among the wanted.
         let wanted = self.wanted().saturating_sub(self.delayed.len());
         for _ in 0..wanted {
             match self.hook {
                 Some(Manner::DeniesStarts) => self.do_without(crate::VETO_PAUSE),
                 Some(Manner::DelaysStarts) => self.delayed.push(self.now + crate::DELAY),
-                _ if self.refusals > 0 => {
-                    (self.refusals, self.unasked) = (self.refusals - 1, true);
-                    self.do_without(crate::BACKOFF);
-                }
                 _ => self.start(),
             }
         }
         wanted > 0
     }
 
-    /// A worker comes up.
+    /// A worker comes up, or the system refuses it.
     pub(crate) fn start(&mut self) {
-        if !self.take(true) {
-            self.idle.push(Idler { since: self.now, spared_until: 0 });
+        if self.refusals > 0 {
+            (self.refusals, self.unasked) = (self.refusals - 1, true);
+            self.do_without(crate::BACKOFF);
+        } else {
+            self.go_on(true, Wear { born: self.now, jobs: 0, due_from: None });
+        }
+    }
+
+    /// A worker that holds no job takes the next one, or idles from now on.
+    pub(crate) fn go_on(&mut self, begun: bool, wear: Wear) {
+        if !self.take(begun, wear) {
+            self.idle.push(Idler { wear, since: self.now, spared_until: 0 });
         }
     }
 
@@ -295,46 +340,30 @@ impl Model {
         }
     }
 
-    pub(crate) fn idle_take(&mut self) -> bool {
-        // Taken off first: the worker that takes is not idle and busy at once.
-        let Some(called) = self.idle.pop() else { return false };
-        let taken = self.take(true);
-        // One that is called in vain has idled all the time.
-        self.idle.extend((!taken).then_some(called));
-        taken
-    }
-
-    // ---- idling for too long -------------------------------------------------------------------------------------------
-
-    /// From when on a worker has idled for too long, and is not to stay for a while all the same.
-    fn overstays_from(&self, idler: &Idler) -> u64 {
-        let limit = self.setup.idle_timeout.map_or(u64::MAX, |timeout| idler.since + timeout);
-        // Without a hook nobody remembers what one has said.
-        if self.hook.is_some() { limit.max(idler.spared_until) } else { limit }
-    }
-
-    /// True if, so much later, somebody leaves who has idled for too long, or is asked about.
-    pub(crate) fn exits_are_due(&self, span: u64) -> bool {
-        let to_spare = self.live() > self.min && self.idle.len() > self.setup.min_idle;
-        to_spare && self.idle.iter().any(|idler| self.overstays_from(idler) <= self.now + span)
-    }
-
-    /// Workers above `min` that have idled for too long leave, the longest idle first, unless a hook has them stay.
-    fn let_idlers_go(&mut self) {
-        while self.exits_are_due(0) {
-            let overstays = |idler: &Idler| self.overstays_from(idler) <= self.now;
-            let first = self.idle.iter().position(overstays).expect("there is one");
-            if self.hook == Some(Manner::DeniesExits) {
-                let timeout = self.setup.idle_timeout.expect("somebody overstays it");
-                self.idle[first].spared_until = self.now + timeout;
-            } else {
-                self.idle.remove(first);
-            }
+    /// Where a job could start, the worker that has idled for the shortest time is called. It is not among the idle from then on.
+    pub(crate) fn call(&mut self) {
+        let could_start = |lane: usize| !self.queues[lane].is_empty() && self.free(lane) > 0;
+        if self.called.is_none() && !self.quiesced && (0..LANES.len()).any(could_start) {
+            self.called = self.idle.pop();
         }
     }
 
+    /// Who was called leaves, if its turn has come, or takes a job. Called in vain, it has idled all the time.
+    pub(crate) fn look(&mut self) -> bool {
+        let Some(called) = self.called else { return false };
+        let has_its_turn = self.has_its_turn(&called.wear);
+        self.called = None;
+        if has_its_turn {
+            self.replace_recycled();
+        } else if !self.take(true, called.wear) {
+            let place = self.idle.partition_point(|idler| idler.since <= called.since);
+            self.idle.insert(place, called);
+        }
+        true
+    }
+
     /// A worker that holds no seat yet takes the next job.
-    pub(crate) fn take(&mut self, begun: bool) -> bool {
+    pub(crate) fn take(&mut self, begun: bool, wear: Wear) -> bool {
         if self.quiesced {
             return false;
         }
@@ -347,7 +376,7 @@ impl Model {
         let job = self.queues[lane].pop_front().expect("it is not empty");
         let until = job.terms.run.map_or(u64::MAX, |limit| self.now + limit).min(job.deadline);
         self.cursor = lane;
-        self.runs.push(Run { job, until, begun, condemned: false, kill_at: None });
+        self.runs.push(Run { job, until, begun, condemned: false, kill_at: None, wear });
         true
     }
 

@@ -1,7 +1,7 @@
 //! What each command does to the reference.
 
 use crate::command::{Command, LANES, Manner, No, Terms};
-use crate::reference::{Fate, Idler, Model, Run};
+use crate::reference::{Fate, Model, Run};
 use crate::{ADMISSION_LIMIT, GRACE};
 
 impl Model {
@@ -22,7 +22,7 @@ impl Model {
             Command::Die(no) => self.die(no),
             Command::DieIdle | Command::KillIdle => {
                 self.unasked |= matches!(command, Command::DieIdle);
-                self.idle.remove(0);
+                self.idle.remove(self.longest_idle());
             }
             Command::Kill(no) => {
                 self.withdraw(no, Fate::Cancelled);
@@ -43,6 +43,7 @@ impl Model {
             Command::NoHook => {
                 self.hook = None;
                 self.delayed.clear();
+                self.end_recycling_delays();
             }
             Command::FailNextStart => self.refusals += 1,
             Command::Quiesce => self.quiesced = true,
@@ -63,7 +64,8 @@ impl Model {
         } else if self.gate[lane].is_empty() && self.room(lane) > 0 {
             self.enter(no, lane, terms);
             // One that idles is called; another is started for it afterwards, where so many are to idle.
-            self.idle_take();
+            self.call();
+            self.look();
         } else {
             self.fates.insert(no, Fate::Full);
         }
@@ -111,14 +113,27 @@ impl Model {
         }
     }
 
-    /// The job ends by itself; its worker pays a debt, leaves if it was told to, or goes on.
+    /// The job ends by itself; its worker pays a debt, leaves if it was told to or its turn has come, or goes on.
     fn finish(&mut self, no: No, fate: Fate) {
         self.end(no, fate);
         let owed = self.live() > self.max;
-        let run = self.unseat(no);
-        if !run.condemned && !owed && !self.take(false) {
-            self.idle.push(Idler { since: self.now, spared_until: 0 });
+        let has_its_turn = {
+            let wear = self.run_mut(no).wear;
+            self.has_its_turn(&wear)
+        };
+        let Run { condemned, mut wear, .. } = self.unseat(no);
+        if condemned || owed {
+            return;
         }
+        if has_its_turn {
+            return self.replace_recycled();
+        }
+        wear.jobs += 1;
+        // Control hears of it when the worker has gone on.
+        if Some(wear.jobs) == self.setup.after_jobs {
+            self.ask_recycle(&mut wear);
+        }
+        self.go_on(false, wear);
     }
 
     fn die(&mut self, no: No) {
@@ -216,7 +231,7 @@ impl Model {
 
     /// How many kinds of things are due so much later that have no order among each other.
     pub(crate) fn due_with(&self, span: u64) -> usize {
-        let due = [self.limits_pass(span), self.control_is_due(span), self.exits_are_due(span)];
+        let due = [self.limits_pass(span), self.control_is_due(span), self.exits_are_due(span), self.wears_out(span)];
         due.into_iter().filter(|due| *due).count()
     }
 
