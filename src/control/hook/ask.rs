@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tracing::Span;
 
+use super::credit::Panic;
 use super::message::HookMessage;
 use crate::backend::Backend;
 use crate::control::event::PoolEvent;
@@ -141,7 +142,8 @@ impl<B: Backend> Supervision<B> {
         let (pool, myself) = (self.plane().config.name.clone(), self.myself.clone());
         let registered = self.hooks.find(hook).ok_or(HookFault::NoAnswer)?;
         registered.asked += 1;
-        let receipt = registered.line.ask().ok_or(HookFault::Choked)?;
+        let panic = Panic::default();
+        let receipt = registered.line.ask(panic.clone()).ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();
         let context = HookContext::new(pool.clone(), registered.name.clone(), now, by.clone());
         let (question, reply) = (question.clone(), sender.into());
@@ -151,7 +153,9 @@ impl<B: Backend> Supervision<B> {
         let runtime = timer::control_runtime().map_err(|_| HookFault::NoAnswer)?;
         #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]
         let task = runtime.spawn(async move {
-            let verdict = answer.await.ok();
+            // It lets go of the question after it has said what it panicked with.
+            let verdict =
+                answer.await.map_err(|_| panic.get().cloned().map_or(HookFault::NoAnswer, HookFault::Panicked));
             // A pool that has ended meanwhile needs no verdict.
             let _ = myself.cast(Command::Verdict { question: number, hook, verdict }.into());
         });
@@ -159,21 +163,18 @@ impl<B: Backend> Supervision<B> {
         Ok(Wait { hook, limit, until: now.after(limit), handed_on: false, _task: Some(Waiter(task.abort_handle())) })
     }
 
-    /// A hook has answered; `None`: it has let go of the question.
-    pub(in crate::control) fn on_verdict(&mut self, number: u64, hook: u64, verdict: Option<Verdict>) {
+    /// A hook has answered, or has let go of the question.
+    pub(in crate::control) fn on_verdict(&mut self, number: u64, hook: u64, verdict: Result<Verdict, HookFault>) {
         // Otherwise it is too late: the question is over, or its default has counted.
         let Some(pending) = self.hooks.questions.out.get_mut(&number) else { return };
         let Some(index) = pending.waits.iter().position(|wait| wait.hook == hook) else { return };
         drop(pending.waits.swap_remove(index));
-        let panic = || self.hooks.registered.iter().find(|h| h.id == hook).and_then(|h| h.line.take_panic());
-        let fault = match verdict {
-            Some(Verdict::Delay(delay)) if delay > LONGEST_DELAY => Some(HookFault::AbsurdDelay(delay)),
-            Some(_) => None,
-            None => Some(panic().map_or(HookFault::NoAnswer, HookFault::Panicked)),
-        };
-        match (fault, verdict) {
-            (None, Some(verdict)) => self.weigh(number, hook, verdict, false),
-            (fault, _) => self.take_default(number, hook, fault.unwrap_or(HookFault::NoAnswer)),
+        match verdict {
+            Ok(Verdict::Delay(delay)) if delay > LONGEST_DELAY => {
+                self.take_default(number, hook, HookFault::AbsurdDelay(delay));
+            }
+            Ok(verdict) => self.weigh(number, hook, verdict, false),
+            Err(fault) => self.take_default(number, hook, fault),
         }
         self.rule(number);
     }
