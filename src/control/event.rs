@@ -71,7 +71,8 @@ pub enum PoolEvent {
         /// Who.
         by: By,
     },
-    /// A policy panicked, hung or answered nonsense, and was replaced: a restart policy by the default; an autoscaler by none, which
+    /// A policy panicked, hung or answered nonsense, and was replaced: a restart policy by the default, which decides anew about slots that are
+    /// empty by what it said before; an autoscaler by none, which
     /// [`Resized`](Self::Resized) follows if the limit that was set is another than the one that it chose.
     PolicyReplaced {
         /// What it did.
