@@ -209,7 +209,10 @@ impl<B: Backend> Supervision<B> {
         let (missing, given_up) = (why.cooling + why.refused + why.given_up + why.vetoed, why.given_up);
         self.plane().note_shortage(why);
         self.plane().note_asked(self.slots.asked());
-        self.plane().set_cooling(missing + asked, missing, given_up);
+        if self.plane().set_cooling(missing + asked, missing, given_up) {
+            // Seats are gone for good.
+            look_again();
+        }
     }
 
     /// Workers that idled for too long leave, but for those that `min` and `min_idle` keep. Says when to look again.
