@@ -253,7 +253,7 @@ pub enum Notice {
         /// Its default.
         verdict: Verdict,
     },
-    /// This hook was too slow: so many notices before this one are gone. What is told at its edges alone is repeated here, so that who misses
+    /// This hook was too slow, or the system had no thread for it: so many notices before this one are gone. What is told at its edges alone is repeated here, so that who misses
     /// an edge knows on which side of it the pool is.
     Missed {
         /// How many.

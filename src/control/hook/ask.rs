@@ -142,13 +142,13 @@ impl<B: Backend> Supervision<B> {
         let (pool, myself) = (self.plane().config.name.clone(), self.myself.clone());
         let registered = self.hooks.find(hook).ok_or(HookFault::NoAnswer)?;
         registered.asked += 1;
+        let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
         let panic = Panic::default();
         let receipt = registered.line.ask(panic.clone()).ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();
         let context = HookContext::new(pool.clone(), registered.name.clone(), now, by.clone());
         let (question, reply) = (question.clone(), sender.into());
         let message = HookMessage::Asked { context, question, reply, receipt };
-        let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
         actor.cast(message).map_err(|_| HookFault::NoAnswer)?;
         let runtime = timer::control_runtime().map_err(|_| HookFault::NoAnswer)?;
         #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]

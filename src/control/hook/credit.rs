@@ -84,6 +84,13 @@ impl Line {
         Some(Leave { missed, receipt: self.receipt(What::Told) })
     }
 
+    /// It cannot be told: it has no thread. Counted as missed, and told with the first notice that it gets.
+    pub(super) fn miss(&self) {
+        let mut credit = self.credit.lock();
+        credit.missed += 1;
+        credit.missed_ever += 1;
+    }
+
     /// It has caught up: how much it missed, if that is still to be told.
     pub(super) fn caught_up(self: &Arc<Self>) -> Option<(u64, Receipt)> {
         let mut credit = self.credit.lock();

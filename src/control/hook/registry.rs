@@ -19,7 +19,7 @@ use crate::error::ControlError;
 use crate::hook::{HookChange, HookOptions};
 use crate::id::By;
 use crate::snapshot::Veto;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 
 /// The hooks of a pool, and all that is to be remembered about them.
 pub(in crate::control) struct Hooks<B: Backend> {
@@ -55,6 +55,7 @@ pub(super) struct Registered {
     pub(super) name: Arc<str>,
     host: Host,
     running: OnceLock<Running>,
+    refusals: Arc<AtomicUsize>,
     pub(super) options: HookOptions,
     pub(super) line: Arc<Line>,
     pub(super) asked: u64,
@@ -70,13 +71,21 @@ impl Registered {
             Host::Side(hook) => hook,
         };
         if self.running.get().is_none() {
-            match (**hook).clone().launch(pool, &self.name) {
+            match self.refusal().and_then(|()| (**hook).clone().launch(pool, &self.name)) {
                 // Only the supervisor comes here, one message after the other.
                 Ok(running) => drop(self.running.set(running)),
                 Err(error) => tracing::error!(hook = &*self.name, "no thread for a hook: {error}"),
             }
         }
         self.running.get().map(|running| &running.actor)
+    }
+
+    /// Fails as the system does when it has no more threads to give, for tests.
+    fn refusal(&self) -> std::io::Result<()> {
+        let refuse = |left: usize| left.checked_sub(1);
+        let refused = cfg!(feature = "testing")
+            && self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, refuse).is_ok();
+        if refused { Err(std::io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
     fn row(&self, unanswered: usize) -> HookRow {
@@ -130,13 +139,14 @@ impl<B: Backend> Hooks<B> {
     }
 
     fn add(&mut self, spec: HookSpec, supervisor: &ActorRef<PoolMessage>) {
-        let HookSpec { name, host, options } = spec;
+        let HookSpec { name, host, options, refusals } = spec;
         self.last += 1;
         self.registered.push(Registered {
             id: self.last,
             name,
             host,
             running: OnceLock::new(),
+            refusals,
             options,
             line: Line::new(self.last, supervisor.clone()),
             asked: 0,
