@@ -4,7 +4,7 @@ use ractor::ActorRef;
 
 use super::ask::Questions;
 use super::credit::Line;
-use super::exits::Spared;
+use super::exits::{Looks, Spared};
 use super::hosted::Running;
 use super::message::{HookMessage, HookSpec, Host, check_count};
 use super::pressure::Pressure;
@@ -28,6 +28,7 @@ pub(in crate::control) struct Hooks<B: Backend> {
     pub(super) questions: Questions<B>,
     pub(super) last_veto: Option<Veto>,
     pub(super) spared: Spared,
+    pub(super) looks: Looks,
     pub(super) kept: Kept,
     pub(super) wanted: Option<Wanted>,
     pub(super) pressure: Pressure,
@@ -41,6 +42,7 @@ impl<B: Backend> Default for Hooks<B> {
             questions: Questions::default(),
             last_veto: None,
             spared: Spared::default(),
+            looks: Looks::default(),
             kept: Kept::default(),
             wanted: None,
             pressure: Pressure::default(),
