@@ -78,12 +78,16 @@ pub enum PoolEvent {
         /// What it did.
         reason: String,
     },
-    /// New limits are in force.
+    /// New limits are in force, or an autoscaler is to stay within others.
     Resized {
         /// Before.
         from: Limits,
         /// Now.
         to: Limits,
+        /// The limits that were set before; without an autoscaler, which stays within them, they are those in force.
+        bounds_from: Limits,
+        /// Those that are set now.
+        bounds: Limits,
         /// Who asked for them.
         by: By,
     },

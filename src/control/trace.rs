@@ -47,10 +47,11 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             info!(pool, %worker, cool_downs, ?out_for, "a probe has succeeded: its slot is back");
         }
         PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced"),
-        PoolEvent::Resized { from, to, by } => {
+        PoolEvent::Resized { from, to, bounds_from, bounds, by } => {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
             let (min_idle, idle_timeout) = (to.min_idle, to.idle_timeout);
-            info!(pool, min, max, min_before, max_before, min_idle, ?idle_timeout, %by, "new limits are in force");
+            let (bound, bound_before) = (bounds.max, bounds_from.max);
+            info!(pool, min, max, min_before, max_before, bound, bound_before, min_idle, ?idle_timeout, %by, "new limits are in force");
         }
         PoolEvent::Retuned(retuned) => {
             info!(pool, by = %retuned.by, changes = %retuned, "the pool was retuned");

@@ -26,7 +26,9 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
             Notice::ProbeSucceeded { worker: *worker, cool_downs: *cool_downs, out_for: *out_for }
         }
         PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
-        PoolEvent::Resized { from, to, .. } => Notice::Resized { from: *from, to: *to },
+        PoolEvent::Resized { from, to, bounds_from, bounds, .. } => {
+            Notice::Resized { from: *from, to: *to, bounds_from: *bounds_from, bounds: *bounds }
+        }
         PoolEvent::Retuned(retuned) => Notice::Retuned(retuned.clone()),
         PoolEvent::Scaled { from, to } => Notice::Scaled { from: *from, to: *to },
         PoolEvent::RestartPolicySet { .. } => Notice::RestartPolicySet,

@@ -26,7 +26,10 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
             ("probe succeeded", json!({ "worker": worker, "cool_downs": cool_downs, "out_for_ms": out_for }))
         }
         Notice::PolicyReplaced { reason } => ("policy replaced", json!({ "reason": reason })),
-        Notice::Resized { from, to } => ("resized", json!({ "from": of_limits(from), "to": of_limits(to) })),
+        Notice::Resized { from, to, bounds_from, bounds, .. } => {
+            let bounds = json!({ "bounds_from": of_limits(bounds_from), "bounds": of_limits(bounds) });
+            ("resized", with(json!({ "from": of_limits(from), "to": of_limits(to) }), bounds))
+        }
         Notice::Retuned(retuned) => ("retuned", of_retune(retuned)),
         Notice::Scaled { from, to } => ("scaled", json!({ "from": from, "to": to })),
         Notice::RestartPolicySet => ("restart policy set", json!({})),
