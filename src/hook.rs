@@ -14,7 +14,7 @@ use crate::config::{Limits, Retuned};
 use crate::error::{DeadLetter, Deadlock, Delivery};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Quarantined, Rung, Saturation, TerminationReport, Veto};
+use crate::snapshot::{Delay, Health, Quarantined, Rung, Saturation, TerminationReport, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// The longest [`Verdict::Delay`] that makes sense.
@@ -235,6 +235,14 @@ pub enum Notice {
         veto: Veto,
         /// What each of them said. Who is not here was not waited for: one denial is enough.
         answers: Arc<[Answer]>,
+    },
+    /// Hooks were asked, and none denies it, but some want it later: it happens then, unless it has become pointless. [`Allowed`](Self::Allowed)
+    /// follows at that moment.
+    Delayed {
+        /// What they were asked.
+        question: Question,
+        /// The longest delay: whose, and until when.
+        delay: Delay,
     },
     /// A ladder is over, whether or not hooks were asked about it: an operator's, with all its targets, or that of an overdue job, which
     /// that has ended, and by which rung.

@@ -204,11 +204,14 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn update_cooling(&mut self) {
         // After a resize, too: this follows each.
         self.slots.set_max(self.shared.plane.max());
-        let (asked, why) = self.slots.shortage();
+        let (ruling, why) = self.slots.shortage();
         let (missing, given_up) = (why.cooling + why.refused + why.given_up + why.vetoed, why.given_up);
+        // They can be started still, and are looked for by nobody else: all that a delay takes from the pool is its health.
+        let without = missing + why.delayed;
         self.plane().note_shortage(why);
+        self.note_delayed();
         self.plane().note_asked(self.slots.asked());
-        if self.plane().set_cooling(missing + asked, missing, given_up) {
+        if self.plane().set_cooling(missing + ruling, without, given_up) {
             // Seats are gone for good.
             look_again();
         }

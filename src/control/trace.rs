@@ -12,7 +12,7 @@ use super::report::ShutdownReport;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::Header;
 use crate::policy::{Exit, Restart};
-use crate::snapshot::{Health, Rung, Target};
+use crate::snapshot::{Delay, Health, Rung, Target};
 
 /// An exit in a word or two, and who asked for it.
 fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
@@ -87,6 +87,11 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             let (question, worker, by, reason) = (question.word(), question.worker(), &*veto.by, &*veto.reason);
             let worker = worker.map(tracing::field::display);
             info!(pool, question, worker, %wanted_by, by, reason, "a hook denied what the pool was about to do");
+        }
+        PoolEvent::Delayed { question, delay: Delay { by, delay, .. }, by: wanted_by } => {
+            let (question, worker, by) = (question.word(), question.worker(), &**by);
+            let worker = worker.map(tracing::field::display);
+            info!(pool, question, worker, %wanted_by, by, ?delay, "a hook put off what the pool was about to do");
         }
         PoolEvent::HookFault { hook, question, fault, .. } => {
             let hook = &**hook;

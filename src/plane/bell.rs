@@ -5,7 +5,7 @@ use crate::id::WorkerId;
 use crate::job::Envelope;
 use crate::policy::Exit;
 use crate::slot::Cell;
-use crate::snapshot::{Ended, VetoedStarts, WorkerState};
+use crate::snapshot::{DelayedStarts, Ended, VetoedStarts, WorkerState};
 use crate::sync::{Arc, Flag, Ordering, Timestamp};
 
 /// Rings control once, until control has looked and arms it again. Without hooks it is never armed, and costs whoever would ring a load.
@@ -129,5 +129,22 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(crate) fn vetoed(&self) -> Option<VetoedStarts> {
         self.vetoed.lock().clone()
+    }
+
+    /// Notes which slots are empty because a hook has put a start off, for the same.
+    pub(crate) fn set_delayed(&self, delayed: Option<DelayedStarts>) {
+        let differs = {
+            let mut known = self.delayed.lock();
+            let differs = *known != delayed;
+            *known = delayed;
+            differs
+        };
+        if differs {
+            self.change_scene();
+        }
+    }
+
+    pub(crate) fn delayed(&self) -> Option<DelayedStarts> {
+        self.delayed.lock().clone()
     }
 }

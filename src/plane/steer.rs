@@ -162,8 +162,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
         None
     }
 
-    /// Slots that cannot be filled for now. How many of them count as missing: those about which a policy has just been asked do not. How many
-    /// stay empty for good: true if those are more than before.
+    /// Slots that cannot be filled for now. How many slots count as missing: of these, those about which a policy has just been asked do not; beside
+    /// these, those whose start a hook has put off do. How many stay empty for good: true if those are more than before.
     pub(crate) fn set_cooling(&self, slots: usize, missing: usize, given_up: usize) -> bool {
         let mut after = After::default();
         let is_worse = {

@@ -16,7 +16,7 @@ use crate::control::supervisor::Supervision;
 use crate::control::timer;
 use crate::hook::{Answer, HookContext, HookFault, LONGEST_DELAY, Notice, Question, Verdict};
 use crate::id::By;
-use crate::snapshot::Veto;
+use crate::snapshot::{Delay, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// What the hooks say, taken together.
@@ -60,18 +60,25 @@ struct Pending<B: Backend> {
     answers: Vec<(u64, Answer)>,
     /// Since when it has been ruled, and its delay counts.
     ruled: Option<Timestamp>,
+    /// Until when it was told to be put off.
+    put_off: Option<Timestamp>,
     then: Then<B>,
 }
 
 impl<B: Backend> Pending<B> {
     /// Once it is ruled: when what follows is to happen, after the longest delay that anybody asks for still.
     fn at(&self) -> Option<Timestamp> {
-        let delay = |(_, answer): &(u64, Answer)| match answer.verdict {
-            Verdict::Delay(delay) => Some(delay),
-            Verdict::Allow | Verdict::Deny(_) => None,
-        };
-        let delay = self.answers.iter().filter_map(delay).max().unwrap_or_default();
+        let delay = self.longest().map_or(Duration::ZERO, |(_, delay)| delay);
         self.ruled.map(|ruled| ruled.after(delay))
+    }
+
+    /// The longest delay that anybody asks for still, and who does.
+    fn longest(&self) -> Option<(&Arc<str>, Duration)> {
+        let delays = self.answers.iter().filter_map(|(_, answer)| match answer.verdict {
+            Verdict::Delay(delay) => Some((&answer.hook, delay)),
+            Verdict::Allow | Verdict::Deny(_) => None,
+        });
+        delays.max_by_key(|(_, delay)| *delay)
     }
 }
 
@@ -127,7 +134,7 @@ impl<B: Backend> Supervision<B> {
             self.hooks.questions.due = self.hooks.questions.due.min(wait.until);
         }
         let (answers, then) = (Vec::new(), Box::new(then));
-        let pending = Pending { question, by, waits, denied: None, answers, ruled: None, then };
+        let pending = Pending { question, by, waits, denied: None, answers, ruled: None, put_off: None, then };
         self.hooks.questions.out.insert(number, pending);
         for (hook, fault) in faults {
             self.take_default(number, hook, fault);
@@ -217,12 +224,27 @@ impl<B: Backend> Supervision<B> {
             pending.ruled.get_or_insert(now);
             if let Some(at) = pending.at().filter(|at| *at > now) {
                 questions.due = questions.due.min(at);
-                return;
+                return self.put_off(number, at);
             }
         }
         if let Some(pending) = questions.out.remove(&number) {
             self.follow_up(pending);
         }
+    }
+
+    /// Hooks allow it, but not before `at`: that is told, and again if it becomes another moment.
+    fn put_off(&mut self, number: u64, at: Timestamp) {
+        let Some(pending) = self.hooks.questions.out.get_mut(&number).filter(|it| it.put_off != Some(at)) else {
+            return;
+        };
+        pending.put_off = Some(at);
+        let Some((hook, delay)) = pending.longest() else { return };
+        let delay = Delay::new(hook.clone(), delay, at);
+        let (question, by) = (pending.question.clone(), pending.by.clone());
+        if let Question::Start { worker } = &question {
+            self.delay_start(worker.slot as usize, delay.clone());
+        }
+        self.tell(PoolEvent::Delayed { question, delay, by });
     }
 
     fn follow_up(&mut self, pending: Pending<B>) {

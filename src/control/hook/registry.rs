@@ -1,5 +1,7 @@
 //! Which hooks a pool has: added, replaced and removed by message.
 
+use std::collections::HashMap;
+
 use ractor::ActorRef;
 
 use super::ask::Questions;
@@ -18,7 +20,7 @@ use crate::control::supervisor::Supervision;
 use crate::error::ControlError;
 use crate::hook::{HookChange, HookOptions};
 use crate::id::By;
-use crate::snapshot::Veto;
+use crate::snapshot::{Delay, Veto};
 use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 
 /// The hooks of a pool, and all that is to be remembered about them.
@@ -27,6 +29,8 @@ pub(in crate::control) struct Hooks<B: Backend> {
     last: u64,
     pub(super) questions: Questions<B>,
     pub(super) last_veto: Option<Veto>,
+    /// Starts that are put off, by slot.
+    pub(super) delays: HashMap<usize, Delay>,
     pub(super) spared: Spared,
     pub(super) looks: Looks,
     pub(super) kept: Kept,
@@ -41,6 +45,7 @@ impl<B: Backend> Default for Hooks<B> {
             last: 0,
             questions: Questions::default(),
             last_veto: None,
+            delays: HashMap::new(),
             spared: Spared::default(),
             looks: Looks::default(),
             kept: Kept::default(),

@@ -56,6 +56,9 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::HookFault { hook, question, fault, verdict } => {
             Notice::HookFault { hook: hook.clone(), question, fault: fault.clone(), verdict: verdict.clone() }
         }
+        PoolEvent::Delayed { question, delay, .. } => {
+            Notice::Delayed { question: question.clone(), delay: delay.clone() }
+        }
         PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
         // Hooks are told more of a ruling; and what a reader of events missed.
         PoolEvent::Vetoed { .. } | PoolEvent::Missed(_) => return None,

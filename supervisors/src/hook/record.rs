@@ -62,6 +62,11 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
             let veto = json!({ "vetoed_by": &*veto.by, "because": &*veto.reason });
             ("vetoed", with(with(of_question(question, by), veto), of_answers(answers)))
         }
+        Notice::Delayed { question, delay } => {
+            let (until, by_hook) = (delay.until.as_nanos(), &*delay.by);
+            let delay = json!({ "delayed_by": by_hook, "delay_ms": millis(delay.delay), "until_ns": until });
+            ("delayed", with(of_question(question, by), delay))
+        }
         Notice::OverdueRung { worker, claim, job, rung, silent_for } => {
             ("overdue rung", with(silence(worker, *claim, *job, *silent_for), json!({ "rung": rung.to_string() })))
         }
@@ -81,7 +86,7 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
         other => ("other", json!({ "text": format!("{other:?}") })),
     };
     let mut fields = fields(value);
-    let is_ruling = matches!(notice, Notice::Allowed { .. } | Notice::Vetoed { .. });
+    let is_ruling = matches!(notice, Notice::Allowed { .. } | Notice::Vetoed { .. } | Notice::Delayed { .. });
     if *by != By::Pool && !is_ruling {
         fields.insert("by".to_owned(), Value::from(by.to_string()));
     }
