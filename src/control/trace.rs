@@ -3,6 +3,9 @@
 //! Nothing of a user's is formatted here, an error's text least of all: this runs on the control thread. What a failed start said is logged
 //! by the policies' thread.
 
+#[cfg(all(test, not(millpond_loom)))]
+mod tests;
+
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
