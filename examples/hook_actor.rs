@@ -44,7 +44,7 @@ impl Treasurer {
             }
             // Everything else that there is to ask, now or in a later version.
             HookMessage::Asked { reply, .. } => drop(reply.send(Verdict::Allow)),
-            HookMessage::Told { notice: Notice::Resized { from, to }, .. } => {
+            HookMessage::Told { notice: Notice::Resized { from, to, .. }, .. } => {
                 *resizes += 1;
                 println!("resize {resizes}: from {from} to {to}");
             }

@@ -14,7 +14,7 @@ use crate::config::{Limits, Retuned};
 use crate::error::{DeadLetter, Deadlock, Delivery};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Quarantined, Rung, Saturation, TerminationReport, Veto};
+use crate::snapshot::{Delay, Health, Quarantined, Rung, Saturation, TerminationReport, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// The longest [`Verdict::Delay`] that makes sense.
@@ -96,12 +96,16 @@ pub enum Notice {
         /// What it did.
         reason: String,
     },
-    /// New limits are in force.
+    /// New limits are in force, or an autoscaler is to stay within others.
     Resized {
         /// Before.
         from: Limits,
         /// Now.
         to: Limits,
+        /// The limits that were set before; without an autoscaler, which stays within them, they are those in force.
+        bounds_from: Limits,
+        /// Those that are set now.
+        bounds: Limits,
     },
     /// What is in force was changed by a retune.
     Retuned(Arc<Retuned>),
@@ -232,6 +236,14 @@ pub enum Notice {
         /// What each of them said. Who is not here was not waited for: one denial is enough.
         answers: Arc<[Answer]>,
     },
+    /// Hooks were asked, and none denies it, but some want it later: it happens then, unless it has become pointless. [`Allowed`](Self::Allowed)
+    /// follows at that moment.
+    Delayed {
+        /// What they were asked.
+        question: Question,
+        /// The longest delay: whose, and until when.
+        delay: Delay,
+    },
     /// A ladder is over, whether or not hooks were asked about it: an operator's, with all its targets, or that of an overdue job, which
     /// that has ended, and by which rung.
     Terminated(Arc<TerminationReport>),
@@ -253,7 +265,7 @@ pub enum Notice {
         /// Its default.
         verdict: Verdict,
     },
-    /// This hook was too slow: so many notices before this one are gone. What is told at its edges alone is repeated here, so that who misses
+    /// This hook was too slow, or the system had no thread for it: so many notices before this one are gone. What is told at its edges alone is repeated here, so that who misses
     /// an edge knows on which side of it the pool is.
     Missed {
         /// How many.

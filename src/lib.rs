@@ -144,8 +144,8 @@ pub use {
 
 // ---- watch it ----------------------------------------------------------------------------------------------------------
 pub use snapshot::{
-    Cooling, Ended, Facts, Fate, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger, Lineage, Longest,
-    LongestAbandoned, Quarantined, Rung, Saturation, Scene, Shortage, Snapshot, Target, TargetReport,
+    Cooling, Delay, DelayedStarts, Ended, Facts, Fate, Health, Histogram, Inventory, JobRow, LaneSnapshot, Ledger,
+    Lineage, Longest, LongestAbandoned, Quarantined, Rung, Saturation, Scene, Shortage, Snapshot, Target, TargetReport,
     TerminationReport, Veto, VetoedStarts, WorkerRow, WorkerState,
 };
 #[cfg(not(millpond_loom))]

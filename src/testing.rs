@@ -15,6 +15,7 @@ use ractor::ActorCell;
 
 use crate::backend::{Backend, Capabilities, Hosts, KillOutcome, KillReach, Started, Threads, WorkerControl};
 use crate::builder::PoolBuilder;
+use crate::control::HookSpec;
 use crate::error::StartError;
 use crate::id::WorkerId;
 use crate::job::{JobCell, Share};
@@ -58,6 +59,14 @@ impl PoolBuilder<Threads> {
     /// A counter of refusals to come: while it is above zero, the system refuses a thread, and it goes down by one.
     pub fn refusals(&self) -> Arc<AtomicUsize> {
         self.backend().refusals.clone()
+    }
+}
+
+impl HookSpec {
+    /// A counter of refusals to come: while it is above zero, the system refuses this hook its thread, and it goes down by one. A hook asks for its
+    /// thread when there is something to ask or tell, and again each time after it was refused. An actor of yours needs none.
+    pub fn refusals(&self) -> Arc<AtomicUsize> {
+        self.refusals.clone()
     }
 }
 

@@ -143,11 +143,14 @@ pub struct InForce {
     pub lanes: Vec<Lane>,
     /// How often an autoscaler is asked; `None`: there is none.
     pub autoscaled_every: Option<Duration>,
+    /// True if a watchdog looks after jobs that are overdue.
+    pub watched: bool,
 }
 
 impl InForce {
+    /// Without a watchdog, which is said apart.
     pub(crate) fn new(limits: Limits, bounds: Limits, lanes: Vec<Lane>, autoscaled_every: Option<Duration>) -> Self {
-        Self { limits, bounds, lanes, autoscaled_every }
+        Self { limits, bounds, lanes, autoscaled_every, watched: false }
     }
 }
 
@@ -182,13 +185,18 @@ impl fmt::Display for Retuned {
         let (from, to) = (&self.from, &self.to);
         note(&mut parts, "min", from.limits.min, to.limits.min);
         note(&mut parts, "max", from.limits.max, to.limits.max);
+        // Where an autoscaler chooses below it.
+        if (from.bounds.max, to.bounds.max) != (from.limits.max, to.limits.max) {
+            note(&mut parts, "the autoscaler's bound", from.bounds.max, to.bounds.max);
+        }
         note(&mut parts, "min idle", from.limits.min_idle, to.limits.min_idle);
         note(&mut parts, "idle timeout", Shown(from.limits.idle_timeout), Shown(to.limits.idle_timeout));
         for (from, to) in from.lanes.iter().zip(&to.lanes).filter(|(from, to)| from != to) {
             parts.push(format!("lane `{}`: {}", to.name, changes_of(from, to).join(", ")));
         }
-        let others = [(self.restart_policy, "restart policy"), (self.watchdog, "watchdog")];
-        parts.extend(others.into_iter().filter(|(set, _)| *set).map(|(_, what)| format!("another {what}")));
+        let watchdog = if to.watched { "another watchdog" } else { "no watchdog" };
+        let others = [(self.restart_policy, "another restart policy"), (self.watchdog, watchdog)];
+        parts.extend(others.into_iter().filter(|(set, _)| *set).map(|(_, what)| what.to_owned()));
         match to.autoscaled_every {
             Some(period) if self.autoscaler => parts.push(format!("an autoscaler, every {period:?}")),
             None if self.autoscaler => parts.push("no autoscaler".to_owned()),
@@ -279,5 +287,27 @@ mod tests {
             "min 3 to 4; lane `dns`: reserve 1 to 2, when full wait to reject, run limit none to 1s; no autoscaler";
         assert_eq!(retuned.to_string(), expected);
         assert_eq!(Retuned::new(By::Pool, retuned.to.clone(), retuned.to).to_string(), "nothing");
+    }
+
+    #[test]
+    fn a_bound_is_said_where_it_is_another_than_the_limit() {
+        let scaled = |max, bound| InForce::new(Limits::new(1, max), Limits::new(1, bound), lanes(), Some(SECOND));
+        let of = |from, to| Retuned::new(By::Pool, from, to).to_string();
+        assert_eq!(of(scaled(4, 8), scaled(4, 4)), "the autoscaler's bound 8 to 4");
+        assert_eq!(of(scaled(4, 8), scaled(3, 3)), "max 4 to 3; the autoscaler's bound 8 to 3");
+        assert_eq!(of(scaled(4, 4), scaled(8, 8)), "max 4 to 8", "it is the limit");
+        let mut back = Retuned::new(By::Pool, scaled(4, 8), InForce { autoscaled_every: None, ..scaled(8, 8) });
+        back.autoscaler = true;
+        assert_eq!(back.to_string(), "max 4 to 8; no autoscaler", "it stays");
+    }
+
+    #[test]
+    fn a_watchdog_that_is_taken_away_is_no_other_one() {
+        let of = |watched| InForce { watched, ..InForce::new(Limits::fixed(1), Limits::fixed(1), lanes(), None) };
+        for (to, text) in [(true, "another watchdog"), (false, "no watchdog")] {
+            let mut retuned = Retuned::new(By::Pool, of(true), of(to));
+            retuned.watchdog = true;
+            assert_eq!(retuned.to_string(), text);
+        }
     }
 }

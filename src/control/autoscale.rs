@@ -299,7 +299,7 @@ impl<B: Backend> Supervision<B> {
         let limit = if goes_back { &*limit } else { "" };
         self.tell(PoolEvent::PolicyReplaced { reason: format!("autoscaler: {reason}; it is let go{limit}") });
         if goes_back && self.put_limits_in_force(from, to) {
-            self.tell(PoolEvent::Resized { from, to, by: By::Pool });
+            self.tell(PoolEvent::Resized { from, to, bounds_from: to, bounds: to, by: By::Pool });
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::hook::{HookChange, HookFault, Question, Verdict};
 use crate::id::{By, ClaimNo, JobId, WorkerId};
 use crate::job::guarded_waker;
 use crate::policy::{Exit, RecycleReason, Restart};
-use crate::snapshot::{Health, Quarantined, Rung, TerminationReport, Veto};
+use crate::snapshot::{Delay, Health, Quarantined, Rung, TerminationReport, Veto};
 use crate::sync::{Arc, Mutex, block_on, block_on_within};
 
 /// How many events a reader may lag behind.
@@ -71,18 +71,23 @@ pub enum PoolEvent {
         /// Who.
         by: By,
     },
-    /// A policy panicked, hung or answered nonsense, and was replaced: a restart policy by the default; an autoscaler by none, which
+    /// A policy panicked, hung or answered nonsense, and was replaced: a restart policy by the default, which decides anew about slots that are
+    /// empty by what it said before; an autoscaler by none, which
     /// [`Resized`](Self::Resized) follows if the limit that was set is another than the one that it chose.
     PolicyReplaced {
         /// What it did.
         reason: String,
     },
-    /// New limits are in force.
+    /// New limits are in force, or an autoscaler is to stay within others.
     Resized {
         /// Before.
         from: Limits,
         /// Now.
         to: Limits,
+        /// The limits that were set before; without an autoscaler, which stays within them, they are those in force.
+        bounds_from: Limits,
+        /// Those that are set now.
+        bounds: Limits,
         /// Who asked for them.
         by: By,
     },
@@ -191,6 +196,16 @@ pub enum PoolEvent {
         /// Who had wanted it.
         by: By,
     },
+    /// Hooks allow something, but not yet: it is done when the delay is over, unless it has become pointless by then. Told once, and again if it
+    /// becomes another delay since a hook that asked for one has gone.
+    Delayed {
+        /// What.
+        question: Question,
+        /// Who has put it off, and until when.
+        delay: Delay,
+        /// Who wants it.
+        by: By,
+    },
     /// A hook gave no answer, or none that makes sense, and its default counted.
     HookFault {
         /// The hook.
@@ -223,6 +238,7 @@ impl PoolEvent {
             | Self::RestartPolicySet { by }
             | Self::Gate { by, .. }
             | Self::Vetoed { by, .. }
+            | Self::Delayed { by, .. }
             | Self::Terminated { by, .. }
             | Self::Hook { by, .. } => by.clone(),
             Self::Retuned(retuned) => retuned.by.clone(),

@@ -14,7 +14,7 @@ use super::swap::NewRestartPolicy;
 use super::target::{Ladder, Targets};
 use crate::config::Limits;
 use crate::error::ControlError;
-use crate::hook::{HookChange, Verdict};
+use crate::hook::{HookChange, HookFault, Verdict};
 use crate::plane::Signal;
 use crate::snapshot::{Inventory, Snapshot, TerminationReport};
 use crate::sync::{Arc, Timestamp};
@@ -92,7 +92,7 @@ pub(crate) enum Command {
     #[cfg(any(feature = "guest", feature = "process"))]
     Weighed(Vec<(crate::id::WorkerId, u64)>),
     /// A hook has answered; `None`: it let go of the question.
-    Verdict { question: u64, hook: u64, verdict: Option<Verdict> },
+    Verdict { question: u64, hook: u64, verdict: Result<Verdict, HookFault> },
     /// A hook that missed notices has caught up.
     CaughtUp { hook: u64 },
     /// The runtime of the async workers is gone.

@@ -89,6 +89,13 @@ impl<B: Backend> Supervision<B> {
         if let Some(out) = self.questions.out.take() {
             self.questions.waiting.push_front(out.question);
         }
+        self.reopen();
+        self.ask_next();
+    }
+
+    /// What was decided about slots that are still empty is to be decided anew: by another policy, which has nothing to do with what that one's
+    /// predecessor said.
+    fn reopen(&mut self) {
         for index in self.slots.decided() {
             let slot = &mut self.slots[index];
             if let Some(fault) = slot.fault.take() {
@@ -100,7 +107,8 @@ impl<B: Backend> Supervision<B> {
                 self.questions.waiting.push_back(Question { fault, known: true });
             }
         }
-        self.ask_next();
+        // No seat is given up for good meanwhile.
+        self.update_cooling();
     }
 
     fn ask_next(&mut self) {
@@ -170,9 +178,11 @@ impl<B: Backend> Supervision<B> {
         self.ask_next();
     }
 
+    /// From now on the default decides: at once what its predecessor gave no answer to, and then about the slots that wait for what that said.
     fn replace_policy(&mut self, question: Question, reason: String) {
         self.tell(PoolEvent::PolicyReplaced { reason });
         self.policy = Aside::new(Arc::new(SlotBackoff::default()));
+        self.reopen();
         let (default, worker) = (SlotBackoff::default(), question.fault.worker);
         // How long the policy took is not the worker's uptime.
         let (at, now) = (question.fault.at, if question.known { self.now() } else { question.fault.at });

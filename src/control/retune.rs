@@ -205,7 +205,9 @@ impl<B: Backend> Supervision<B> {
 
     fn shown(&self) -> InForce {
         let (limits, lanes) = self.plane().in_force();
-        InForce::new(limits, self.bounds(limits), lanes, self.scaling.as_ref().map(|scaling| scaling.period))
+        let period = self.scaling.as_ref().map(|scaling| scaling.period);
+        let watched = self.vigil.watchdog.is_some();
+        InForce { watched, ..InForce::new(limits, self.bounds(limits), lanes, period) }
     }
 
     fn put_in_force(&mut self, change: Retune, asker: &Asker) -> Result<RetuneReport, ControlError> {
@@ -240,7 +242,8 @@ impl<B: Backend> Supervision<B> {
         let retuned = Arc::new(retuned);
         let (from, to) = (retuned.from.limits, retuned.to.limits);
         if sized.is_some() || from != to {
-            self.tell(PoolEvent::Resized { from, to, by: asker.by.clone() });
+            let (bounds_from, bounds) = (retuned.from.bounds, retuned.to.bounds);
+            self.tell(PoolEvent::Resized { from, to, bounds_from, bounds, by: asker.by.clone() });
         }
         if let Some(policy) = policy {
             self.swap_policy(policy, asker.by.clone());

@@ -51,8 +51,10 @@ pub(super) enum SlotState {
     /// Empty. Exits: `Asked`, `Filled`.
     #[default]
     Vacant,
-    /// Hooks are asked whether it gets a worker. Exits: `Filled`, `Vacant`, `Vetoed`.
+    /// Hooks are asked whether it gets a worker. Exits: `Vacant`, `Vetoed`, `Delayed`.
     Asked,
+    /// They allow it, but not before then, or sooner if the hook that says so goes. Exits: `Vacant`, `Delayed`.
+    Delayed(Timestamp),
     /// Empty until then, since a hook denied the start. Exit: `Vacant`.
     Vetoed(Timestamp),
     /// Has a worker. Exits: `Vacant`, `Ruling`.
@@ -71,6 +73,8 @@ pub(super) enum SlotState {
 enum Want {
     /// Whether it gets one is asked about.
     Asked,
+    /// The same, and hooks have put it off.
+    Delayed,
     /// It has none while its policy is asked, which is not counted as missing.
     Ruling,
     Cooling,
@@ -94,6 +98,7 @@ impl Slot {
         match self.state {
             SlotState::Vacant | SlotState::Filled => None,
             SlotState::Asked => Some(Want::Asked),
+            SlotState::Delayed(_) => Some(Want::Delayed),
             SlotState::Ruling(_) => Some(Want::Ruling),
             SlotState::Vetoed(_) => Some(Want::Vetoed),
             SlotState::Waiting(Timestamp::NEVER) => Some(Want::GivenUp),
@@ -115,6 +120,8 @@ pub(super) struct Slots {
     waiting: BTreeSet<(Timestamp, usize)>,
     /// Those whose start was denied, by the end of the pause.
     vetoed: BTreeSet<(Timestamp, usize)>,
+    /// Those whose start is put off, by the end of that.
+    delayed: BTreeSet<(Timestamp, usize)>,
     /// Those whose policy is asked, by when they count as missing.
     ruling: BTreeSet<(Timestamp, usize)>,
     /// Those with a probe that is up, by when that has succeeded.
@@ -127,6 +134,7 @@ pub(super) struct Slots {
 #[derive(Debug, Default)]
 struct Wants {
     asked: usize,
+    delayed: usize,
     ruling: usize,
     cooling: usize,
     refused: usize,
@@ -138,6 +146,7 @@ impl Wants {
     fn of(&mut self, want: Want) -> &mut usize {
         match want {
             Want::Asked => &mut self.asked,
+            Want::Delayed => &mut self.delayed,
             Want::Ruling => &mut self.ruling,
             Want::Cooling => &mut self.cooling,
             Want::Refused => &mut self.refused,
@@ -188,6 +197,7 @@ impl Slots {
         match before {
             SlotState::Vacant => drop(self.vacant.remove(&slot)),
             SlotState::Asked => {}
+            SlotState::Delayed(until) => drop(self.delayed.remove(&(until, slot))),
             SlotState::Vetoed(until) => drop(self.vetoed.remove(&(until, slot))),
             SlotState::Ruling(until) => drop(self.ruling.remove(&(until, slot))),
             SlotState::Deciding => self.deciding -= 1,
@@ -196,6 +206,7 @@ impl Slots {
         }
         match state {
             SlotState::Vacant => drop(self.vacant.insert(slot)),
+            SlotState::Delayed(until) => drop(self.delayed.insert((until, slot))),
             SlotState::Vetoed(until) => drop(self.vetoed.insert((until, slot))),
             SlotState::Ruling(until) => drop(self.ruling.insert((until, slot))),
             SlotState::Deciding => self.deciding += 1,
@@ -251,23 +262,30 @@ impl Slots {
 
     /// How many of the first `max` have no worker while their policy is asked; how many are missing, why, and when the next of those is tried.
     pub(super) fn shortage(&self) -> (usize, Shortage) {
-        let Wants { asked: _, ruling, cooling, refused, given_up, vetoed } = self.wants;
+        let Wants { asked: _, delayed, ruling, cooling, refused, given_up, vetoed } = self.wants;
         let within = |until: &BTreeSet<(Timestamp, usize)>| until.iter().find(|(_, slot)| *slot < self.max).copied();
-        let next_try = within(&self.waiting).into_iter().chain(within(&self.vetoed)).map(|(until, _)| until).min();
-        let why = Shortage { cooling, refused, given_up, vetoed, next_try, ..Shortage::default() };
+        let tries = [&self.waiting, &self.vetoed, &self.delayed];
+        let next_try = tries.into_iter().filter_map(within).map(|(until, _)| until).min();
+        let why = Shortage { cooling, refused, given_up, vetoed, delayed, next_try, ..Shortage::default() };
         (ruling, why)
     }
 
     /// How many of the first `max` have no worker after a fault, but for this one.
     pub(super) fn empty_beside(&self, slot: usize) -> usize {
-        let Wants { asked: _, ruling, cooling, refused, given_up, vetoed: _ } = self.wants;
+        let Wants { asked: _, delayed: _, ruling, cooling, refused, given_up, vetoed: _ } = self.wants;
         let itself = slot < self.max && self.all.get(slot).is_some_and(Slot::is_empty);
         ruling + cooling + refused + given_up - usize::from(itself)
     }
 
-    /// How many of the first `max` are asked about. One behind gets no worker, whatever is said of it.
+    /// How many of the first `max` are asked about, or put off. One behind gets no worker, whatever is said of it.
     pub(super) fn asked(&self) -> usize {
-        self.wants.asked
+        self.wants.asked + self.wants.delayed
+    }
+
+    /// How many of the first `max` are put off, and the one of them for which that is over last.
+    pub(super) fn delayed(&self) -> (usize, Option<usize>) {
+        let last = self.delayed.iter().rev().map(|(_, slot)| *slot).find(|slot| *slot < self.max);
+        (self.wants.delayed, last)
     }
 
     /// How many of the first `max` are empty because a start was denied.
@@ -350,7 +368,7 @@ mod tests {
         let within = &slots.all[..slots.max.min(slots.all.len())];
         let count = |want| within.iter().filter(|slot| slot.want() == Some(want)).count();
         let until = |slot: &Slot| match slot.state {
-            SlotState::Waiting(until) | SlotState::Vetoed(until) => Some(until),
+            SlotState::Waiting(until) | SlotState::Vetoed(until) | SlotState::Delayed(until) => Some(until),
             _ => None,
         };
         let why = Shortage {
@@ -358,6 +376,7 @@ mod tests {
             refused: count(Want::Refused),
             given_up: count(Want::GivenUp),
             vetoed: count(Want::Vetoed),
+            delayed: count(Want::Delayed),
             next_try: within.iter().filter_map(until).filter(|until| *until != Timestamp::NEVER).min(),
             ..Shortage::default()
         };
@@ -388,7 +407,8 @@ mod tests {
                     let slot = below(slots.all.len() as u64) as usize;
                     let at = Timestamp::from_nanos(below(50));
                     slots.all[slot].refused = below(2) == 0;
-                    let state = match below(7) {
+                    let state = match below(8) {
+                        7 => SlotState::Delayed(at),
                         0 => SlotState::Vacant,
                         1 => SlotState::Vetoed(at),
                         2 => SlotState::Filled,
@@ -408,8 +428,13 @@ mod tests {
                     }
                 }
             }
-            let asked = |slot: &&Slot| slot.state == SlotState::Asked;
+            let asked = |slot: &&Slot| matches!(slot.state, SlotState::Asked | SlotState::Delayed(_));
             assert_eq!(slots.asked(), slots.all.iter().take(slots.max).filter(asked).count());
+            let until = |slot: &Slot| if let SlotState::Delayed(until) = slot.state { Some(until) } else { None };
+            let last = slots.all.iter().take(slots.max).filter_map(until).max();
+            let (delayed, slot) = slots.delayed();
+            assert_eq!(slot.and_then(|slot| until(&slots.all[slot])), last);
+            assert_eq!(delayed > 0, last.is_some());
             let (ruling, why, ruled_on, first) = counted(&slots);
             assert_eq!(slots.shortage(), (ruling, why));
             let empty = |slot: &usize| slots.all[*slot].is_empty();

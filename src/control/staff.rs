@@ -1,8 +1,7 @@
 //! Workers start and end; each slot has its own history. What follows a fault: `restart.rs`.
 
-use std::time::Duration;
-
 use super::event::PoolEvent;
+use super::hook::late_by;
 use super::roll::Employed;
 use super::slots::SlotState;
 use super::supervisor::Supervision;
@@ -205,26 +204,28 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn update_cooling(&mut self) {
         // After a resize, too: this follows each.
         self.slots.set_max(self.shared.plane.max());
-        let (asked, why) = self.slots.shortage();
+        let (ruling, why) = self.slots.shortage();
         let (missing, given_up) = (why.cooling + why.refused + why.given_up + why.vetoed, why.given_up);
+        // They can be started still, and are looked for by nobody else: all that a delay takes from the pool is its health.
+        let without = missing + why.delayed;
         self.plane().note_shortage(why);
+        self.note_delayed();
         self.plane().note_asked(self.slots.asked());
-        self.plane().set_cooling(missing + asked, missing, given_up);
+        if self.plane().set_cooling(missing + ruling, without, given_up) {
+            // Seats are gone for good.
+            look_again();
+        }
     }
 
     /// Workers that idled for too long leave, but for those that `min` and `min_idle` keep. Says when to look again.
     pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
         let limits = self.plane().limits();
-        let next = if self.asks_before_exits() {
-            self.ask_idle_exits(now);
-            Timestamp::NEVER
-        } else {
-            self.plane().retire_idle(now)
-        };
+        let next =
+            if self.asks_before_exits() { self.ask_idle_exits(now, &limits) } else { self.plane().retire_idle(now) };
         match limits.idle_timeout {
             // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
             Some(timeout) if self.plane().counts.live() > limits.min.max(limits.min_idle) => {
-                next.min(now.after((timeout / 4).max(Duration::from_millis(5))))
+                next.min(now.after(late_by(timeout)))
             }
             _ => Timestamp::NEVER,
         }

@@ -3,6 +3,9 @@
 //! Nothing of a user's is formatted here, an error's text least of all: this runs on the control thread. What a failed start said is logged
 //! by the policies' thread.
 
+#[cfg(all(test, not(millpond_loom)))]
+mod tests;
+
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -12,7 +15,7 @@ use super::report::ShutdownReport;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::Header;
 use crate::policy::{Exit, Restart};
-use crate::snapshot::{Health, Rung, Target};
+use crate::snapshot::{Delay, Health, Rung, Target};
 
 /// An exit in a word or two, and who asked for it.
 fn exit_words(exit: &Exit) -> (&'static str, Option<&str>) {
@@ -47,10 +50,11 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             info!(pool, %worker, cool_downs, ?out_for, "a probe has succeeded: its slot is back");
         }
         PoolEvent::PolicyReplaced { reason } => error!(pool, reason, "a policy is replaced"),
-        PoolEvent::Resized { from, to, by } => {
+        PoolEvent::Resized { from, to, bounds_from, bounds, by } => {
             let (min, max, min_before, max_before) = (to.min, to.max, from.min, from.max);
             let (min_idle, idle_timeout) = (to.min_idle, to.idle_timeout);
-            info!(pool, min, max, min_before, max_before, min_idle, ?idle_timeout, %by, "new limits are in force");
+            let (bound, bound_before) = (bounds.max, bounds_from.max);
+            info!(pool, min, max, min_before, max_before, bound, bound_before, min_idle, ?idle_timeout, %by, "new limits are in force");
         }
         PoolEvent::Retuned(retuned) => {
             info!(pool, by = %retuned.by, changes = %retuned, "the pool was retuned");
@@ -86,6 +90,11 @@ pub(super) fn trace(pool: &str, event: &PoolEvent) {
             let (question, worker, by, reason) = (question.word(), question.worker(), &*veto.by, &*veto.reason);
             let worker = worker.map(tracing::field::display);
             info!(pool, question, worker, %wanted_by, by, reason, "a hook denied what the pool was about to do");
+        }
+        PoolEvent::Delayed { question, delay: Delay { by, delay, .. }, by: wanted_by } => {
+            let (question, worker, by) = (question.word(), question.worker(), &**by);
+            let worker = worker.map(tracing::field::display);
+            info!(pool, question, worker, %wanted_by, by, ?delay, "a hook put off what the pool was about to do");
         }
         PoolEvent::HookFault { hook, question, fault, .. } => {
             let hook = &**hook;

@@ -5,7 +5,7 @@ use crate::id::WorkerId;
 use crate::job::Envelope;
 use crate::policy::Exit;
 use crate::slot::Cell;
-use crate::snapshot::{Ended, VetoedStarts, WorkerState};
+use crate::snapshot::{DelayedStarts, Ended, VetoedStarts, WorkerState};
 use crate::sync::{Arc, Flag, Ordering, Timestamp};
 
 /// Rings control once, until control has looked and arms it again. Without hooks it is never armed, and costs whoever would ring a load.
@@ -65,16 +65,21 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// How many workers may leave because they idle, and which have idled for too long, the longest first: with the lock of those that submit free
+    /// How many workers may leave because they idle, which have idled for too long, the longest first, and when the next one will have: with the lock of those that submit free
     /// between two bites of them, and with no other held. Who comes and goes meanwhile may be missed, until the next look.
-    pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>) {
+    pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>, Timestamp) {
         let limits = self.limits();
-        let Some(timeout) = limits.idle_timeout else { return (0, Vec::new()) };
-        let (mut found, mut last) = (Vec::new(), None::<Arc<Cell>>);
+        let Some(timeout) = limits.idle_timeout else { return (0, Vec::new(), Timestamp::NEVER) };
+        let (mut found, mut last, mut next) = (Vec::new(), None::<Arc<Cell>>, Timestamp::NEVER);
         loop {
             let (above, bite) = {
                 let inbox = self.inbox.lock();
-                let bite = inbox.idle.bite(last.as_deref(), |since| since.after(timeout) <= now);
+                let bite = inbox.idle.bite(last.as_deref(), |since| {
+                    let until = since.after(timeout);
+                    // The first one that is not wanted is the next.
+                    next = if until > now { next.min(until) } else { next };
+                    until <= now
+                });
                 (self.idle_to_spare(&inbox, &limits), bite)
             };
             let idle = |cell: &Arc<Cell>| {
@@ -85,7 +90,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             found.extend(bite.iter().filter_map(idle).filter(|idler| idler.since.after(timeout) <= now));
             last = bite.last().cloned();
             if above == 0 || last.is_none() {
-                return (above, found);
+                return (above, found, next);
             }
         }
     }
@@ -124,5 +129,22 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     pub(crate) fn vetoed(&self) -> Option<VetoedStarts> {
         self.vetoed.lock().clone()
+    }
+
+    /// Notes which slots are empty because a hook has put a start off, for the same.
+    pub(crate) fn set_delayed(&self, delayed: Option<DelayedStarts>) {
+        let differs = {
+            let mut known = self.delayed.lock();
+            let differs = *known != delayed;
+            *known = delayed;
+            differs
+        };
+        if differs {
+            self.change_scene();
+        }
+    }
+
+    pub(crate) fn delayed(&self) -> Option<DelayedStarts> {
+        self.delayed.lock().clone()
     }
 }

@@ -62,7 +62,7 @@ use crate::job::{ClaimKey, Envelope, PoolNo, Recalls, Registered, Share};
 use crate::lane::{Counted, LaneState, Line};
 use crate::policy::Labels;
 use crate::slot::{Cell, Counts};
-use crate::snapshot::{Buckets, Cooling, Ended, Scene, VetoedStarts};
+use crate::snapshot::{Buckets, Cooling, DelayedStarts, Ended, Scene, VetoedStarts};
 use crate::sync::{
     Alone, Arc, AtomicBool, Clock, Count, Flag, Mutex, Ordering, Padded, RwLock, Tally, Timestamp, Weak,
 };
@@ -182,6 +182,8 @@ pub(crate) struct Plane<J: ?Sized + Envelope> {
     ailment: Mutex<health::Ailment>,
     /// Slots that are empty because a hook denied a start: some of `cooling`.
     vetoed: Mutex<Option<VetoedStarts>>,
+    /// Slots that are empty because a hook has put a start off. They count as startable.
+    delayed: Mutex<Option<DelayedStarts>>,
     bell: bell::Bell,
     /// Labels under whose jobs workers were lost.
     labels: Mutex<Labels>,
@@ -260,6 +262,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             last_fault: Mutex::new(None),
             ailment: Mutex::new(health::Ailment::default()),
             vetoed: Mutex::new(None),
+            delayed: Mutex::new(None),
             bell: bell::Bell::default(),
             labels: Mutex::new(Labels::new(config.name.clone(), config.quarantine)),
             keeps_out: Flag::new(false),
@@ -368,7 +371,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let slots =
             self.cooling.load(Ordering::Acquire).saturating_sub(vetoed.as_ref().map_or(0, |vetoed| vetoed.slots));
         let cooling = (slots > 0).then(|| Cooling { slots, last_fault: self.last_fault.lock().clone() });
-        let scene = Arc::new(Scene::of(&self.inventory(now), quiesced_since, cooling, vetoed));
+        let scene = Arc::new(Scene::of(&self.inventory(now), quiesced_since, cooling, (vetoed, self.delayed())));
         *self.scene.lock() = Some(scene.clone());
         scene
     }

@@ -120,6 +120,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             limits,
             health: inventory.health.clone(),
             vetoed_starts: self.vetoed(),
+            delayed_starts: self.delayed(),
             quarantined: self.all_kept_out(now),
             gate,
             lanes: lanes.iter().enumerate().map(|(index, lane)| self.lane_snapshot(index, lane)).collect(),

@@ -90,7 +90,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
             self.set_lanes(&inbox, lanes);
             *self.limits.lock() = limits;
             inbox.min_idle = limits.min_idle;
-            self.max.store(limits.max, Ordering::Release);
+            let before = self.max.swap(limits.max, Ordering::AcqRel);
+            // As many as the limit is lowered by may be beyond it: no wait is to be ended for one that is. Control counts anew after this.
+            let given_up = self.given_up.load(Ordering::Acquire);
+            self.given_up.store(given_up.saturating_sub(before.saturating_sub(limits.max)), Ordering::Release);
             ready.in_debt = true;
             self.disturb();
             self.have_some_pay(&mut ready, &mut inbox, &mut after);
@@ -161,21 +164,23 @@ impl<J: ?Sized + Envelope> Plane<J> {
         None
     }
 
-    /// Slots that cannot be filled for now. How many of them count as missing: those about which a policy has just been asked do not. How many
-    /// stay empty for good.
-    pub(crate) fn set_cooling(&self, slots: usize, missing: usize, given_up: usize) {
+    /// Slots that cannot be filled for now. How many slots count as missing: of these, those about which a policy has just been asked do not; beside
+    /// these, those whose start a hook has put off do. How many stay empty for good: true if those are more than before.
+    pub(crate) fn set_cooling(&self, slots: usize, missing: usize, given_up: usize) -> bool {
         let mut after = After::default();
-        {
+        let is_worse = {
             let mut ready = self.ready.lock();
             let mut inbox = self.inbox.lock();
             self.empty.store(missing, Ordering::Release);
-            self.given_up.store(given_up, Ordering::Release);
+            let is_worse = self.given_up.swap(given_up, Ordering::AcqRel) < given_up;
             if self.cooling.swap(slots, Ordering::AcqRel) != slots {
                 self.change_scene();
             }
             self.rouse(&mut ready, &mut inbox, &mut after);
-        }
+            is_worse
+        };
         self.after(after);
+        is_worse
     }
 
     /// Notes what ended a worker, for errors to say why slots are empty.

@@ -124,6 +124,8 @@ pub struct Shortage {
     pub given_up: usize,
     /// Slots whose start a hook denied a moment ago.
     pub vetoed: usize,
+    /// Slots whose start a hook has put off. One about which hooks have not answered yet is none of them.
+    pub delayed: usize,
     /// Abandoned workers beyond the cap: each takes a seat until it returns.
     pub abandoned: usize,
     /// The pool's last fault, as text, and whose it was.
@@ -145,6 +147,7 @@ impl fmt::Display for Shortage {
             (self.refused, "without a worker after failed starts"),
             (self.given_up, "given up for good"),
             (self.vetoed, "without a worker as a hook denied the start"),
+            (self.delayed, "without a worker as a hook put the start off"),
         ] {
             if slots > 0 {
                 parts.push(format!("{} {what}", Slots(slots)));

@@ -24,4 +24,4 @@ pub use saturation::{LaneSnapshot, Saturation, Snapshot};
 pub(crate) use scene::Named;
 pub use scene::{Cooling, Longest, LongestAbandoned, Scene};
 pub use termination::{Fate, Rung, Target, TargetReport, TerminationReport};
-pub use veto::{Veto, VetoedStarts};
+pub use veto::{Delay, DelayedStarts, Veto, VetoedStarts};

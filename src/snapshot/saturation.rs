@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Health, Histogram, Ledger, Quarantined, VetoedStarts};
+use super::{DelayedStarts, Health, Histogram, Ledger, Quarantined, VetoedStarts};
 use crate::config::Limits;
 use crate::sync::{Arc, Timestamp};
 
@@ -113,6 +113,8 @@ pub struct Snapshot {
     pub health: Health,
     /// Slots without a worker because a hook denied its start, which count as missing meanwhile.
     pub vetoed_starts: Option<VetoedStarts>,
+    /// Slots without a worker because a hook has put its start off, which count as missing meanwhile.
+    pub delayed_starts: Option<DelayedStarts>,
     /// Labels whose jobs are kept out; see [`PoolBuilder::quarantine`](crate::PoolBuilder::quarantine).
     pub quarantined: Vec<Arc<Quarantined>>,
     /// The state of the gate, as a word: open, quiesced, draining or closed.
@@ -137,6 +139,7 @@ impl Snapshot {
             limits: Limits::fixed(1),
             health: Health::Healthy,
             vetoed_starts: None,
+            delayed_starts: None,
             quarantined: Vec::new(),
             gate: "open",
             lanes: Vec::new(),

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::inventory::Seconds;
-use super::{Inventory, Saturation, VetoedStarts};
+use super::{DelayedStarts, Inventory, Saturation, VetoedStarts};
 use crate::id::{JobId, WorkerId};
 use crate::sync::{Arc, Timestamp};
 
@@ -27,6 +27,8 @@ pub struct Scene {
     pub cooling: Option<Cooling>,
     /// Slots that had no worker because a hook had denied its start.
     pub vetoed_starts: Option<VetoedStarts>,
+    /// Slots that had no worker yet because a hook had put its start off.
+    pub delayed_starts: Option<DelayedStarts>,
     /// Who had been abandoned for longest.
     pub abandoned: Option<LongestAbandoned>,
 }
@@ -75,7 +77,7 @@ impl Scene {
         inventory: &Inventory,
         quiesced_since: Option<Timestamp>,
         cooling: Option<Cooling>,
-        vetoed_starts: Option<VetoedStarts>,
+        (vetoed_starts, delayed_starts): (Option<VetoedStarts>, Option<DelayedStarts>),
     ) -> Self {
         let longest = inventory.longest_active().and_then(|row| {
             let job = row.job.as_ref()?;
@@ -94,7 +96,7 @@ impl Scene {
         });
         let Inventory { pool, taken_at, saturation, .. } = inventory;
         let (pool, at, saturation) = (pool.clone(), *taken_at, *saturation);
-        Self { pool, at, saturation, longest, quiesced_since, cooling, vetoed_starts, abandoned }
+        Self { pool, at, saturation, longest, quiesced_since, cooling, vetoed_starts, delayed_starts, abandoned }
     }
 }
 
@@ -109,6 +111,9 @@ impl fmt::Display for Scene {
         }
         if let Some(vetoed) = &self.vetoed_starts {
             write!(f, "; {vetoed}")?;
+        }
+        if let Some(delayed) = &self.delayed_starts {
+            write!(f, "; {delayed}, {} of which are left", Seconds(delayed.delay.until.since(self.at)))?;
         }
         if let Some(longest) = &self.longest {
             write!(f, "; longest: {longest}")?;

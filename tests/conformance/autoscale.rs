@@ -217,7 +217,7 @@ fn reason(events: &mut EventStream) -> String {
 #[track_caller]
 fn resized(events: &mut EventStream, before: Limits, after: Limits) {
     loop {
-        if let PoolEvent::Resized { from, to, by } = soon(events.next()).expect("the pool is there") {
+        if let PoolEvent::Resized { from, to, by, .. } = soon(events.next()).expect("the pool is there") {
             assert_eq!((from, to, by), (before, after, By::Pool));
             return;
         }

@@ -1,11 +1,15 @@
 //! Hooks that come, go, hang and panic. What they are asked and told is in the suite.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use millpond::{
     ControlError, HookChange, HookContext, HookFault, HookOptions, HookSpec, Limits, Notice, PoolEvent, PoolExecutor,
     Verdict,
 };
+use tokio_test::{assert_pending, task::spawn};
 
 use crate::answers::Answers;
 use crate::rig::{LIMIT, after_control, at_rest, build, put, soon, until};
@@ -16,6 +20,8 @@ conform! {
     a_shrink_is_asked_apart_from_other_resizes,
     hooks_are_added_replaced_and_removed_live,
     a_hook_that_panics_counts_as_its_default,
+    each_question_has_the_panic_that_was_over_it,
+    a_hook_that_takes_nothing_is_asked_no_more_than_it_can_hold,
     a_hook_that_is_removed_has_no_say_any_more,
     a_hook_that_hangs_gives_way_to_another,
     what_a_hook_has_answered_stands_when_it_is_replaced,
@@ -88,6 +94,88 @@ fn a_hook_that_panics_counts_as_its_default<S: Subject>() {
     assert_eq!(fault, HookFault::Panicked("no idea".to_owned()));
     let rows = soon(pool.hooks(LIMIT)).expect("it answers");
     assert_eq!((rows[0].defaulted, rows[0].denied), (2, 2));
+    at_rest(&pool);
+}
+
+/// Keeps whoever wakes it, the control thread, until the gate opens.
+struct HoldsUp(Gate);
+
+impl Wake for HoldsUp {
+    fn wake(self: Arc<Self>) {
+        self.0.pass();
+    }
+}
+
+/// It panics over two before the pool has looked at what became of the first.
+fn each_question_has_the_panic_that_was_over_it<S: Subject>() {
+    let (gate, starts) = (Gate::new(), AtomicUsize::new(0));
+    let (hook, seen) = Answers::new(move |_| match starts.fetch_add(1, Ordering::Relaxed) {
+        count @ 0..2 => panic!("panic {count}"),
+        _ => Verdict::Allow,
+    });
+    let hook = spec("shaky", hook.behind(gate.other()));
+    let pool = build::<S>("panics-twice", |builder| builder.limits(Limits::fixed(3)).hook_spec(hook));
+    let mut events = pool.events();
+    until("all are asked", || pool.blocking().hooks(LIMIT).expect("it answers")[0].asked == 3);
+    let control = Gate::new();
+    let waker = Waker::from(Arc::new(HoldsUp(control.other())));
+    // Held up where it wakes whoever waits for an answer, unless that was there already.
+    let mut answer = Box::pin(pool.inventory(LIMIT));
+    while answer.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+        answer = Box::pin(pool.inventory(LIMIT));
+    }
+    until("control is held up", || control.entered() == 1);
+    gate.open();
+    until("it is at the third question", || seen.asked().len() == 3);
+    control.open();
+    let mut panics = Vec::new();
+    while panics.len() < 2 {
+        if let PoolEvent::HookFault { fault, .. } = soon(events.next()).expect("the pool is there") {
+            panics.push(fault);
+        }
+    }
+    // In whatever order their answers come.
+    panics.sort_by_key(HookFault::to_string);
+    assert_eq!(panics, ["panic 0", "panic 1"].map(|message| HookFault::Panicked(message.to_owned())));
+    at_rest(&pool);
+}
+
+/// Each question ends for the pool, and lies in the hook's mailbox all the same.
+fn a_hook_that_takes_nothing_is_asked_no_more_than_it_can_hold<S: Subject>() {
+    let gate = Gate::new();
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let options = patient().default_verdict(Verdict::deny("it takes nothing"));
+    let hook = HookSpec::new("full", hook.behind(gate.other())).options(options);
+    let pool = build::<S>("choked", |builder| builder.limits(Limits::new(0, 1)).hook_spec(hook));
+    let mut events = pool.events();
+    // One takes the place of the other, so that nobody waits for an answer.
+    let mut asks = Vec::new();
+    for max in 0..1024 {
+        let mut resize = spawn(pool.resize(Limits::new(0, 2 + max), LIMIT));
+        assert_pending!(resize.poll());
+        asks.push(resize);
+        if max == 0 {
+            // It hangs at this one from here on; those behind that nobody waits for any more it would pass over.
+            until("it is asked", || seen.asked() == ["resize"]);
+        }
+    }
+    let row = || soon(pool.hooks(LIMIT)).expect("it answers").remove(0);
+    assert_eq!((row().asked, row().defaulted, row().unanswered), (1024, 0, 1));
+    assert!(row().outstanding >= 1024, "{:?}", row());
+    let error = soon(pool.resize(Limits::new(0, 2), LIMIT)).expect_err("its default denies it");
+    assert!(matches!(&error, ControlError::Vetoed { reason, .. } if **reason == *"it takes nothing"), "{error}");
+    let fault = loop {
+        if let PoolEvent::HookFault { fault, verdict, .. } = soon(events.next()).expect("the pool is there") {
+            break (fault, verdict);
+        }
+    };
+    assert_eq!(fault, (HookFault::Choked, Verdict::deny("it takes nothing")));
+    assert_eq!((row().defaulted, pool.saturation().limit), (1, 1));
+    gate.open();
+    until("it has dealt with all", || row().outstanding == 0);
+    let asked = seen.asked().len();
+    soon(pool.resize(Limits::new(0, 2), LIMIT)).expect("it allows it");
+    assert_eq!(seen.asked().len(), asked + 1, "it is asked again");
     at_rest(&pool);
 }
 

@@ -4,17 +4,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
-use millpond::{Ladder, Limits, PoolEvent, PoolExecutor, Restart, Rung, Select, Verdict};
+use millpond::{
+    Health, HookSpec, JobOptions, Ladder, Limits, Notice, PoolEvent, PoolExecutor, Restart, Rung, Select, Verdict,
+};
 
 use crate::answers::Answers;
 use crate::faults::{By, Faulty};
-use crate::rig::{LIMIT, after_control, at_rest, build, put, soon, until};
+use crate::rig::{LIMIT, after_control, at_rest, build, put, put_with, soon, until};
 use crate::subject::Subject;
-use crate::task::Task;
+use crate::task::{Gate, Task};
 
 conform! {
     a_start_for_min_that_was_denied_is_asked_about_again,
     a_start_that_a_shrink_left_behind_keeps_nobody_from_min,
+    a_start_that_is_put_off_shows_in_health_and_errors,
+    a_start_about_which_nobody_has_answered_yet_is_no_shortage,
 }
 
 mod after_faults {
@@ -75,6 +79,68 @@ fn a_start_that_a_shrink_left_behind_keeps_nobody_from_min<S: Subject>() {
     clock.advance(SECOND * 3600);
     after_control(&pool);
     assert_eq!(pool.saturation().workers, 1, "the one beyond the limit is not started");
+    at_rest(&pool);
+}
+
+/// Whoever waits for it learns who has put it off, for how long, and how much of that is left.
+fn a_start_that_is_put_off_shows_in_health_and_errors<S: Subject>() {
+    let clock = SettableClock::new();
+    let (hook, seen) =
+        Answers::new(|word| if word == "start" { Verdict::Delay(SECOND * 3600) } else { Verdict::Allow });
+    let pool =
+        build::<S>("put-off", |builder| builder.limits(Limits::new(0, 1)).clock(clock.clock()).hook("later", hook));
+    let mut events = pool.events();
+    let job = put_with::<S>(&pool, JobOptions::new().queue_limit(SECOND), Task::value(1));
+    let (mut health, mut delayed) = (Vec::new(), None);
+    while delayed.is_none() || health.is_empty() {
+        match soon(events.next()).expect("the pool is there") {
+            PoolEvent::Delayed { question, delay, .. } => delayed = Some((question.word(), delay)),
+            PoolEvent::Health(is) => health.push(is),
+            _ => {}
+        }
+    }
+    let (word, delay) = delayed.expect("it was told");
+    assert_eq!((word, &*delay.by, delay.delay), ("start", "later", SECOND * 3600));
+    assert_eq!(delay.until, clock.now().after(SECOND * 3600));
+    let why = health[0].why().expect("it is not healthy");
+    assert!(health[0].is_unavailable() && (why.delayed, why.next_try) == (1, Some(delay.until)), "{}", health[0]);
+    assert!(health[0].to_string().contains("1 slot without a worker as a hook put the start off"), "{}", health[0]);
+    let known = pool.snapshot().delayed_starts.expect("it waits");
+    assert_eq!((known.slots, known.delay), (1, delay.clone()));
+    clock.advance(SECOND);
+    let text = soon(job).expect_err("it has no worker").to_string();
+    let said = "1 slot without a worker, its start put off by hook `later` for 3600.0 s, 3599.0 s of which are left";
+    assert!(text.contains(said), "{text}");
+    until("the hook is told", || seen.count(|notice| matches!(notice, Notice::Delayed { .. })) == 1);
+    // It is as startable as before: a job that comes is let in, and has a worker when the delay is over.
+    let job = put::<S>(&pool, Task::value(2));
+    after_control(&pool);
+    clock.advance(SECOND * 3599);
+    assert_eq!(soon(job).unwrap(), 2);
+    at_rest(&pool);
+    after_control(&pool);
+    let seen = pool.snapshot();
+    assert_eq!((seen.health, seen.delayed_starts), (Health::Healthy, None));
+}
+
+/// Or health would flap with each start.
+fn a_start_about_which_nobody_has_answered_yet_is_no_shortage<S: Subject>() {
+    let (clock, gate) = (SettableClock::new(), Gate::new());
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let hook = HookSpec::new("slow", hook.behind(gate.other()));
+    let pool =
+        build::<S>("unanswered", |builder| builder.limits(Limits::new(0, 1)).clock(clock.clock()).hook_spec(hook));
+    let mut events = pool.events();
+    let job = put::<S>(&pool, Task::value(1));
+    until("it is asked", || seen.asked() == ["start"]);
+    after_control(&pool);
+    let looks = pool.snapshot();
+    assert_eq!((looks.health, looks.delayed_starts, looks.saturation.missing), (Health::Healthy, None, 0));
+    gate.open();
+    assert_eq!(soon(job).unwrap(), 1);
+    after_control(&pool);
+    let told = std::iter::from_fn(|| events.try_next());
+    assert_eq!(told.filter(|event| matches!(event, PoolEvent::Health(_) | PoolEvent::Delayed { .. })).count(), 0);
     at_rest(&pool);
 }
 

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
-use millpond::{HookOptions, HookSpec, JobOptions, Lane, Limits, Notice, PoolBuilder, PoolExecutor, Verdict};
+use millpond::{
+    ControlError, HookFault, HookOptions, HookSpec, JobOptions, Lane, Limits, Notice, PoolBuilder, PoolEvent,
+    PoolExecutor, Verdict,
+};
 
 use crate::answers::Answers;
 use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, offer, put, put_with, soon, until};
@@ -17,6 +20,7 @@ conform! {
     who_is_added_to_a_saturated_pool_is_told_at_once,
     rejections_and_expiries_are_told_by_number,
     what_a_slow_hook_misses_is_counted,
+    what_a_hook_without_a_thread_misses_is_counted_and_its_default_counts,
     who_missed_an_edge_is_told_on_which_side_of_it_the_pool_is,
 }
 
@@ -193,6 +197,39 @@ fn what_a_slow_hook_misses_is_counted<S: Subject>() {
     soon(pool.quiesce(LIMIT)).expect("it is open");
     let next = notices.recv_timeout(SECOND * 30).expect("it is told again");
     assert!(matches!(next, Notice::Gate("quiesced")), "{next:?}");
+}
+
+/// The system has no thread for it, and then has one.
+fn what_a_hook_without_a_thread_misses_is_counted_and_its_default_counts<S: Subject>() {
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    let options = HookOptions::new().default_verdict(Verdict::deny("there is nobody to ask"));
+    let hook = HookSpec::new("threadless", hook).options(options);
+    let refusals = hook.refusals();
+    refusals.store(usize::MAX, Ordering::Release);
+    let (pool, _clock) = clocked::<S>("threadless", Limits::new(0, 1), |builder| builder);
+    let mut events = pool.events();
+    // That it was added, these two, and what becomes of the question: whose default counted, and that it was denied.
+    soon(pool.set_hook(hook, LIMIT)).expect("there is room");
+    soon(pool.quiesce(LIMIT)).expect("it is open");
+    soon(pool.resume(LIMIT)).expect("it is quiesced");
+    let error = soon(pool.resize(Limits::new(0, 2), LIMIT)).expect_err("its default denies it");
+    assert!(matches!(&error, ControlError::Vetoed { by, .. } if **by == *"threadless"), "{error}");
+    let fault = std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
+        PoolEvent::HookFault { hook, question, fault, .. } => Some((hook.to_string(), question, fault)),
+        _ => None,
+    });
+    assert_eq!(fault, Some(("threadless".to_owned(), "resize", HookFault::NoAnswer)));
+    let row = &soon(pool.hooks(LIMIT)).expect("it answers")[0];
+    assert_eq!((row.outstanding, row.missed, row.asked, row.defaulted), (0, 5, 1, 1), "each is counted");
+    assert_eq!((seen.told().len(), seen.asked().len()), (0, 0));
+    refusals.store(0, Ordering::Release);
+    soon(pool.quiesce(LIMIT)).expect("it is open");
+    until("it is told", || seen.told().len() == 2);
+    let told = seen.told();
+    assert!(matches!(told[0], Notice::Missed { notices: 5, .. }), "{told:?}");
+    assert!(matches!(told[1], Notice::Gate("quiesced")), "{told:?}");
+    soon(pool.resize(Limits::new(0, 2), LIMIT)).expect("it is there to be asked now");
+    assert_eq!(seen.asked(), ["resize"]);
 }
 
 /// By the notice that says how much was missed.

@@ -21,6 +21,7 @@ with_faults! {
     a_policy_that_is_set_decides_from_then_on_and_about_slots_that_are_empty,
     a_policy_that_is_set_is_asked_what_its_predecessor_does_not_answer,
     a_policy_that_is_set_and_misbehaves_is_replaced,
+    what_a_policy_has_said_goes_with_it_when_it_is_replaced,
     the_default_can_be_set,
     a_policy_is_let_go_of_aside,
     a_pool_that_ends_takes_no_policy,
@@ -150,6 +151,27 @@ fn a_policy_that_is_set_and_misbehaves_is_replaced<S: Faulty>() {
         }
         decides(&mut events, &after(Duration::ZERO));
         until("both are up", || pool.saturation().idle == 2);
+        clock.advance(SECOND);
+        at_rest(&pool);
+    }
+}
+
+/// Otherwise a pool that has had a fault of its policy's for a minute has half its workers for ever.
+fn what_a_policy_has_said_goes_with_it_when_it_is_replaced<S: Faulty>() {
+    for before in [Restart::Never, Restart::CoolDown(SECOND * 60), after(SECOND * 60)] {
+        let (first, said) = (AtomicBool::new(true), before.clone());
+        let policy = By(move || if first.swap(false, Ordering::AcqRel) { said.clone() } else { panic!("no idea") });
+        let (pool, clock) = ruled::<S>("replaced-whole", policy);
+        let mut events = pool.events();
+        fault::<S>(&pool);
+        decides(&mut events, &before);
+        fault::<S>(&pool);
+        assert!(matches!(verdict(&mut events), PoolEvent::PolicyReplaced { .. }));
+        decides(&mut events, &after(Duration::ZERO));
+        decides(&mut events, &after(Duration::ZERO));
+        until("both are up", || pool.saturation().idle == 2);
+        after_control(&pool);
+        assert_eq!(pool.snapshot().health, Health::Healthy, "after {before:?}");
         clock.advance(SECOND);
         at_rest(&pool);
     }

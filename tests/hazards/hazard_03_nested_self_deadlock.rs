@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use millpond::{
-    Deadlock, EventStream, Executor, JobError, JobHandle, JobOptions, JoinError, Ladder, Lane, Limits, Pool, PoolEvent,
-    PoolExecutor, RejectReason, Select, TimeLimit, WaitsFor,
+    Deadlock, EventStream, Executor, Exit, JobError, JobHandle, JobOptions, JoinError, Ladder, Lane, Limits,
+    NewRestartPolicy, Pool, PoolEvent, PoolExecutor, RejectReason, Restart, RestartPolicy, Select, SlotHistory,
+    TimeLimit, Timestamp, WaitsFor,
 };
 use parking_lot::Mutex;
 
@@ -298,6 +299,71 @@ fn an_abandoned_thread_that_waits() {
     assert_eq!(failures.one().waits.len(), 2, "both are named");
     at_rest(&there);
     assert_eq!(there.snapshot().ledger.completed, 3);
+}
+
+struct GivesUp;
+
+impl RestartPolicy for GivesUp {
+    fn decide(&self, _now: Timestamp, _slot: &SlotHistory, _exit: &Exit) -> Restart {
+        Restart::Never
+    }
+}
+
+/// Nobody but an operator fills a slot again that is given up for good, be it given up before the wait begins or after that.
+#[test]
+fn a_seat_that_is_given_up_for_good() {
+    for (waits_first, name) in [(false, "h03-given-up"), (true, "h03-given-up-meanwhile")] {
+        let ground = Ground::new();
+        let builder = OnThreads::builder(name, &ground).limits(Limits::fixed(2));
+        let there: There<OnThreads> = Arc::new(
+            builder.restart_after_panic().restart_policy(GivesUp).build().expect("the configuration is sound"),
+        );
+        let (failures, running) = (Failures::default(), Meter::default());
+        let (go, crash) = (ground.latch(), ground.latch());
+        let crashes = Work::value(0).counted(&running).until(&crash).panics();
+        let crashes = put_labelled::<OnThreads>(&there, "crashes", crashes);
+        let waits = parent::<OnThreads>(&running, &go, &there, Work::value(7), &failures);
+        let waits = put_labelled::<OnThreads>(&there, "waits", waits);
+        eventually("both run", || running.inside() == 2);
+        if waits_first {
+            go.open();
+            eventually("it waits", || there.saturation().queued == 1);
+        }
+        failures.none();
+        crash.open();
+        assert!(matches!(failure(crashes), JobError::Panicked(_)));
+        if !waits_first {
+            eventually("its slot is given up", || there.snapshot().health.why().is_some_and(|why| why.given_up == 1));
+        }
+        go.open();
+        assert_eq!(value(waits), 0);
+        let deadlock = failures.one();
+        assert_eq!((deadlock.waits.len(), deadlock.waits[0].label.as_deref()), (1, Some("waits")), "{deadlock}");
+        // Its worker has run by now what it waited for.
+        eventually("what it waited for has run", || there.snapshot().ledger.completed == 2);
+    }
+}
+
+/// A pool that nobody's jobs hold up, and that has no worker left and gets none, is no better to wait for.
+#[test]
+fn a_pool_all_of_whose_seats_are_given_up_for_good() {
+    let ground = Ground::new();
+    let builder = OnThreads::builder("h03-all-given-up", &ground).limits(Limits::fixed(1));
+    let builder = builder.restart_after_panic().restart_policy(GivesUp);
+    let empty: There<OnThreads> = Arc::new(builder.build().expect("the configuration is sound"));
+    let there = pool::<OnThreads>("h03-waits-for-that", &ground, 2);
+    let (failures, running, go) = (Failures::default(), Meter::default(), ground.latch());
+    let outer = parent::<OnThreads>(&running, &go, &empty, Work::value(7), &failures);
+    let outer = put_labelled::<OnThreads>(&there, "outer", outer);
+    assert!(matches!(failure(put::<OnThreads>(&empty, Work::value(0).panics())), JobError::Panicked(_)));
+    go.open();
+    assert_eq!(value(outer), 0);
+    assert_eq!(failures.one().waits.len(), 1);
+    at_rest(&there);
+    // Whoever does not wait in a job waits on: an operator may see to it yet.
+    assert_eq!(empty.saturation().queued, 1);
+    empty.blocking().set_restart_policy(NewRestartPolicy::default(), TimeLimit::default()).expect("it answers");
+    eventually("what it waited for has run", || empty.snapshot().ledger.completed == 1);
 }
 
 /// The wait ends with the error, long before its limit; the handle can wait again.

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tracing::Span;
 
+use super::credit::Panic;
 use super::message::HookMessage;
 use crate::backend::Backend;
 use crate::control::event::PoolEvent;
@@ -15,7 +16,7 @@ use crate::control::supervisor::Supervision;
 use crate::control::timer;
 use crate::hook::{Answer, HookContext, HookFault, LONGEST_DELAY, Notice, Question, Verdict};
 use crate::id::By;
-use crate::snapshot::Veto;
+use crate::snapshot::{Delay, Veto};
 use crate::sync::{Arc, Timestamp};
 
 /// What the hooks say, taken together.
@@ -59,18 +60,25 @@ struct Pending<B: Backend> {
     answers: Vec<(u64, Answer)>,
     /// Since when it has been ruled, and its delay counts.
     ruled: Option<Timestamp>,
+    /// Until when it was told to be put off.
+    put_off: Option<Timestamp>,
     then: Then<B>,
 }
 
 impl<B: Backend> Pending<B> {
     /// Once it is ruled: when what follows is to happen, after the longest delay that anybody asks for still.
     fn at(&self) -> Option<Timestamp> {
-        let delay = |(_, answer): &(u64, Answer)| match answer.verdict {
-            Verdict::Delay(delay) => Some(delay),
-            Verdict::Allow | Verdict::Deny(_) => None,
-        };
-        let delay = self.answers.iter().filter_map(delay).max().unwrap_or_default();
+        let delay = self.longest().map_or(Duration::ZERO, |(_, delay)| delay);
         self.ruled.map(|ruled| ruled.after(delay))
+    }
+
+    /// The longest delay that anybody asks for still, and who does.
+    fn longest(&self) -> Option<(&Arc<str>, Duration)> {
+        let delays = self.answers.iter().filter_map(|(_, answer)| match answer.verdict {
+            Verdict::Delay(delay) => Some((&answer.hook, delay)),
+            Verdict::Allow | Verdict::Deny(_) => None,
+        });
+        delays.max_by_key(|(_, delay)| *delay)
     }
 }
 
@@ -126,7 +134,7 @@ impl<B: Backend> Supervision<B> {
             self.hooks.questions.due = self.hooks.questions.due.min(wait.until);
         }
         let (answers, then) = (Vec::new(), Box::new(then));
-        let pending = Pending { question, by, waits, denied: None, answers, ruled: None, then };
+        let pending = Pending { question, by, waits, denied: None, answers, ruled: None, put_off: None, then };
         self.hooks.questions.out.insert(number, pending);
         for (hook, fault) in faults {
             self.take_default(number, hook, fault);
@@ -141,17 +149,20 @@ impl<B: Backend> Supervision<B> {
         let (pool, myself) = (self.plane().config.name.clone(), self.myself.clone());
         let registered = self.hooks.find(hook).ok_or(HookFault::NoAnswer)?;
         registered.asked += 1;
-        let receipt = registered.line.ask().ok_or(HookFault::Choked)?;
+        let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
+        let panic = Panic::default();
+        let receipt = registered.line.ask(panic.clone()).ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();
         let context = HookContext::new(pool.clone(), registered.name.clone(), now, by.clone());
         let (question, reply) = (question.clone(), sender.into());
         let message = HookMessage::Asked { context, question, reply, receipt };
-        let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
         actor.cast(message).map_err(|_| HookFault::NoAnswer)?;
         let runtime = timer::control_runtime().map_err(|_| HookFault::NoAnswer)?;
         #[expect(clippy::disallowed_methods, reason = "a home of spawning: the control plane")]
         let task = runtime.spawn(async move {
-            let verdict = answer.await.ok();
+            // It lets go of the question after it has said what it panicked with.
+            let verdict =
+                answer.await.map_err(|_| panic.get().cloned().map_or(HookFault::NoAnswer, HookFault::Panicked));
             // A pool that has ended meanwhile needs no verdict.
             let _ = myself.cast(Command::Verdict { question: number, hook, verdict }.into());
         });
@@ -159,21 +170,18 @@ impl<B: Backend> Supervision<B> {
         Ok(Wait { hook, limit, until: now.after(limit), handed_on: false, _task: Some(Waiter(task.abort_handle())) })
     }
 
-    /// A hook has answered; `None`: it has let go of the question.
-    pub(in crate::control) fn on_verdict(&mut self, number: u64, hook: u64, verdict: Option<Verdict>) {
+    /// A hook has answered, or has let go of the question.
+    pub(in crate::control) fn on_verdict(&mut self, number: u64, hook: u64, verdict: Result<Verdict, HookFault>) {
         // Otherwise it is too late: the question is over, or its default has counted.
         let Some(pending) = self.hooks.questions.out.get_mut(&number) else { return };
         let Some(index) = pending.waits.iter().position(|wait| wait.hook == hook) else { return };
         drop(pending.waits.swap_remove(index));
-        let panic = || self.hooks.registered.iter().find(|h| h.id == hook).and_then(|h| h.line.take_panic());
-        let fault = match verdict {
-            Some(Verdict::Delay(delay)) if delay > LONGEST_DELAY => Some(HookFault::AbsurdDelay(delay)),
-            Some(_) => None,
-            None => Some(panic().map_or(HookFault::NoAnswer, HookFault::Panicked)),
-        };
-        match (fault, verdict) {
-            (None, Some(verdict)) => self.weigh(number, hook, verdict, false),
-            (fault, _) => self.take_default(number, hook, fault.unwrap_or(HookFault::NoAnswer)),
+        match verdict {
+            Ok(Verdict::Delay(delay)) if delay > LONGEST_DELAY => {
+                self.take_default(number, hook, HookFault::AbsurdDelay(delay));
+            }
+            Ok(verdict) => self.weigh(number, hook, verdict, false),
+            Err(fault) => self.take_default(number, hook, fault),
         }
         self.rule(number);
     }
@@ -216,12 +224,27 @@ impl<B: Backend> Supervision<B> {
             pending.ruled.get_or_insert(now);
             if let Some(at) = pending.at().filter(|at| *at > now) {
                 questions.due = questions.due.min(at);
-                return;
+                return self.put_off(number, at);
             }
         }
         if let Some(pending) = questions.out.remove(&number) {
             self.follow_up(pending);
         }
+    }
+
+    /// Hooks allow it, but not before `at`: that is told, and again if it becomes another moment.
+    fn put_off(&mut self, number: u64, at: Timestamp) {
+        let Some(pending) = self.hooks.questions.out.get_mut(&number).filter(|it| it.put_off != Some(at)) else {
+            return;
+        };
+        pending.put_off = Some(at);
+        let Some((hook, delay)) = pending.longest() else { return };
+        let delay = Delay::new(hook.clone(), delay, at);
+        let (question, by) = (pending.question.clone(), pending.by.clone());
+        if let Question::Start { worker } = &question {
+            self.delay_start(worker.slot as usize, delay.clone());
+        }
+        self.tell(PoolEvent::Delayed { question, delay, by });
     }
 
     fn follow_up(&mut self, pending: Pending<B>) {

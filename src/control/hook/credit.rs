@@ -3,7 +3,7 @@
 use ractor::ActorRef;
 
 use crate::control::message::{Command, PoolMessage};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, OnceLock};
 
 /// So many notices may be out at once.
 const MOST_TOLD: usize = 64;
@@ -27,13 +27,14 @@ struct Credit {
     missed_ever: u64,
     /// The supervisor has been told that this hook has caught up, and has not looked yet.
     called: bool,
-    /// What the hook panicked with last, until somebody wants to know.
-    panic: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a hook says by a panic over one question, for whoever waits for that answer.
+pub(super) type Panic = Arc<OnceLock<String>>;
+
+#[derive(Debug)]
 enum What {
-    Asked,
+    Asked(Panic),
     Told,
 }
 
@@ -58,14 +59,14 @@ impl Line {
         Receipt { line: self.clone(), what }
     }
 
-    /// Leave to ask; `None`: it has not taken what it was asked long ago.
-    pub(super) fn ask(self: &Arc<Self>) -> Option<Receipt> {
+    /// Leave to ask; `None`: it has not taken what it was asked long ago. What it panics with over this is left in `panic`.
+    pub(super) fn ask(self: &Arc<Self>, panic: Panic) -> Option<Receipt> {
         let mut credit = self.credit.lock();
         if credit.asked >= MOST_ASKED {
             return None;
         }
         credit.asked += 1;
-        Some(self.receipt(What::Asked))
+        Some(self.receipt(What::Asked(panic)))
     }
 
     /// Leave to tell; `None`: it is counted as missed.
@@ -83,6 +84,13 @@ impl Line {
         Some(Leave { missed, receipt: self.receipt(What::Told) })
     }
 
+    /// It cannot be told: it has no thread. Counted as missed, and told with the first notice that it gets.
+    pub(super) fn miss(&self) {
+        let mut credit = self.credit.lock();
+        credit.missed += 1;
+        credit.missed_ever += 1;
+    }
+
     /// It has caught up: how much it missed, if that is still to be told.
     pub(super) fn caught_up(self: &Arc<Self>) -> Option<(u64, Receipt)> {
         let mut credit = self.credit.lock();
@@ -92,10 +100,6 @@ impl Line {
         }
         credit.told += 1;
         Some((std::mem::take(&mut credit.missed), self.receipt(What::Told)))
-    }
-
-    pub(super) fn take_panic(&self) -> Option<String> {
-        self.credit.lock().panic.take()
     }
 
     /// Messages that it has not dealt with, and notices that it ever missed.
@@ -108,7 +112,10 @@ impl Line {
 impl Receipt {
     /// The hook panicked over this; said before its reply port is dropped.
     pub(super) fn panicked(&self, message: String) {
-        self.line.credit.lock().panic = Some(message);
+        if let What::Asked(panic) = &self.what {
+            // The first one stands: a question is put once.
+            let _ = panic.set(message);
+        }
     }
 }
 
@@ -117,7 +124,7 @@ impl Drop for Receipt {
         let calls = {
             let mut credit = self.line.credit.lock();
             match self.what {
-                What::Asked => credit.asked -= 1,
+                What::Asked(_) => credit.asked -= 1,
                 What::Told => credit.told -= 1,
             }
             let calls = credit.missed > 0 && credit.told <= MOST_TOLD / 2 && !credit.called;

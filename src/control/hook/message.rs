@@ -7,7 +7,7 @@ use super::hosted::Launch;
 use crate::config::{ConfigError, check_limit, check_name};
 use crate::control::side::Aside;
 use crate::hook::{Hook, HookContext, HookOptions, LONGEST_DELAY, Notice, Question, Verdict};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicUsize};
 
 /// What a pool sends to a hook that is an actor of yours. Reply, or drop the port: then the hook's default verdict counts.
 ///
@@ -63,6 +63,8 @@ pub struct HookSpec {
     pub(super) name: Arc<str>,
     pub(super) host: Host,
     pub(super) options: HookOptions,
+    /// So many threads the system refuses to it, for tests.
+    pub(crate) refusals: Arc<AtomicUsize>,
 }
 
 impl HookSpec {
@@ -77,7 +79,7 @@ impl HookSpec {
     }
 
     fn of(name: &str, host: Host) -> Self {
-        Self { name: Arc::from(name), host, options: HookOptions::new() }
+        Self { name: Arc::from(name), host, options: HookOptions::new(), refusals: Arc::default() }
     }
 
     /// Sets its limit, its default verdict, and whether it is asked at all.

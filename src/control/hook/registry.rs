@@ -1,10 +1,12 @@
 //! Which hooks a pool has: added, replaced and removed by message.
 
+use std::collections::HashMap;
+
 use ractor::ActorRef;
 
 use super::ask::Questions;
 use super::credit::Line;
-use super::exits::Spared;
+use super::exits::{Looks, Spared};
 use super::hosted::Running;
 use super::message::{HookMessage, HookSpec, Host, check_count};
 use super::pressure::Pressure;
@@ -18,8 +20,8 @@ use crate::control::supervisor::Supervision;
 use crate::error::ControlError;
 use crate::hook::{HookChange, HookOptions};
 use crate::id::By;
-use crate::snapshot::Veto;
-use crate::sync::{Arc, OnceLock};
+use crate::snapshot::{Delay, Veto};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 
 /// The hooks of a pool, and all that is to be remembered about them.
 pub(in crate::control) struct Hooks<B: Backend> {
@@ -27,7 +29,10 @@ pub(in crate::control) struct Hooks<B: Backend> {
     last: u64,
     pub(super) questions: Questions<B>,
     pub(super) last_veto: Option<Veto>,
+    /// Starts that are put off, by slot.
+    pub(super) delays: HashMap<usize, Delay>,
     pub(super) spared: Spared,
+    pub(super) looks: Looks,
     pub(super) kept: Kept,
     pub(super) wanted: Option<Wanted>,
     pub(super) pressure: Pressure,
@@ -40,7 +45,9 @@ impl<B: Backend> Default for Hooks<B> {
             last: 0,
             questions: Questions::default(),
             last_veto: None,
+            delays: HashMap::new(),
             spared: Spared::default(),
+            looks: Looks::default(),
             kept: Kept::default(),
             wanted: None,
             pressure: Pressure::default(),
@@ -55,6 +62,7 @@ pub(super) struct Registered {
     pub(super) name: Arc<str>,
     host: Host,
     running: OnceLock<Running>,
+    refusals: Arc<AtomicUsize>,
     pub(super) options: HookOptions,
     pub(super) line: Arc<Line>,
     pub(super) asked: u64,
@@ -70,13 +78,21 @@ impl Registered {
             Host::Side(hook) => hook,
         };
         if self.running.get().is_none() {
-            match (**hook).clone().launch(pool, &self.name) {
+            match self.refusal().and_then(|()| (**hook).clone().launch(pool, &self.name)) {
                 // Only the supervisor comes here, one message after the other.
                 Ok(running) => drop(self.running.set(running)),
                 Err(error) => tracing::error!(hook = &*self.name, "no thread for a hook: {error}"),
             }
         }
         self.running.get().map(|running| &running.actor)
+    }
+
+    /// Fails as the system does when it has no more threads to give, for tests.
+    fn refusal(&self) -> std::io::Result<()> {
+        let refuse = |left: usize| left.checked_sub(1);
+        let refused = cfg!(feature = "testing")
+            && self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, refuse).is_ok();
+        if refused { Err(std::io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
     fn row(&self, unanswered: usize) -> HookRow {
@@ -130,13 +146,14 @@ impl<B: Backend> Hooks<B> {
     }
 
     fn add(&mut self, spec: HookSpec, supervisor: &ActorRef<PoolMessage>) {
-        let HookSpec { name, host, options } = spec;
+        let HookSpec { name, host, options, refusals } = spec;
         self.last += 1;
         self.registered.push(Registered {
             id: self.last,
             name,
             host,
             running: OnceLock::new(),
+            refusals,
             options,
             line: Line::new(self.last, supervisor.clone()),
             asked: 0,

@@ -1,4 +1,5 @@
-//! Whether a worker is to be started. While that is asked, its slot is `Asked`, and counts as a seat that can be filled.
+//! Whether a worker is to be started. While that is asked, its slot is `Asked`, and counts as a seat that can be filled; so it does while hooks have put
+//! it off, `Delayed`, but then the pool's health says that it is missing.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::control::supervisor::Supervision;
 use crate::error::StartError;
 use crate::hook::Question;
 use crate::id::{By, WorkerId};
-use crate::snapshot::{Veto, VetoedStarts};
+use crate::snapshot::{Delay, DelayedStarts, Veto, VetoedStarts};
 use crate::sync::{Arc, Timestamp};
 
 /// How long a slot stays empty whose start was denied.
@@ -38,7 +39,10 @@ impl<B: Backend> Supervision<B> {
             Ruling::Denied(veto) => self.veto_start(index, veto),
             Ruling::Allowed => {
                 self.slots.set(index, SlotState::Vacant);
-                self.plane().note_asked(self.slots.asked());
+                match self.hooks.delays.remove(&index) {
+                    Some(_) => self.update_cooling(),
+                    None => self.plane().note_asked(self.slots.asked()),
+                }
                 // Wanted still, and in a slot that a shrink has left. Those that are asked about do not count: the first one that is
                 // allowed is started.
                 if self.may_start() && index < self.plane().max() && self.plane().workers_wanted() > 0 {
@@ -51,6 +55,20 @@ impl<B: Backend> Supervision<B> {
     /// How many workers are wanted, without those that are asked about.
     pub(in crate::control) fn workers_wanted(&self) -> usize {
         self.plane().workers_wanted().saturating_sub(self.slots.asked())
+    }
+
+    /// Hooks allow a start, but not yet: it is as wanted as before, and its slot counts as missing until then.
+    pub(super) fn delay_start(&mut self, index: usize, delay: Delay) {
+        self.slots.set(index, SlotState::Delayed(delay.until));
+        self.hooks.delays.insert(index, delay);
+        self.update_cooling();
+    }
+
+    /// Has the plane know which starts are put off, for errors and snapshots to say.
+    pub(in crate::control) fn note_delayed(&self) {
+        let (slots, last) = self.slots.delayed();
+        let delay = last.and_then(|slot| self.hooks.delays.get(&slot).cloned());
+        self.plane().set_delayed(delay.map(|delay| DelayedStarts { slots, delay }));
     }
 
     fn veto_start(&mut self, index: usize, veto: Veto) {

@@ -1,5 +1,7 @@
 //! What hooks are told: each event of the pool that concerns them, as long as they take it.
 
+use ractor::ActorRef;
+
 use super::credit::{Leave, Receipt};
 use super::message::HookMessage;
 use super::registry::Registered;
@@ -24,7 +26,9 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
             Notice::ProbeSucceeded { worker: *worker, cool_downs: *cool_downs, out_for: *out_for }
         }
         PoolEvent::PolicyReplaced { reason } => Notice::PolicyReplaced { reason: reason.clone() },
-        PoolEvent::Resized { from, to, .. } => Notice::Resized { from: *from, to: *to },
+        PoolEvent::Resized { from, to, bounds_from, bounds, .. } => {
+            Notice::Resized { from: *from, to: *to, bounds_from: *bounds_from, bounds: *bounds }
+        }
         PoolEvent::Retuned(retuned) => Notice::Retuned(retuned.clone()),
         PoolEvent::Scaled { from, to } => Notice::Scaled { from: *from, to: *to },
         PoolEvent::RestartPolicySet { .. } => Notice::RestartPolicySet,
@@ -52,6 +56,9 @@ fn notice_of(event: &PoolEvent) -> Option<Notice> {
         PoolEvent::HookFault { hook, question, fault, verdict } => {
             Notice::HookFault { hook: hook.clone(), question, fault: fault.clone(), verdict: verdict.clone() }
         }
+        PoolEvent::Delayed { question, delay, .. } => {
+            Notice::Delayed { question: question.clone(), delay: delay.clone() }
+        }
         PoolEvent::Deadlock(deadlock) => Notice::Deadlock(deadlock.clone()),
         // Hooks are told more of a ruling; and what a reader of events missed.
         PoolEvent::Vetoed { .. } | PoolEvent::Missed(_) => return None,
@@ -78,18 +85,22 @@ impl<B: Backend> Supervision<B> {
     }
 
     fn tell_one(&self, hook: &Registered, notice: &Notice, by: &By) {
+        // Before it is given credit: what has to be sent then cannot be lost.
+        let Some(actor) = hook.actor(&self.plane().config.name) else { return hook.line.miss() };
         let Some(Leave { missed, receipt }) = hook.line.tell() else { return };
         if let Some((notices, receipt)) = missed {
-            self.send(hook, self.missed(notices), &By::Pool, receipt);
+            self.send(hook, actor, self.missed(notices), &By::Pool, receipt);
         }
-        self.send(hook, notice.clone(), by, receipt);
+        self.send(hook, actor, notice.clone(), by, receipt);
     }
 
     /// A hook that missed something has caught up: so it learns of that though nothing else happens.
     pub(in crate::control) fn on_caught_up(&mut self, id: u64) {
         let Some(hook) = self.hooks.registered.iter().find(|hook| hook.id == id) else { return };
+        // Whoever has caught up had messages, and so an actor.
+        let Some(actor) = hook.actor(&self.plane().config.name) else { return };
         if let Some((notices, receipt)) = hook.line.caught_up() {
-            self.send(hook, self.missed(notices), &By::Pool, receipt);
+            self.send(hook, actor, self.missed(notices), &By::Pool, receipt);
         }
     }
 
@@ -98,11 +109,8 @@ impl<B: Backend> Supervision<B> {
         Notice::Missed { notices, saturation: self.plane().saturation(), saturated_since }
     }
 
-    fn send(&self, hook: &Registered, notice: Notice, by: &By, receipt: Receipt) {
-        let message = HookMessage::Told { context: self.context(&hook.name, by), notice, receipt };
-        if let Some(actor) = hook.actor(&self.plane().config.name) {
-            // One that is gone is told nothing.
-            let _ = actor.cast(message);
-        }
+    fn send(&self, hook: &Registered, actor: &ActorRef<HookMessage>, notice: Notice, by: &By, receipt: Receipt) {
+        // One that is gone is told nothing.
+        let _ = actor.cast(HookMessage::Told { context: self.context(&hook.name, by), notice, receipt });
     }
 }

@@ -62,10 +62,18 @@ impl<'a> Stuck<'a> {
         }
     }
 
-    /// Those that keep each other from ending, the youngest that is one of them first; none if nothing is stuck. Whatever is stuck waits
-    /// for something stuck, so that following it comes round.
+    /// Those that keep each other from ending, the youngest that is one of them first; none if nothing is stuck. Whatever is stuck waits for something
+    /// stuck, so that following it comes round, or ends at one that waits for pools whose slots are all given up: that one is held up by nobody else.
     pub(super) fn knot(&self) -> Option<Vec<u64>> {
-        self.waits.iter().rev().find_map(|&id| self.knot_of(id))
+        let young_first = || self.waits.iter().rev();
+        let alone = || young_first().find(|id| self.is_alone(**id)).map(|id| vec![*id]);
+        young_first().find_map(|&id| self.knot_of(id)).or_else(alone)
+    }
+
+    /// Nothing that it waits for needs the end of another wait.
+    fn is_alone(&self, id: u64) -> bool {
+        let mut targets = self.graph.waits[&id].targets.iter();
+        targets.all(|target| matches!(target.needs(), Needs::AWorker) && self.of_pool(target.number).is_empty())
     }
 
     /// All that `start` waits for in turn, with `start` itself in front; `None` if `start` is not among them.

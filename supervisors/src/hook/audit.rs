@@ -19,8 +19,12 @@ use super::record;
 /// | `at_ns` | every line | when, on the pool's clock, in nanoseconds since its origin |
 /// | `unix_ms` | every line | when it was written, by the machine's clock |
 /// | `worker`, `job`, `claim` | where there is one | whom it is about |
-/// | `question`, `asked_for`, `answers` | `allowed`, `vetoed` | what hooks were asked, on whose behalf, and what each answered |
+/// | `question`, `asked_for` | `allowed`, `vetoed`, `delayed` | what hooks were asked, on whose behalf |
+/// | `answers` | `allowed`, `vetoed` | what each answered |
 /// | `vetoed_by`, `because` | `vetoed` | whose denial counted |
+/// | `delayed_by`, `delay_ms`, `until_ns` | `delayed` | who has put it off for longest, and until when on the pool's clock |
+/// | `from`, `to` | `resized`, `retuned`, `scaled` | limits in force before and now |
+/// | `bounds_from`, `bounds` | `resized` | limits that were set before and now: where there is an autoscaler, what it stays within |
 /// | `rung` | `worker gone`, by the watchdog | which rung of its ladder did it: `kill`, or `stop` |
 /// | `by` | where somebody wanted it | an operator, by name if there is one, the restart policy, the autoscaler, the watchdog, a limit: [`By`](millpond::By) |
 /// | `targets` | `terminated` | what became of each target of a ladder, by which rung, whether or not hooks were asked about it |

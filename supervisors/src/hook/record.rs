@@ -26,7 +26,10 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
             ("probe succeeded", json!({ "worker": worker, "cool_downs": cool_downs, "out_for_ms": out_for }))
         }
         Notice::PolicyReplaced { reason } => ("policy replaced", json!({ "reason": reason })),
-        Notice::Resized { from, to } => ("resized", json!({ "from": of_limits(from), "to": of_limits(to) })),
+        Notice::Resized { from, to, bounds_from, bounds, .. } => {
+            let bounds = json!({ "bounds_from": of_limits(bounds_from), "bounds": of_limits(bounds) });
+            ("resized", with(json!({ "from": of_limits(from), "to": of_limits(to) }), bounds))
+        }
         Notice::Retuned(retuned) => ("retuned", of_retune(retuned)),
         Notice::Scaled { from, to } => ("scaled", json!({ "from": from, "to": to })),
         Notice::RestartPolicySet => ("restart policy set", json!({})),
@@ -59,6 +62,11 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
             let veto = json!({ "vetoed_by": &*veto.by, "because": &*veto.reason });
             ("vetoed", with(with(of_question(question, by), veto), of_answers(answers)))
         }
+        Notice::Delayed { question, delay } => {
+            let (until, by_hook) = (delay.until.as_nanos(), &*delay.by);
+            let delay = json!({ "delayed_by": by_hook, "delay_ms": millis(delay.delay), "until_ns": until });
+            ("delayed", with(of_question(question, by), delay))
+        }
         Notice::OverdueRung { worker, claim, job, rung, silent_for } => {
             ("overdue rung", with(silence(worker, *claim, *job, *silent_for), json!({ "rung": rung.to_string() })))
         }
@@ -78,7 +86,7 @@ pub(super) fn of_notice(notice: &Notice, by: &By) -> (&'static str, Fields) {
         other => ("other", json!({ "text": format!("{other:?}") })),
     };
     let mut fields = fields(value);
-    let is_ruling = matches!(notice, Notice::Allowed { .. } | Notice::Vetoed { .. });
+    let is_ruling = matches!(notice, Notice::Allowed { .. } | Notice::Vetoed { .. } | Notice::Delayed { .. });
     if *by != By::Pool && !is_ruling {
         fields.insert("by".to_owned(), Value::from(by.to_string()));
     }

@@ -35,8 +35,9 @@ enum Aim {
     Place(usize, usize, bool),
 }
 
-/// A pool: its seats, how many of them its second lane has for itself, and how many abandoned workers are replaced.
-type PoolDraw = (usize, usize, usize);
+/// A pool: its seats, how many of them its second lane has for itself, how many abandoned workers are replaced, and how many seats nobody is to
+/// have again.
+type PoolDraw = (usize, usize, usize, usize);
 
 #[derive(Clone, Debug)]
 struct Draw {
@@ -48,8 +49,9 @@ struct Draw {
 }
 
 fn draws() -> impl Strategy<Value = Draw> {
-    let pool = (1..=3usize, 0..=1usize, 0..=1usize);
-    let pool = pool.prop_map(|(seats, reserve, cap)| (seats, reserve.min(seats - 1), cap));
+    let given_up = prop_oneof![2 => Just(0), 1 => 1..=2usize];
+    let pool = (1..=3usize, 0..=1usize, 0..=1usize, given_up);
+    let pool = pool.prop_map(|(seats, reserve, cap, up)| (seats, reserve.min(seats - 1), cap, up.min(seats)));
     let lot = prop_oneof![
         4 => Just(Lot::Runs),
         2 => Just(Lot::Queued),
@@ -119,13 +121,13 @@ impl World {
 
     /// The arithmetic of DESIGN.md, section 2, with those that run and have not ended.
     fn could_start(&self, pool: usize, lane: usize, ended: u32) -> bool {
-        let (max, reserve, cap) = self.pools[pool];
+        let (max, reserve, cap, given_up) = self.pools[pool];
         let of_it = |lot: &[Lot]| self.jobs.iter().filter(|job| job.0 == pool && lot.contains(&job.2)).count();
         // Who has a worker keeps it when its job has ended.
         let live = of_it(&[Lot::Runs, Lot::Condemned]);
         let lost = self.jobs.iter().enumerate().filter(|(_, job)| job.0 == pool && job.2 == Lot::Abandoned);
         let lost = lost.filter(|(job, _)| !has(ended, *job)).count();
-        let seats = live.max(max.saturating_sub(lost.saturating_sub(cap)));
+        let seats = live.max((max - given_up).saturating_sub(lost.saturating_sub(cap)));
         let runs = |job: &(usize, &(usize, usize, Lot))| {
             job.1.0 == pool && !has(ended, job.0) && matches!(job.1.2, Lot::Runs | Lot::Condemned)
         };
@@ -190,7 +192,7 @@ impl Recalls for FakePool {
     }
 
     fn could_start(&self, lane: LaneId, held: &[usize], abandoned: usize) -> bool {
-        let (max, reserve, cap) = self.0;
+        let (max, reserve, cap, given_up) = self.0;
         let seats = |index: usize| crate::lane::Seats {
             busy: held.get(index).copied().unwrap_or(0),
             reserve: if index == 1 { reserve } else { 0 },
@@ -199,7 +201,7 @@ impl Recalls for FakePool {
         crate::lane::startable(
             &[seats(0), seats(1)],
             lane.index(),
-            self.1.max(max.saturating_sub(abandoned.saturating_sub(cap))),
+            self.1.max(max.saturating_sub(abandoned.saturating_sub(cap) + given_up)),
         ) > 0
     }
 
