@@ -259,6 +259,13 @@ impl Starts for OnGuests {
     }
 }
 
+impl Starts for OnActors {
+    fn starting(name: &str, ground: &Ground, block: bool, start: Start) -> PoolBuilder<Actors<Hand>> {
+        let hand = Hand { start: Some(start), block };
+        ActorPool::builder(format!("{name}-actors"), hand).runtime(ground.handle())
+    }
+}
+
 /// Runs each body on every kind of pool; those after `in_this_process:` not on child processes, and those after `where_handles_are:` with jobs of theirs whose
 /// arguments take work to be written, as what the child runs has no handles.
 macro_rules! on_every_kind {
