@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use ractor::ActorCell;
 
+#[cfg(feature = "guest")]
+use crate::backend::interpreter::{Engine, Interpreters};
 use crate::backend::{Backend, Capabilities, Hosts, KillOutcome, KillReach, Started, Threads, WorkerControl};
 use crate::builder::PoolBuilder;
 use crate::control::HookSpec;
@@ -58,7 +60,16 @@ impl std::fmt::Debug for SettableClock {
 impl PoolBuilder<Threads> {
     /// A counter of refusals to come: while it is above zero, the system refuses a thread, and it goes down by one.
     pub fn refusals(&self) -> Arc<AtomicUsize> {
-        self.backend().refusals.clone()
+        self.backend().refusals.0.clone()
+    }
+}
+
+#[cfg(feature = "guest")]
+impl<E: Engine> PoolBuilder<Interpreters<E>> {
+    /// As [`refusals`](PoolBuilder::refusals) of a pool of threads. The thread that all pools of interpreters have together, which has instances look at their
+    /// brakes, is asked for first, once in a process.
+    pub fn refusals(&self) -> Arc<AtomicUsize> {
+        self.backend().refusals.0.clone()
     }
 }
 

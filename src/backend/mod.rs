@@ -6,9 +6,11 @@ mod host;
 pub(crate) mod interpreter;
 #[cfg(feature = "process")]
 pub(crate) mod process;
+mod refusals;
 mod thread;
 
 pub use actor::{ActorJob, Actors, TaskJob, Tasks, Worker};
+pub(crate) use refusals::Refusals;
 pub use thread::{Call, CallWith, ThreadJob, Threads, WithState};
 
 use std::future::Future;
@@ -184,6 +186,9 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// # Errors
     ///
     /// If the system refuses the worker. That is a restart decision, never the end of the pool.
+    ///
+    /// `cx` is to be dropped then, at once or soon: its slot counts as missing, and is tried again when that is so. A worker that keeps it and asks for work is given some, and is
+    /// seen, counted and told to leave as any other. But there is nobody to kill it by: a kill abandons it when the grace is over.
     fn start(&self, cx: WorkerContext<Self::Job>, supervisor: &ActorCell) -> Result<Started, StartError>;
 
     /// Called once by `build`, on the caller's thread, to take what it needs from there.

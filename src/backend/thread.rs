@@ -7,7 +7,7 @@ use std::thread::Builder;
 use ractor::ActorCell;
 
 use super::{
-    Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, StartContext, Started,
+    Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, Refusals, StartContext, Started,
     WorkerControl,
 };
 use crate::config::{ConfigError, MAX_STACK};
@@ -92,8 +92,7 @@ pub struct Threads {
     stack_size: Option<usize>,
     keep_after_panic: bool,
     interceptors: Interceptors,
-    #[cfg(feature = "testing")]
-    pub(crate) refusals: crate::sync::Arc<crate::sync::AtomicUsize>,
+    pub(crate) refusals: Refusals,
 }
 
 impl Default for Threads {
@@ -104,8 +103,7 @@ impl Default for Threads {
             stack_size: None,
             keep_after_panic: true,
             interceptors: Interceptors::default(),
-            #[cfg(feature = "testing")]
-            refusals: Arc::default(),
+            refusals: Refusals::default(),
         }
     }
 }
@@ -157,19 +155,6 @@ impl Threads {
     /// The name of the type that it is.
     pub fn check_state<S: 'static>(&self) -> Result<(), &'static str> {
         if self.state.0 == TypeId::of::<S>() { Ok(()) } else { Err(self.state.1) }
-    }
-
-    /// Fails as the system does when it has no more threads to give, for tests.
-    fn refusal(&self) -> std::io::Result<()> {
-        #[cfg(feature = "testing")]
-        {
-            use crate::sync::Ordering;
-            let refuse = |left: usize| left.checked_sub(1);
-            if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, refuse).is_ok() {
-                return Err(std::io::ErrorKind::WouldBlock.into());
-            }
-        }
-        Ok(())
     }
 
     fn initialize(&self, cx: &StartContext) -> Result<State, StartError> {
@@ -232,7 +217,7 @@ impl Backend for Threads {
         }
         let threads = self.clone();
         // A refused spawn drops the closure, and with it the context, which reports the exit.
-        self.refusal().and_then(|()| builder.spawn(move || threads.work(cx))).map_err(StartError::Refused)?;
+        self.refusals.check().and_then(|()| builder.spawn(move || threads.work(cx))).map_err(StartError::Refused)?;
         Ok(Started::kept(Thread))
     }
 }

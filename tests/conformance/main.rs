@@ -32,6 +32,9 @@ mod desk;
 #[cfg(feature = "process")]
 mod errands;
 mod faults;
+#[cfg(feature = "testing")]
+#[path = "../forwards/mod.rs"]
+mod forwards;
 #[cfg(any(feature = "interpreter", feature = "lua"))]
 mod guests;
 #[cfg(any(feature = "interpreter", feature = "lua"))]

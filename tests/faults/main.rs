@@ -28,6 +28,8 @@ mod desk;
 mod desk_errands;
 mod end;
 mod errand;
+#[path = "../forwards/mod.rs"]
+mod forwards;
 mod hooks;
 mod inflict;
 mod inside;

@@ -1,16 +1,13 @@
 //! Any backend, whose starts fail when they are told to.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use millpond::{
-    Backend, BuildError, Capabilities, Hosts, JobCell, KillOutcome, Share, StartError, Started, WorkerContext,
-    WorkerControl,
-};
+use millpond::{Backend, KillOutcome, StartError, Started, WorkerContext, WorkerControl};
 use parking_lot::Mutex;
 use ractor::ActorCell;
 
+use crate::forwards::{forwards, hosts_the_same};
 use crate::plan::Failure;
 use crate::site::Latch;
 
@@ -72,36 +69,7 @@ impl<B: Backend> Backend for Faulty<B> {
         }
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
-        self.inner.prepare(pool)
-    }
-
-    fn host_gone(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        self.inner.host_gone()
-    }
-
-    fn would_block(&self) -> bool {
-        self.inner.would_block()
-    }
+    forwards!(inner: capabilities, prepare, host_gone, would_block);
 }
 
-impl<J, B: Hosts<J>> Hosts<J> for Faulty<B> {
-    type Output = B::Output;
-    type Payload = B::Payload;
-
-    fn wrap(job: J) -> B::Payload {
-        B::wrap(job)
-    }
-
-    fn unwrap(payload: B::Payload) -> J {
-        B::unwrap(payload)
-    }
-
-    fn erase(cell: Share<JobCell<B::Payload, B::Output>>) -> Share<B::Job> {
-        B::erase(cell)
-    }
-}
+hosts_the_same!(Faulty);

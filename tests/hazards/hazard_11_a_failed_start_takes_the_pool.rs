@@ -4,16 +4,16 @@
 //! degraded, then unavailable, and why; and when the system gives workers again it comes back by itself. On the settable clock.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{
-    Backend, EventStream, Health, JobError, JobOptions, JobStatus, LimitKind, Limits, Pool, PoolEvent, PoolExecutor,
-    ThreadPool, TimeLimit,
+    Backend, EventStream, Executor, Health, JobError, JobOptions, JobStatus, LimitKind, Limits, Pool, PoolBuilder,
+    PoolEvent, PoolExecutor, TimeLimit,
 };
 
-use crate::kinds::{Ground, Work, failure, on_every_kind, value};
+use crate::kinds::{Ground, Kind, OnThreads, Work, failure, on_every_kind, value};
 use crate::latch::Meter;
 use crate::mortal::{Mortal, MortalPool, Starts, put_mortal};
 use crate::patience::{at_rest, eventually};
@@ -165,16 +165,41 @@ fn all_starts_fail<K: Mortal>() {
 }
 
 /// Where threads are spawned, as a process limit would do it: from the first one on.
-#[test]
-fn threads_that_the_system_refuses() {
+mod threads_that_the_system_refuses {
+    use super::*;
+
+    #[test]
+    fn threads() {
+        let builder = OnThreads::builder("h11-eagain", &Ground::new());
+        let refusals = builder.refusals();
+        threads_are_refused::<OnThreads>(builder, &refusals);
+    }
+
+    #[cfg(feature = "interpreter")]
+    #[test]
+    fn guests() {
+        let builder = crate::kinds::OnGuests::builder("h11-eagain", &Ground::new());
+        let refusals = builder.refusals();
+        threads_are_refused::<crate::kinds::OnGuests>(builder, &refusals);
+    }
+
+    #[cfg(feature = "lua")]
+    #[test]
+    fn lua() {
+        let builder = crate::kinds::OnLua::builder("h11-eagain", &Ground::new());
+        let refusals = builder.refusals();
+        threads_are_refused::<crate::kinds::OnLua>(builder, &refusals);
+    }
+}
+
+fn threads_are_refused<K: Kind>(builder: PoolBuilder<K::Backend>, refusals: &AtomicUsize) {
     let clock = SettableClock::new();
-    let builder = ThreadPool::builder("h11-eagain").limits(Limits::fixed(2)).clock(clock.clock());
-    let refusals = builder.refusals();
     refusals.store(usize::MAX, Ordering::Release);
-    let pool = builder.build().expect("a refused thread is not the end of the pool");
+    let pool = builder.limits(Limits::fixed(2)).clock(clock.clock()).build();
+    let pool = pool.expect("a refused thread is not the end of the pool");
     eventually("both were refused", || pool.snapshot().health.why().is_some_and(|why| why.refused == 2));
     is_unavailable(&pool);
-    let waits = pool.try_submit(|| 4).expect("the queue is kept");
+    let waits = pool.try_submit(K::job(Work::value(4))).expect("the queue is kept");
     for _ in 0..20 {
         clock.advance(SECOND / 10);
         after_control(&pool);
@@ -182,6 +207,6 @@ fn threads_that_the_system_refuses() {
     is_unavailable(&pool);
     refusals.store(0, Ordering::Release);
     comes_back(&pool, &clock);
-    assert_eq!(waits.join().expect("it runs"), 4);
+    assert_eq!(value(waits), 4);
     at_rest(&pool);
 }

@@ -13,7 +13,7 @@ use crate::latch::Latch;
 pub use crate::work::{Output, Work};
 
 /// How a worker's start goes.
-pub type Start = Arc<dyn Fn(&StartContext) -> Option<Latch> + Send + Sync>;
+pub type Start = Arc<dyn Fn() -> Option<Latch> + Send + Sync>;
 
 /// A kind of pool.
 pub trait Kind: Sized + 'static {
@@ -122,8 +122,8 @@ impl Worker for Hand {
     type Output = Output;
     type State = ();
 
-    async fn start(&self, cx: &StartContext) -> Result<(), StartError> {
-        match self.start.as_ref().and_then(|start| start(cx)) {
+    async fn start(&self, _cx: &StartContext) -> Result<(), StartError> {
+        match self.start.as_ref().and_then(|start| start()) {
             None => {}
             Some(latch) if self.block => latch.block(),
             Some(latch) => latch.wait().await,
@@ -237,12 +237,25 @@ pub trait Starts: Kind {
 
 impl Starts for OnThreads {
     fn starting(name: &str, ground: &Ground, _block: bool, start: Start) -> PoolBuilder<Threads> {
-        Self::builder(name, ground).initializer(move |cx| {
-            if let Some(latch) = start(cx) {
-                latch.block();
-            }
+        Self::builder(name, ground).initializer(move |_cx| {
+            block_if_told(&start);
             Ok(())
         })
+    }
+}
+
+fn block_if_told(start: &Start) {
+    if let Some(latch) = start() {
+        latch.block();
+    }
+}
+
+/// The start function of the module calls this process.
+#[cfg(feature = "interpreter")]
+impl Starts for OnGuests {
+    fn starting(name: &str, _ground: &Ground, _block: bool, start: Start) -> PoolBuilder<Self::Backend> {
+        let engine = crate::polled::wasm::starting(move || block_if_told(&start));
+        millpond::InterpreterPool::builder(format!("{name}-guests"), engine)
     }
 }
 

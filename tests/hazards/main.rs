@@ -26,6 +26,9 @@ mod children;
 mod desk;
 #[cfg(all(feature = "process", unix))]
 mod errands;
+#[cfg(feature = "testing")]
+#[path = "../forwards/mod.rs"]
+mod forwards;
 mod ground;
 mod kinds;
 mod latch;

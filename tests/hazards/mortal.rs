@@ -1,16 +1,15 @@
 //! Workers that end by a fault, and starts that fail, on every kind of pool.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millpond::{
-    Actors, Backend, BuildError, Capabilities, Executor, Hosts, JobCell, JobHandle, KillOutcome, Pool, PoolBuilder,
-    PoolExecutor, Share, StartError, Started, Tasks, Threads, WorkerContext, WorkerControl,
+    Actors, Backend, Executor, JobHandle, KillOutcome, Pool, PoolBuilder, PoolExecutor, StartError, Started, Tasks,
+    Threads, WorkerContext, WorkerControl,
 };
 use ractor::ActorCell;
 
+use crate::forwards::{forwards, hosts_the_same};
 use crate::kinds::{Ground, Hand, Kind, OnActors, OnTasks, OnThreads, Output, Work, failure};
 use crate::latch::Meter;
 use crate::patience::eventually;
@@ -73,39 +72,10 @@ impl<B: Backend> Backend for Mortals<B> {
         self.0.start(cx, supervisor)
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    fn prepare(&mut self, pool: &str) -> Result<(), BuildError> {
-        self.0.prepare(pool)
-    }
-
-    fn host_gone(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        self.0.host_gone()
-    }
-
-    fn would_block(&self) -> bool {
-        self.0.would_block()
-    }
+    forwards!(0: capabilities, prepare, host_gone, would_block);
 }
 
-impl<J, B: Hosts<J>> Hosts<J> for Mortals<B> {
-    type Output = B::Output;
-    type Payload = B::Payload;
-
-    fn wrap(job: J) -> B::Payload {
-        B::wrap(job)
-    }
-
-    fn unwrap(payload: B::Payload) -> J {
-        B::unwrap(payload)
-    }
-
-    fn erase(cell: Share<JobCell<B::Payload, B::Output>>) -> Share<B::Job> {
-        B::erase(cell)
-    }
-}
+hosts_the_same!(Mortals);
 
 /// A kind whose workers can have a fault.
 pub trait Mortal: Kind {

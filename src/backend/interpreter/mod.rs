@@ -22,7 +22,7 @@ use std::thread::Builder;
 use ractor::ActorCell;
 
 use super::{
-    Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, StartContext, Started,
+    Backend, Capabilities, Hosts, Interceptor, Interceptors, KillOutcome, KillReach, Refusals, StartContext, Started,
     WorkerControl,
 };
 use crate::error::{BuildError, GuestFault, StartError};
@@ -88,12 +88,14 @@ pub struct Interpreters<E: Engine> {
     engine: Arc<E>,
     interceptors: Interceptors,
     restart_after_trap: bool,
+    pub(crate) refusals: Refusals,
 }
 
 impl<E: Engine> Interpreters<E> {
     /// Instances of this interpreter.
     pub fn new(engine: E) -> Self {
-        Self { engine: Arc::new(engine), interceptors: Interceptors::default(), restart_after_trap: false }
+        let (engine, interceptors) = (Arc::new(engine), Interceptors::default());
+        Self { engine, interceptors, restart_after_trap: false, refusals: Refusals::default() }
     }
 
     /// Ends a worker whose job trapped or panicked, and restarts its slot as the [restart policy](crate::RestartPolicy) says, instead of giving the
@@ -130,7 +132,7 @@ impl<E: Engine> Backend for Interpreters<E> {
 
     #[expect(clippy::disallowed_methods, reason = "the home of interpreters' threads")]
     fn start(&self, cx: WorkerContext<Self::Job>, _supervisor: &ActorCell) -> Result<Started, StartError> {
-        ticker::start().map_err(StartError::Refused)?;
+        ticker::start(&self.refusals).map_err(StartError::Refused)?;
         let name = format!("{}-{}", cx.pool(), cx.worker());
         cx.set_facts(Facts { thread: Some(Arc::from(name.as_str())), ..Facts::default() });
         let engine = self.engine.clone();
@@ -146,7 +148,7 @@ impl<E: Engine> Backend for Interpreters<E> {
             thread = thread.stack_size(bytes);
         }
         // A refused spawn drops the closure, and with it the context, which reports the exit.
-        thread.spawn(move || seat.work(cx)).map_err(StartError::Refused)?;
+        self.refusals.check().and_then(|()| thread.spawn(move || seat.work(cx))).map_err(StartError::Refused)?;
         Ok(Started::kept(brake))
     }
 }

@@ -8,6 +8,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use super::brake::Pulled;
+use crate::backend::Refusals;
 use crate::job::catch;
 use crate::sync::{Clock, Mutex, OnceLock, Timestamp};
 
@@ -34,12 +35,13 @@ struct Watched {
 ///
 /// If the system refuses the thread.
 #[expect(clippy::disallowed_methods, reason = "the home of the ticker")]
-pub(super) fn start() -> io::Result<()> {
+pub(super) fn start(refusals: &Refusals) -> io::Result<()> {
     if TICKER.get().is_some() {
         return Ok(());
     }
     let _starting = STARTING.lock();
     if TICKER.get().is_none() {
+        refusals.check()?;
         let started = std::thread::Builder::new().name("millpond-ticker".to_owned()).spawn(|| work(&Clock::real()))?;
         // Nobody else sets it: that takes the lock.
         let _ = TICKER.set(started.thread().clone());

@@ -16,7 +16,7 @@
 //! | [`crashes`](Subject::crashes) | one that crashes its worker, with [`after_crash`](Subject::after_crash), which says what follows |
 //!
 //! The two long ones are given a [`Tether`], by which the suite lets them go, and sees whether their code still runs. If your kills do not reach everywhere, or
-//! memory is limited, there is one more job to show that: [`out_of_reach`](Subject::out_of_reach), [`grows`](Subject::grows).
+//! memory is limited, there is one more job to show each of those: [`out_of_reach`](Subject::out_of_reach), [`grows`](Subject::grows).
 //!
 //! ```
 //! use std::time::Duration;
@@ -89,9 +89,14 @@
 //!
 //! # What it finds
 //!
-//! What a backend says of itself is checked from both sides. One whose kills reach less far than it says fails, and so does one whose job goes on after it was
-//! killed, one whose kills reach *further*, one that reports another worker's facts, whose starts are none, that keeps a worker that was told to go. What the
-//! suite cannot see is what your jobs are for: that is for tests of your own.
+//! What a backend says of itself is checked from both sides, as far as your jobs show it. One that says `Killed` of a job which goes on fails, and so does one whose job goes on after
+//! it was killed, one whose kills reach nobody by its word and end the job all the same, one that reports another worker's facts, whose starts are none, that keeps a worker that was
+//! told to go.
+//!
+//! How far kills reach between nobody and anywhere only [`out_of_reach`](Subject::out_of_reach) can show: with it, a backend that says
+//! [`Anywhere`](crate::KillReach::Anywhere) and does not reach that job fails, and so does one that says less and reaches it. Without it those pass alike.
+//! [`AtYield`](crate::KillReach::AtYield) and [`InGuest`](crate::KillReach::InGuest) are not told apart: the suite knows no guests. What else it cannot see is what your
+//! jobs are for: that is for tests of your own.
 //!
 //! A body that needs what your subject says it has not (a crash that ends the worker, say) does not apply, and says so in the report.
 //!

@@ -12,27 +12,53 @@ use crate::snapshot::{Fate, Rung, WorkerState};
 
 /// Killed means that none of the job's code runs any more; abandoned, that it does.
 pub(super) fn a_kill_does_what_the_capabilities_say<S: Subject>(rig: Rig<'_, S>) {
-    let pond = rig.fixed("kill", 1);
-    let reach = pond.capabilities().kill;
+    let reach = rig.capabilities().kill;
+    let said = format!("it says that its kills reach {reach:?}");
     let hold = Hold::new();
-    let handle = pond.hold_one(&hold);
+    if reach == KillReach::None {
+        is_not_reached(rig, &hold, &said);
+    } else {
+        is_reached(rig, rig.deaf(&hold), &hold, &said);
+    }
+    // Whoever goes further than others is held to that by the very job at which those end.
+    if reach == KillReach::Anywhere
+        && let Some(job) = rig.0.out_of_reach(hold.tether())
+    {
+        is_reached(rig, job, &hold, &format!("{said}, and this job is out of reach"));
+    }
+}
+
+/// The job runs on, and is counted.
+fn is_not_reached<S: Subject>(rig: Rig<'_, S>, hold: &Hold, said: &str) {
+    let pond = rig.fixed("kill", 1);
+    let handle = pond.hold_one(hold);
     let worker = pond.worker_of(&handle);
     let row = pond.terminate_one(Select::worker(worker), rig.kill());
     let error = rig.fails(handle);
-    let said = format!("it says that its kills reach {reach:?}");
-    if reach == KillReach::None {
-        assert_eq!(row.fate, Fate::Abandoned, "{said}");
-        assert!(matches!(error, JobError::Abandoned(_)), "{said}: {error}");
-        assert_eq!((hold.held(), pond.saturation().abandoned), (1, 1), "{said}: the job goes on, and is counted");
-        assert!(pond.workers().contains(&worker), "{said}: and shown");
-    } else {
-        assert_eq!(row.fate, Fate::Killed, "{said}");
-        assert!(matches!(error, JobError::Killed(_)), "{said}: {error}");
-        rig.until(&format!("the killed job's code runs no more, as {said}"), || hold.held() == 0);
-        assert_eq!(pond.saturation().abandoned, 0, "{said}");
-    }
+    assert_eq!(row.fate, Fate::Abandoned, "{said}");
+    assert!(matches!(error, JobError::Abandoned(_)), "{said}: {error}");
+    assert_eq!((hold.held(), pond.saturation().abandoned), (1, 1), "{said}: the job goes on, and is counted");
+    assert!(pond.workers().contains(&worker), "{said}: and shown");
     assert_eq!(rig.answer(pond.put(rig.value(4))), 4, "its seat has another worker");
     hold.let_go();
+    rig.until("the first worker is gone", || !pond.workers().contains(&worker));
+    pond.at_rest();
+}
+
+/// Nothing of the job runs any more, though nobody let it go.
+fn is_reached<S: Subject>(rig: Rig<'_, S>, job: S::Job, hold: &Hold, said: &str) {
+    let pond = rig.fixed("kill", 1);
+    let begun = hold.begun();
+    let handle = pond.put(job);
+    rig.until("the job runs", || hold.begun() > begun);
+    let worker = pond.worker_of(&handle);
+    let row = pond.terminate_one(Select::worker(worker), rig.kill());
+    let error = rig.fails(handle);
+    assert_eq!(row.fate, Fate::Killed, "{said}");
+    assert!(matches!(error, JobError::Killed(_)), "{said}: {error}");
+    rig.until(&format!("the killed job's code runs no more, as {said}"), || hold.held() == 0);
+    assert_eq!(pond.saturation().abandoned, 0, "{said}");
+    assert_eq!(rig.answer(pond.put(rig.value(4))), 4, "its seat has another worker");
     rig.until("the first worker is gone", || !pond.workers().contains(&worker));
     pond.at_rest();
 }

@@ -73,7 +73,8 @@ impl<'s, S: Subject> Rig<'s, S> {
         what: &str,
         shape: impl FnOnce(PoolBuilder<S::Backend>) -> PoolBuilder<S::Backend>,
     ) -> Pond<'s, S> {
-        let builder = self.0.builder(&self.named(what)).kill_grace(self.patience());
+        // Whatever room and manners the subject's own lane has: bodies queue what they like.
+        let builder = self.0.builder(&self.named(what)).default_lane(Lane::new("default")).kill_grace(self.patience());
         let pool = shape(builder).build().unwrap_or_else(|error| panic!("the pool is not built: {error}"));
         Pond { pool, rig: self }
     }

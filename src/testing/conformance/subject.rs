@@ -15,7 +15,9 @@ pub trait Subject: Send + Sync {
     /// The type of its jobs here: for a backend that hosts several, whichever can do all that is asked below.
     type Job: Send + 'static;
 
-    /// A builder of a pool of this name. Limits, lanes, hooks, policies and the clock are set by the body, and replace what is set here.
+    /// A builder of a pool of this name, for what only your kind has. The suite sets the default lane, the limits and the kill grace of every pool, and a body what it is about:
+    /// the clock, policies, the watchdog. All that replaces what is set here. Lanes and hooks of a body's come beside yours, and whatever else you set stays: a body
+    /// that finds a worker recycled, or a resize denied, by what it did not set may call that broken.
     fn builder(&self, name: &str) -> PoolBuilder<Self::Backend>;
 
     /// A job that returns at once, with an output of which [`number`](Self::number) makes this number again.
@@ -40,7 +42,8 @@ pub trait Subject: Send + Sync {
     fn after_crash(&self) -> AfterCrash;
 
     /// A job that takes long and that no kill reaches: it returns soon once its tether is cut, and is held up until then where kills do not come, such as by
-    /// a call that blocks its thread. `None`, the default: there is none. Not asked for if kills reach nobody, since then each job that ignores is one.
+    /// a call that blocks its thread. `None`, the default: there is none. Not asked for if kills reach nobody, since then each job that ignores is one. Of a backend that says that
+    /// its kills reach [anywhere](KillReach::Anywhere) this job has to be reached as well: supply it if your backend wraps one that cannot do that.
     fn out_of_reach(&self, _tether: Tether) -> Option<Self::Job> {
         None
     }
@@ -83,11 +86,14 @@ impl Needs {
     pub(super) fn unmet<S: Subject>(self, subject: &S, capabilities: Capabilities) -> Option<&'static str> {
         match self {
             Self::Always => None,
-            Self::OutOfReach => {
-                let has_one = capabilities.kill == KillReach::None
-                    || subject.out_of_reach(super::tether::Hold::new().tether()).is_some();
-                (!has_one).then_some("no job is out of a kill's reach")
-            }
+            Self::OutOfReach => match capabilities.kill {
+                KillReach::None => None,
+                KillReach::Anywhere => Some("its kills are said to reach anywhere"),
+                _ => {
+                    let has_one = subject.out_of_reach(super::tether::Hold::new().tether()).is_some();
+                    (!has_one).then_some("no job is out of a kill's reach")
+                }
+            },
             Self::CrashEndsWorker => {
                 (subject.after_crash() != AfterCrash::EndsWorker).then_some("a crash ends no worker")
             }

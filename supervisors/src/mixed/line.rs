@@ -28,8 +28,8 @@ impl Walk {
 }
 
 impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
-    /// Gives those that wait to members: the first of the line each time, and those behind in turn, a part each time until all of the round were seen. So whoever
-    /// waits longest has the first choice, and nobody is out of sight for good, however many wait before them for a member that has no place.
+    /// Gives those that wait to members: the first of the line each time, and those behind in turn, a part each time until all of the round were seen. So each pass
+    /// begins with whoever waits longest, and nobody is out of sight for good, however many wait before them for a member that has no place.
     pub(super) fn hand_out(&self, round: &mut Walk) {
         let mut front = Walk::default();
         let mut is_over = self.offer_some(&mut front);

@@ -130,7 +130,7 @@ impl Subject for OnDesks {
 
 pub(super) struct OnTasks;
 
-type Dream = Pin<Box<dyn Future<Output = u64> + Send>>;
+pub(super) type Dream = Pin<Box<dyn Future<Output = u64> + Send>>;
 
 impl Subject for OnTasks {
     type Backend = Tasks;

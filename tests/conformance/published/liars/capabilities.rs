@@ -1,0 +1,139 @@
+//! Backends that say something else of themselves than they are.
+
+use millpond::testing::conformance::{AfterCrash, Subject, Tether};
+use millpond::{Backend, Capabilities, KillReach, PoolBuilder, Tasks, Threads};
+
+use super::rogues::{Vice, a_rogue_is_found_out};
+use super::{Boasts, DEATH, KILL, is_found_out};
+use crate::forwards::{forwards, hosts_the_same};
+use crate::published::subjects::{Dream, OnTasks, OnThreads};
+use crate::subject::runtime;
+
+/// What the body is called that has a job out of reach.
+const OUT_OF_REACH: &str = "reach::a_job_that_no_kill_reaches_is_abandoned_and_counted_until_it_returns";
+
+/// Another backend, that says something else of itself.
+struct Says<B>(B, fn(&mut Capabilities));
+
+impl<B: Backend> Backend for Says<B> {
+    type Job = B::Job;
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.0.capabilities();
+        self.1(&mut capabilities);
+        capabilities
+    }
+
+    forwards!(0: start, prepare, host_gone, would_block);
+}
+
+hosts_the_same!(Says);
+
+fn threads_that_say(lie: fn(&mut Capabilities)) -> impl Subject {
+    Boasts(OnThreads, Box::new(move || Says(Threads::new(), lie)), AfterCrash::GoesOn)
+}
+
+fn tasks_that_say(lie: fn(&mut Capabilities)) -> impl Subject {
+    let backend = move || Says(Tasks::new().runtime(runtime().handle().clone()), lie);
+    Boasts(OnTasks, Box::new(backend), AfterCrash::GoesOn)
+}
+
+#[test]
+fn kills_that_reach_nobody_and_are_said_to_reach_anywhere() {
+    let liar = threads_that_say(|capabilities| capabilities.kill = KillReach::Anywhere);
+    is_found_out(&liar, KILL, "kills reach Anywhere");
+}
+
+#[test]
+fn kills_that_reach_and_are_said_to_reach_nobody() {
+    let liar = tasks_that_say(|capabilities| capabilities.kill = KillReach::None);
+    is_found_out(&liar, KILL, "kills reach None");
+}
+
+/// They reach what yields, and the job at which they end is there to show it.
+#[test]
+fn kills_that_reach_what_yields_and_are_said_to_reach_anywhere() {
+    let liar = tasks_that_say(|capabilities| capabilities.kill = KillReach::Anywhere);
+    is_found_out(&liar, KILL, "kills reach Anywhere, and this job is out of reach");
+}
+
+/// The same with what is called into this process.
+#[cfg(feature = "interpreter")]
+#[test]
+fn kills_that_reach_guests_and_are_said_to_reach_anywhere() {
+    use crate::published::subjects::guests::OnGuests;
+    let backend = || {
+        let guests = millpond::interpreter::Interpreters::new(crate::polled::wasm::engine());
+        Says(guests, |capabilities| capabilities.kill = KillReach::Anywhere)
+    };
+    let liar = Boasts(OnGuests, Box::new(backend), AfterCrash::GoesOn);
+    is_found_out(&liar, KILL, "kills reach Anywhere, and this job is out of reach");
+}
+
+/// Tasks, with a job that is said to be out of a kill's reach and yields all the time.
+struct Modest;
+
+impl Subject for Modest {
+    type Backend = Tasks;
+    type Job = Dream;
+
+    fn builder(&self, name: &str) -> PoolBuilder<Tasks> {
+        OnTasks.builder(name)
+    }
+
+    fn returns(&self, number: u64) -> Dream {
+        OnTasks.returns(number)
+    }
+
+    fn number(&self, output: u64) -> u64 {
+        output
+    }
+
+    fn beats(&self, tether: Tether) -> Dream {
+        OnTasks.beats(tether)
+    }
+
+    fn ignores(&self, tether: Tether) -> Dream {
+        OnTasks.ignores(tether)
+    }
+
+    fn crashes(&self) -> Dream {
+        OnTasks.crashes()
+    }
+
+    fn after_crash(&self) -> AfterCrash {
+        OnTasks.after_crash()
+    }
+
+    fn out_of_reach(&self, tether: Tether) -> Option<Dream> {
+        Some(OnTasks.ignores(tether))
+    }
+}
+
+#[test]
+fn kills_that_reach_further_than_they_are_said_to() {
+    is_found_out(&Modest, OUT_OF_REACH, "left: ");
+}
+
+#[test]
+fn deaths_that_are_said_to_be_confirmed_and_are_not() {
+    let liar = threads_that_say(|capabilities| capabilities.death_confirmed = true);
+    is_found_out(&liar, DEATH, "deaths are confirmed");
+}
+
+#[test]
+fn deaths_that_are_confirmed_and_said_not_to_be() {
+    let liar = tasks_that_say(|capabilities| capabilities.death_confirmed = false);
+    is_found_out(&liar, DEATH, "deaths are not confirmed");
+}
+
+#[test]
+fn memory_that_is_said_to_be_limited() {
+    let liar = threads_that_say(|capabilities| capabilities.memory_limited = true);
+    is_found_out(&liar, "reach::memory_is_limited_as_the_capabilities_say", "memory can be limited");
+}
+
+#[test]
+fn capabilities_that_change() {
+    a_rogue_is_found_out(Vice::ChangesHisMind, "reach::the_capabilities_stay_what_they_are", "before it had a pool");
+}
