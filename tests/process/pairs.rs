@@ -3,8 +3,8 @@
 //! As in [`early`](crate::early), the clock stands still, so that the first job of a child goes alone, and then they go in pairs.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use millpond::{
     DeathCause, Fate, JobContext, JobError, JobHandle, JobId, JobOptions, JobStatus, Ladder, Lane, Limits,
     PoolExecutor, ProcessPool, Redelivery, Rung, Select, TimeLimit, WorkerState,
 };
+use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::early::{Gate, LIMIT, Stuck, at_once, done, is_at_rest, pool, same, wait};
@@ -115,8 +116,8 @@ struct Notes {
 
 impl Wake for Notes {
     fn wake(self: Arc<Self>) {
-        let over = self.jobs.lock().unwrap().iter().filter(|job| job.status() == JobStatus::Done).count();
-        self.over.lock().unwrap().push(over);
+        let over = self.jobs.lock().iter().filter(|job| job.status() == JobStatus::Done).count();
+        self.over.lock().push(over);
     }
 }
 
@@ -129,21 +130,17 @@ fn whoever_waits_at_the_gate_is_woken_when_the_one_before_is_over() {
     let (jobs, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     let waker = Waker::from(Arc::new(Notes { jobs: jobs.clone(), over: over.clone() }));
     let waiting = at_once(&pool, || {
-        *jobs.lock().unwrap() = (0..3).map(|n| pool.submit_blocking(same, n).unwrap()).collect();
+        *jobs.lock() = (0..3).map(|n| pool.submit_blocking(same, n).unwrap()).collect();
         let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(pool.submit(same, n))).collect();
         for submission in &mut waiting {
             assert!(submission.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "there is no place");
         }
         waiting
     });
-    until("both are woken", || over.lock().unwrap().len() == 2);
-    assert_eq!(
-        *over.lock().unwrap(),
-        [1, 2],
-        "as the second job begins, and as the third does, which was handed over with it"
-    );
+    until("both are woken", || over.lock().len() == 2);
+    assert_eq!(*over.lock(), [1, 2], "as the second job begins, and as the third does, which was handed over with it");
     drop(waiting);
-    let jobs = std::mem::take(&mut *jobs.lock().unwrap());
+    let jobs = std::mem::take(&mut *jobs.lock());
     jobs.into_iter().for_each(|job| _ = done(job));
     is_at_rest(&pool);
 }
@@ -158,7 +155,7 @@ struct Slow {
 
 impl Slow {
     fn release(&self) {
-        *self.may_return.lock().unwrap() = true;
+        *self.may_return.lock() = true;
         self.told.notify_all();
     }
 }
@@ -169,8 +166,7 @@ impl Wake for Slow {
         if std::thread::current().name().is_some_and(|name| name.starts_with("millpond-control")) {
             return;
         }
-        let may_return = self.may_return.lock().unwrap();
-        drop(self.told.wait_while(may_return, |may_return| !*may_return).unwrap());
+        self.told.wait_while(&mut self.may_return.lock(), |may_return| !*may_return);
     }
 }
 
@@ -224,7 +220,7 @@ struct Named(Arc<Mutex<Vec<Option<JobId>>>>);
 
 impl Serialize for Named {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.lock().unwrap().push(JobContext::current().map(|job| job.job_id()));
+        self.0.lock().push(JobContext::current().map(|job| job.job_id()));
         serializer.serialize_unit()
     }
 }
@@ -246,7 +242,7 @@ fn the_arguments_of_each_are_put_together_in_its_own_name() {
     let ids: Vec<_> = handles.iter().map(JobHandle::id).collect();
     handles.into_iter().for_each(done);
     for (named, id) in named.iter().zip(ids) {
-        assert_eq!(*named.0.lock().unwrap(), [Some(id)]);
+        assert_eq!(*named.0.lock(), [Some(id)]);
     }
     is_at_rest(&pool);
 }

@@ -66,7 +66,7 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn ask_idle_exits(&mut self, now: Timestamp, limits: &Limits) -> Timestamp {
         if self.hooks.looks.are_due(now, limits) {
             let (above, overstaying, next) = self.plane().overstaying(now);
-            let (ask, kept_until) = self.to_be_asked_about(overstaying, above, now);
+            let (ask, kept_until) = self.whom_to_ask(overstaying, above, now);
             // First, since a ruling may come on the spot.
             self.hooks.looks.looked(now, limits, next.min(kept_until));
             ask.into_iter().for_each(|idler| self.ask_idle_exit(&idler, now));
@@ -75,7 +75,7 @@ impl<B: Backend> Supervision<B> {
     }
 
     /// Those of them that hooks are to be asked about, as many as may go; and when the next one may be asked about that is kept.
-    fn to_be_asked_about(
+    fn whom_to_ask(
         &mut self,
         overstaying: Vec<Overstays>,
         above: usize,

@@ -330,7 +330,7 @@ impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
                 return Err(MixedBuildError::SameName { pool: name, member: member.name.clone() });
             }
         }
-        if let Some((first, second)) = given_twice(&members) {
+        if let Some([first, second]) = given_twice(&members) {
             let (pool, twice) = (name, Arc::from(first.pool.name()));
             let (first, second) = (first.name.clone(), second.name.clone());
             return Err(MixedBuildError::SamePool { pool, twice, first, second });
@@ -354,10 +354,10 @@ impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
 }
 
 /// Two members that are one pool, as its actor says, whatever they are called.
-fn given_twice<J, T>(members: &[Member<J, T>]) -> Option<(&Member<J, T>, &Member<J, T>)> {
+fn given_twice<J, T>(members: &[Member<J, T>]) -> Option<[&Member<J, T>; 2]> {
     members.iter().enumerate().find_map(|(number, second)| {
         let is_it = |first: &&Member<J, T>| first.pool.actor().get_id() == second.pool.actor().get_id();
-        members[..number].iter().find(is_it).map(|first| (first, second))
+        members[..number].iter().find(is_it).map(|first| [first, second])
     })
 }
 
