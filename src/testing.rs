@@ -77,7 +77,7 @@ impl HookSpec {
     /// A counter of refusals to come: while it is above zero, the system refuses this hook its thread, and it goes down by one. A hook asks for its
     /// thread when there is something to ask or tell, and again each time after it was refused. An actor of yours needs none.
     pub fn refusals(&self) -> Arc<AtomicUsize> {
-        self.refusals.clone()
+        self.refusals.0.clone()
     }
 }
 

@@ -6,12 +6,12 @@ use std::io;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// How many of the threads to come are refused; a clone counts down with it.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Refusals(#[cfg(feature = "testing")] pub(crate) Arc<AtomicUsize>);
 
 impl Refusals {
     /// Fails as the system does when it has no more threads to give.
-    pub(super) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         #[cfg(feature = "testing")]
         {
             let refuse = |left: usize| left.checked_sub(1);

@@ -4,10 +4,11 @@ use ractor::{ActorRef, RpcReplyPort};
 
 use super::credit::Receipt;
 use super::hosted::Launch;
+use crate::backend::Refusals;
 use crate::config::{ConfigError, check_limit, check_name};
 use crate::control::side::Aside;
 use crate::hook::{Hook, HookContext, HookOptions, LONGEST_DELAY, Notice, Question, Verdict};
-use crate::sync::{Arc, AtomicUsize};
+use crate::sync::Arc;
 
 /// What a pool sends to a hook that is an actor of yours. Reply, or drop the port: then the hook's default verdict counts.
 ///
@@ -64,7 +65,7 @@ pub struct HookSpec {
     pub(super) host: Host,
     pub(super) options: HookOptions,
     /// So many threads the system refuses to it, for tests.
-    pub(crate) refusals: Arc<AtomicUsize>,
+    pub(crate) refusals: Refusals,
 }
 
 impl HookSpec {
@@ -79,7 +80,7 @@ impl HookSpec {
     }
 
     fn of(name: &str, host: Host) -> Self {
-        Self { name: Arc::from(name), host, options: HookOptions::new(), refusals: Arc::default() }
+        Self { name: Arc::from(name), host, options: HookOptions::new(), refusals: Refusals::default() }
     }
 
     /// Sets its limit, its default verdict, and whether it is asked at all.

@@ -12,7 +12,7 @@ use super::message::{HookMessage, HookSpec, Host, check_count};
 use super::pressure::Pressure;
 use super::recycles::Kept;
 use super::requests::Wanted;
-use crate::backend::Backend;
+use crate::backend::{Backend, Refusals};
 use crate::config::ConfigError;
 use crate::control::event::PoolEvent;
 use crate::control::message::PoolMessage;
@@ -21,7 +21,7 @@ use crate::error::ControlError;
 use crate::hook::{HookChange, HookOptions};
 use crate::id::By;
 use crate::snapshot::{Delay, Veto};
-use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
+use crate::sync::{Arc, OnceLock};
 
 /// The hooks of a pool, and all that is to be remembered about them.
 pub(in crate::control) struct Hooks<B: Backend> {
@@ -62,7 +62,7 @@ pub(super) struct Registered {
     pub(super) name: Arc<str>,
     host: Host,
     running: OnceLock<Running>,
-    refusals: Arc<AtomicUsize>,
+    refusals: Refusals,
     pub(super) options: HookOptions,
     pub(super) line: Arc<Line>,
     pub(super) asked: u64,
@@ -78,21 +78,13 @@ impl Registered {
             Host::Side(hook) => hook,
         };
         if self.running.get().is_none() {
-            match self.refusal().and_then(|()| (**hook).clone().launch(pool, &self.name)) {
+            match self.refusals.check().and_then(|()| (**hook).clone().launch(pool, &self.name)) {
                 // Only the supervisor comes here, one message after the other.
                 Ok(running) => drop(self.running.set(running)),
                 Err(error) => tracing::error!(hook = &*self.name, "no thread for a hook: {error}"),
             }
         }
         self.running.get().map(|running| &running.actor)
-    }
-
-    /// Fails as the system does when it has no more threads to give, for tests.
-    fn refusal(&self) -> std::io::Result<()> {
-        let refuse = |left: usize| left.checked_sub(1);
-        let refused = cfg!(feature = "testing")
-            && self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, refuse).is_ok();
-        if refused { Err(std::io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 
     fn row(&self, unanswered: usize) -> HookRow {

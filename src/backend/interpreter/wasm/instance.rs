@@ -170,7 +170,6 @@ impl WasmInstance {
 /// Why there is no instance.
 pub(in crate::backend::interpreter) struct Unmade {
     /// What wasmtime says, or a function of this process's that its start function has called.
-    #[cfg_attr(not(feature = "wasi"), expect(dead_code, reason = "commands alone look for an exit in it"))]
     pub(in crate::backend::interpreter) error: wasmtime::Error,
     /// The same, as of a call.
     pub(in crate::backend::interpreter) fault: GuestFault,
