@@ -1,7 +1,8 @@
 //! Workers start and end; each slot has its own history. What follows a fault: `restart.rs`.
 
+use std::time::Duration;
+
 use super::event::PoolEvent;
-use super::hook::late_by;
 use super::roll::Employed;
 use super::slots::SlotState;
 use super::supervisor::Supervision;
@@ -220,12 +221,16 @@ impl<B: Backend> Supervision<B> {
     /// Workers that idled for too long leave, but for those that `min` and `min_idle` keep. Says when to look again.
     pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
         let limits = self.plane().limits();
-        let next =
-            if self.asks_before_exits() { self.ask_idle_exits(now, &limits) } else { self.plane().retire_idle(now) };
+        let next = if self.asks_before_exits() {
+            self.ask_idle_exits(now);
+            Timestamp::NEVER
+        } else {
+            self.plane().retire_idle(now)
+        };
         match limits.idle_timeout {
             // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
             Some(timeout) if self.plane().counts.live() > limits.min.max(limits.min_idle) => {
-                next.min(now.after(late_by(timeout)))
+                next.min(now.after((timeout / 4).max(Duration::from_millis(5))))
             }
             _ => Timestamp::NEVER,
         }

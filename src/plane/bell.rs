@@ -65,21 +65,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// How many workers may leave because they idle, which have idled for too long, the longest first, and when the next one will have: with the lock of those that submit free
+    /// How many workers may leave because they idle, and which have idled for too long, the longest first: with the lock of those that submit free
     /// between two bites of them, and with no other held. Who comes and goes meanwhile may be missed, until the next look.
-    pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>, Timestamp) {
+    pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>) {
         let limits = self.limits();
-        let Some(timeout) = limits.idle_timeout else { return (0, Vec::new(), Timestamp::NEVER) };
-        let (mut found, mut last, mut next) = (Vec::new(), None::<Arc<Cell>>, Timestamp::NEVER);
+        let Some(timeout) = limits.idle_timeout else { return (0, Vec::new()) };
+        let (mut found, mut last) = (Vec::new(), None::<Arc<Cell>>);
         loop {
             let (above, bite) = {
                 let inbox = self.inbox.lock();
-                let bite = inbox.idle.bite(last.as_deref(), |since| {
-                    let until = since.after(timeout);
-                    // The first one that is not wanted is the next.
-                    next = if until > now { next.min(until) } else { next };
-                    until <= now
-                });
+                let bite = inbox.idle.bite(last.as_deref(), |since| since.after(timeout) <= now);
                 (self.idle_to_spare(&inbox, &limits), bite)
             };
             let idle = |cell: &Arc<Cell>| {
@@ -90,7 +85,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             found.extend(bite.iter().filter_map(idle).filter(|idler| idler.since.after(timeout) <= now));
             last = bite.last().cloned();
             if above == 0 || last.is_none() {
-                return (above, found, next);
+                return (above, found);
             }
         }
     }

@@ -111,7 +111,7 @@ impl Idle {
     }
 
     /// Those that follow `last`, or the first ones, while their times are `wanted`: as many as are one bite. None if `last` is not in.
-    pub(super) fn bite(&self, last: Option<&Cell>, mut wanted: impl FnMut(Timestamp) -> bool) -> Vec<Arc<Cell>> {
+    pub(super) fn bite(&self, last: Option<&Cell>, wanted: impl Fn(Timestamp) -> bool) -> Vec<Arc<Cell>> {
         let begin = match last.map(|cell| cell.idle_at.load(Ordering::Relaxed)) {
             None => self.ends.map_or(NONE, |ends| ends.first),
             Some(place) => self.nodes.get(place).map_or(NONE, |node| node.behind),

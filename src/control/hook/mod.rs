@@ -18,7 +18,6 @@ mod starts;
 mod told;
 
 pub use credit::Receipt;
-pub(super) use exits::late_by;
 pub(crate) use message::check_hooks;
 pub use message::{HookMessage, HookSpec};
 pub use registry::HookRow;

@@ -6,7 +6,7 @@ use ractor::ActorRef;
 
 use super::ask::Questions;
 use super::credit::Line;
-use super::exits::{Looks, Spared};
+use super::exits::Spared;
 use super::hosted::Running;
 use super::message::{HookMessage, HookSpec, Host, check_count};
 use super::pressure::Pressure;
@@ -32,7 +32,6 @@ pub(in crate::control) struct Hooks<B: Backend> {
     /// Starts that are put off, by slot.
     pub(super) delays: HashMap<usize, Delay>,
     pub(super) spared: Spared,
-    pub(super) looks: Looks,
     pub(super) kept: Kept,
     pub(super) wanted: Option<Wanted>,
     pub(super) pressure: Pressure,
@@ -47,7 +46,6 @@ impl<B: Backend> Default for Hooks<B> {
             last_veto: None,
             delays: HashMap::new(),
             spared: Spared::default(),
-            looks: Looks::default(),
             kept: Kept::default(),
             wanted: None,
             pressure: Pressure::default(),
