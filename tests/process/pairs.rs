@@ -23,7 +23,10 @@ use crate::rig::{Marks, builder, death_of, failure, mark, pids, until};
 fn pool_and_clock(name: &str, lane: Lane) -> (ProcessPool, SettableClock) {
     let clock = SettableClock::new();
     let builder = builder(name).limits(Limits::fixed(1)).clock(clock.clock()).start_limit(LIMIT.0 * 1_000);
-    (builder.default_lane(lane).build().unwrap(), clock)
+    let pool = builder.default_lane(lane).build().unwrap();
+    // A job is lent where no worker is on its way for it: the one that there can be is up, and control has seen it before it quiesces the pool.
+    pids(&pool, 1);
+    (pool, clock)
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -126,7 +129,6 @@ impl Wake for Notes {
 fn whoever_waits_at_the_gate_is_woken_when_the_one_before_is_over() {
     let (pool, _clock) = pool_and_clock("woken-early", Lane::new("default").capacity(2));
     // One that idles has room for a job more than the queue has.
-    pids(&pool, 1);
     let (jobs, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     let waker = Waker::from(Arc::new(Notes { jobs: jobs.clone(), over: over.clone() }));
     let waiting = at_once(&pool, || {

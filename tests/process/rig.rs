@@ -36,7 +36,11 @@ pub(crate) fn python_with(
 ) -> Option<ProgramPool> {
     std::process::Command::new("python3").arg("--version").output().ok()?;
     let script = format!("{}/{script}", env!("CARGO_MANIFEST_DIR"));
-    let name = format!("python-{}", arguments.first().unwrap_or(&"worker"));
+    let mut name = format!("python-{}", arguments.first().unwrap_or(&"worker"));
+    // Of one script there may be a pool of one and a larger one at a time.
+    if workers > 1 {
+        name.push_str(&format!("-{workers}"));
+    }
     let mut builder = ProgramPool::builder(name, "python3").arg(script);
     for argument in arguments {
         builder = builder.arg(argument);
