@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond::interpreter::{Wasi, WasiCommand};
-use millpond::{Fate, JobError, JobOptions, Limits, PoolExecutor, Select};
+use millpond::{Fate, JobError, JobOptions, Ladder, Limits, PoolExecutor, Select};
 
 use super::{WasiPool, builder, command, exit_code, pool, put, run, tool};
 use crate::rig::{LIMIT, Outcome, failure, patient_kill, until};
@@ -173,7 +173,7 @@ fn a_file_that_blocks_is_abandoned() -> Outcome {
     let pool = builder(wasi).kill_grace(Duration::from_millis(10)).build()?;
     let handle = put(&pool, command(["cat", "/data/pipe"]));
     until_busy(&pool, 1);
-    let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
+    let report = pool.blocking().terminate(Select::job(handle.id()), Ladder::kill(), LIMIT)?;
     let killed_before_it_opened_the_pipe = report.targets[0].fate == Fate::Killed;
     assert!(killed_before_it_opened_the_pipe || report.targets[0].fate == Fate::Abandoned, "{report:?}");
     assert_eq!(run(&pool, ["exit", "8"]).exit_code, 8, "its slot has another");
