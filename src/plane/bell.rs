@@ -6,7 +6,7 @@ use crate::job::Envelope;
 use crate::policy::Exit;
 use crate::slot::Cell;
 use crate::snapshot::{DelayedStarts, Ended, VetoedStarts, WorkerState};
-use crate::sync::{Arc, Flag, Ordering, Timestamp};
+use crate::sync::{Arc, Flag, Mutex, Ordering, Timestamp};
 
 /// Rings control once, until control has looked and arms it again. Without hooks it is never armed, and costs whoever would ring a load.
 #[derive(Default)]
@@ -117,9 +117,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Notes which slots are empty because a hook denied a start, for errors and snapshots to say.
     pub(crate) fn set_vetoed(&self, vetoed: Option<VetoedStarts>) {
-        let before = std::mem::replace(&mut *self.vetoed.lock(), vetoed);
-        drop(before);
-        self.change_scene();
+        self.learn(&self.vetoed, vetoed);
     }
 
     pub(crate) fn vetoed(&self) -> Option<VetoedStarts> {
@@ -128,10 +126,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Notes which slots are empty because a hook has put a start off, for the same.
     pub(crate) fn set_delayed(&self, delayed: Option<DelayedStarts>) {
+        self.learn(&self.delayed, delayed);
+    }
+
+    /// What errors say changes with it, if it is new.
+    fn learn<T: PartialEq>(&self, known: &Mutex<Option<T>>, now: Option<T>) {
         let differs = {
-            let mut known = self.delayed.lock();
-            let differs = *known != delayed;
-            *known = delayed;
+            let mut known = known.lock();
+            let differs = *known != now;
+            *known = now;
             differs
         };
         if differs {

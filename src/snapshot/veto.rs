@@ -41,8 +41,7 @@ pub struct VetoedStarts {
 
 impl fmt::Display for VetoedStarts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slots = if self.slots == 1 { "slot" } else { "slots" };
-        write!(f, "{} {slots} without a worker, its start {}", self.slots, self.veto)
+        write!(f, "{} without a worker, its start {}", Slots(self.slots), self.veto)
     }
 }
 

@@ -168,28 +168,19 @@ fn all_starts_fail<K: Mortal>() {
 mod threads_that_the_system_refuses {
     use super::*;
 
-    #[test]
-    fn threads() {
-        let builder = OnThreads::builder("h11-eagain", &Ground::new());
-        let refusals = builder.refusals();
-        threads_are_refused::<OnThreads>(builder, &refusals);
+    macro_rules! refused {
+        ($($(#[$gate:meta])? $name:ident: $kind:ty),*) => {$(
+            $(#[$gate])?
+            #[test]
+            fn $name() {
+                let builder = <$kind>::builder("h11-eagain", &Ground::new());
+                let refusals = builder.refusals();
+                threads_are_refused::<$kind>(builder, &refusals);
+            }
+        )*};
     }
 
-    #[cfg(feature = "interpreter")]
-    #[test]
-    fn guests() {
-        let builder = crate::kinds::OnGuests::builder("h11-eagain", &Ground::new());
-        let refusals = builder.refusals();
-        threads_are_refused::<crate::kinds::OnGuests>(builder, &refusals);
-    }
-
-    #[cfg(feature = "lua")]
-    #[test]
-    fn lua() {
-        let builder = crate::kinds::OnLua::builder("h11-eagain", &Ground::new());
-        let refusals = builder.refusals();
-        threads_are_refused::<crate::kinds::OnLua>(builder, &refusals);
-    }
+    refused!(threads: OnThreads, #[cfg(feature = "interpreter")] guests: crate::kinds::OnGuests, #[cfg(feature = "lua")] lua: crate::kinds::OnLua);
 }
 
 fn threads_are_refused<K: Kind>(builder: PoolBuilder<K::Backend>, refusals: &AtomicUsize) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use millpond::{BuildError, Fate, JobError, JobOptions, JobStatus, Ladder, Limits, PoolExecutor, Select, WorkerState};
 
 use crate::kinds::Kind;
-use crate::rig::{LIMIT, Outcome, ask, builder, failure, patient_kill, pool, until, until_busy};
+use crate::rig::{LIMIT, Outcome, ask, builder, failure, is_killed, pool, until, until_busy};
 
 on_every_engine! {
     a_loop_without_end_is_killed,
@@ -22,10 +22,7 @@ fn a_loop_without_end_is_killed<K: Kind>() -> Outcome {
         let pool = pool(K::plugin());
         let handle = ask(&pool, function);
         until_busy(&pool, 1);
-        let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
-        assert_eq!(report.targets[0].fate, Fate::Killed);
-        let error = failure(handle);
-        assert!(matches!(error, JobError::Killed(_)), "{error}");
+        is_killed(&pool, handle)?;
         assert_eq!(ask(&pool, "fine").join()?, 1);
     }
     Ok(())
@@ -40,9 +37,7 @@ fn no_kill_is_missed<K: Kind>() -> Outcome {
     for _ in 0..200 {
         let handle = ask(&pool, "spin");
         until_busy(&pool, 2);
-        let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
-        assert_eq!(report.targets[0].fate, Fate::Killed);
-        assert!(matches!(failure(handle), JobError::Killed(_)));
+        is_killed(&pool, handle)?;
     }
     assert!(other.status() == JobStatus::Running);
     Ok(())

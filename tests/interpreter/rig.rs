@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use millpond::interpreter::{Engine, Interpreters, Script};
 use millpond::{
-    GuestFault, InterpreterPool, JobError, JobHandle, JoinError, Ladder, Limits, PoolBuilder, PoolExecutor, Rung,
-    TimeLimit,
+    Fate, GuestFault, InterpreterPool, JobError, JobHandle, JoinError, Ladder, Limits, PoolBuilder, PoolExecutor, Rung,
+    Select, TimeLimit,
 };
 
 use crate::kinds::Kind;
@@ -20,6 +20,16 @@ pub(crate) const LIMIT: TimeLimit = TimeLimit(PATIENCE);
 /// A kill that waits for its effect, however busy the machine is.
 pub(crate) fn patient_kill() -> Ladder {
     Ladder::new().then(Rung::Kill, PATIENCE / 2)
+}
+
+/// Kills a job, and finds it killed.
+#[track_caller]
+pub(crate) fn is_killed<E: Engine, T: std::fmt::Debug>(pool: &InterpreterPool<E>, handle: JobHandle<T>) -> Outcome {
+    let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
+    assert_eq!(report.targets[0].fate, Fate::Killed, "{report}");
+    let error = failure(handle);
+    assert!(matches!(error, JobError::Killed(_)), "{error}");
+    Ok(())
 }
 
 pub(crate) fn builder<E: Engine>(engine: E) -> PoolBuilder<Interpreters<E>> {

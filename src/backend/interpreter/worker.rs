@@ -100,10 +100,11 @@ impl<E: Engine> Seat<E> {
         let &Place { begins, crossing, .. } = place;
         // Whoever has made it, and when: each job begins with the same.
         let ready = catch(|| {
-            if kept.is_none() {
-                *kept = Some(self.engine.instance(crossing, begins)?);
-            }
-            kept.iter_mut().for_each(|instance| self.engine.begin(instance));
+            let instance = match kept {
+                Some(instance) => instance,
+                None => kept.insert(self.engine.instance(crossing, begins)?),
+            };
+            self.engine.begin(instance);
             Ok(())
         });
         crossing.forget_entry();

@@ -10,6 +10,7 @@ use super::link::Link;
 use super::parcel::Load;
 use super::wire;
 use super::worker::Job;
+use crate::job::Header;
 use crate::plane::Loan;
 use crate::sync::Timestamp;
 
@@ -107,14 +108,19 @@ impl Pace {
     }
 }
 
+/// Begins a job's frame: its number, and where the frame is.
+pub(super) fn begin(out: &mut Vec<u8>, header: &Header) -> (u64, usize) {
+    let id = header.id().get();
+    let label = header.label().map_or("", |label| &**label);
+    (id, wire::begin_job(out, id, label, header.lost_deliveries()))
+}
+
 /// Puts the frame of a job that is lent. `None`: it cannot be sent, or is no small one, and is lent no more.
 pub(super) fn put(loan: &mut Option<Loan<Job>>, link: &mut Link, pool: &str, limit: u32) -> Option<Sent> {
     let put = loan.as_mut().and_then(|loan| {
         let sent = loan.as_job(|job, key| {
             let (header, parcel) = (job.header(), job.parcel().0);
-            let id = header.id().get();
-            let label = header.label().map_or("", |label| &**label);
-            let at = wire::begin_job(&mut link.out, id, label, header.lost_deliveries());
+            let (id, at) = begin(&mut link.out, header);
             let mut freight = Freight::new(&mut link.out, at, Terms { limit: SMALL.min(limit), shares: false, pool });
             freight.stop_when_full();
             let loaded = matches!(parcel.load(key, &mut freight), Load::Loaded);

@@ -95,9 +95,7 @@ impl Hand {
         if !self.children.interceptors.is_empty() {
             self.children.interceptors.around(context, key);
         }
-        let id = job.header().id().get();
-        let label = job.header().label().map_or("", |label| &**label);
-        let at = wire::begin_job(&mut link.out, id, label, job.header().lost_deliveries());
+        let (id, at) = ahead::begin(&mut link.out, job.header());
         let limit = self.children.options.frame_limit;
         let terms = Terms { limit, shares: link.shares(), pool: &pool };
         let mut freight = Freight::new(&mut link.out, at, terms);

@@ -19,6 +19,7 @@ use super::route::Route;
 
 /// While jobs wait, members are asked again this often: nobody tells when the job of somebody else leaves one of them.
 const TICK: Duration = Duration::from_millis(5);
+
 /// Whether jobs come in, and go on to members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Gate {

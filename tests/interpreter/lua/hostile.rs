@@ -8,7 +8,7 @@ use std::time::Duration;
 use millpond::interpreter::{Lua, LuaCall, mlua};
 use millpond::{Fate, GuestFault, JobError, JobOptions, Ladder, Limits, PoolExecutor, Rung, Select, orphans};
 
-use crate::rig::{LIMIT, Outcome, builder, failure, fault, patient_kill, pool, put, until, until_busy};
+use crate::rig::{LIMIT, Outcome, builder, failure, fault, is_killed, patient_kill, pool, put, until, until_busy};
 
 /// Each would go on after an interruption that is an error like any other.
 const STUBBORN: &[(&str, &str)] = &[
@@ -167,9 +167,7 @@ fn who_has_used_up_all_memory_is_killed_all_the_same() -> Outcome {
         let handle = put(&pool, call("full"));
         until_busy(&pool, 1);
         (0..20_000).for_each(|_| std::hint::spin_loop());
-        let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
-        assert_eq!(report.targets[0].fate, Fate::Killed);
-        assert!(matches!(failure(handle), JobError::Killed(_)));
+        is_killed(&pool, handle)?;
     }
     assert_eq!(put(&pool, call("fine")).join()?, 1);
     Ok(())
@@ -368,9 +366,7 @@ fn a_script_at_the_end_of_its_stack_is_stopped_as_it_catches_that() -> Outcome {
     assert!(why.contains("stack overflow"), "the hook did not come: {why}");
     let handle = put(&pool, call("stays"));
     until("it is there", || arrived.load(Ordering::Acquire));
-    let report = pool.blocking().terminate(Select::job(handle.id()), patient_kill(), LIMIT)?;
-    assert_eq!(report.targets[0].fate, Fate::Killed);
-    assert!(matches!(failure(handle), JobError::Killed(_)));
+    is_killed(&pool, handle)?;
     assert_eq!(put(&pool, call("fine")).join()?, 1);
     Ok(())
 }
