@@ -63,6 +63,8 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     Real(&'static RealClock),
+    #[cfg(all(feature = "process", unix, not(millpond_loom)))]
+    Uncalibrated(std::time::Instant),
     #[cfg(feature = "testing")]
     Settable(Arc<Settable>),
     /// loom replays executions, so that two readings of a model must not differ.
@@ -88,6 +90,14 @@ impl Clock {
         })))
     }
 
+    /// The machine's monotonic clock for a process that lives briefly and reads it seldom. The other one counts the processor's own ticks,
+    /// and finds out how long one is when it is first read: by turns of a microsecond, at least 500 and at most 200 ms of them.
+    #[cfg(all(feature = "process", unix, not(millpond_loom)))]
+    #[expect(clippy::disallowed_methods, reason = "the home of the clock")]
+    pub(crate) fn uncalibrated() -> Self {
+        Self(Source::Uncalibrated(std::time::Instant::now()))
+    }
+
     /// Stands still; a model ticks its plane with the moment that it wants.
     #[cfg(millpond_loom)]
     pub(crate) const fn fixed(at: Timestamp) -> Self {
@@ -100,9 +110,15 @@ impl Clock {
     }
 
     /// Now, on this clock.
+    #[cfg_attr(
+        all(feature = "process", unix, not(millpond_loom)),
+        expect(clippy::disallowed_methods, reason = "the home of the clock")
+    )]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::Real(real) => Timestamp(real.clock.delta_as_nanos(real.origin, real.clock.raw())),
+            #[cfg(all(feature = "process", unix, not(millpond_loom)))]
+            Source::Uncalibrated(origin) => Timestamp::default().after(origin.elapsed()),
             #[cfg(feature = "testing")]
             Source::Settable(clock) => clock.now(),
             #[cfg(millpond_loom)]
@@ -112,7 +128,15 @@ impl Clock {
 
     /// True if only [`advance`](Settable::advance) moves it, so that nobody may sleep for it.
     pub(crate) fn is_settable(&self) -> bool {
-        !matches!(self.0, Source::Real(_))
+        match self.0 {
+            Source::Real(_) => false,
+            #[cfg(all(feature = "process", unix, not(millpond_loom)))]
+            Source::Uncalibrated(_) => false,
+            #[cfg(feature = "testing")]
+            Source::Settable(_) => true,
+            #[cfg(millpond_loom)]
+            Source::Fixed(_) => true,
+        }
     }
 
     /// Has `ticks` told of each advance; a real clock is ticked by the timer instead.

@@ -203,6 +203,34 @@ pub(super) fn kill_own_group() {
     let _ = rustix::process::kill_process(me, Signal::KILL);
 }
 
+/// Readable once that process has died.
+#[cfg(target_os = "linux")]
+pub(super) fn pidfd(pid: Pid) -> Option<OwnedFd> {
+    // A kernel before 5.3 has none: the end of the stream says then that it has died.
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn pidfd(_pid: Pid) -> Option<OwnedFd> {
+    None
+}
+
+/// One descriptor that is readable when one of those is. `None`: each is to be waited for.
+#[cfg(target_os = "linux")]
+pub(super) fn watch_all(sources: &[Option<BorrowedFd<'_>>]) -> Option<OwnedFd> {
+    use rustix::event::epoll;
+    let all = epoll::create(epoll::CreateFlags::CLOEXEC).ok()?;
+    for source in sources.iter().flatten() {
+        epoll::add(&all, source, epoll::EventData::new_u64(0), epoll::EventFlags::IN).ok()?;
+    }
+    Some(all)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn watch_all(_sources: &[Option<BorrowedFd<'_>>]) -> Option<OwnedFd> {
+    None
+}
+
 /// The function that lies at `address`.
 ///
 /// # Safety

@@ -56,8 +56,16 @@ impl Ear {
 
 impl Shared {
     fn attend(&self, post: &Post) {
+        // How many jobs had begun when none was found to run.
+        let mut begun = 0;
         loop {
             let claim = post.running();
+            if claim == 0 && post.begun() != begun {
+                // Between two jobs, as it seems: to be woken for the next one costs more than to look again.
+                begun = post.begun();
+                std::thread::park_timeout(MOMENT);
+                continue;
+            }
             if claim == 0 {
                 // SeqCst with `begin` and `Ear::attend`: either the job is seen here, or this is seen there.
                 self.asleep.store(true, Ordering::SeqCst);

@@ -139,10 +139,15 @@ impl Post {
             claims: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             beaten_at: AtomicU64::new(0),
-            clock: Clock::real(),
+            clock: Clock::uncalibrated(),
             number: registered.number(),
             _number: registered,
         }))
+    }
+
+    /// How many jobs have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.claims.load(Ordering::Relaxed)
     }
 
     /// How results may travel.
