@@ -4,12 +4,12 @@ use std::io::Write;
 
 use millpond::process::Entry;
 use millpond::testing::SettableClock;
-use millpond::{JobHandle, Limits, PoolBuilder, ProcessPool, TimeLimit};
+use millpond::{JobContext, JobError, JobHandle, JoinError, Limits, PoolBuilder, ProcessPool, TimeLimit};
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-use crate::listener::{Heard, heard, listen};
+use crate::listener::{Heard, all_heard, heard, listen, soon};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -104,4 +104,78 @@ fn the_arguments_of_jobs_that_go_in_pairs_are_written_each_in_its_own_span() {
         assert_eq!(spans, ["millpond.job", "submitter"], "{said}");
         assert_eq!((written.spans[0].1["job"].as_str(), written.spans[1].1["n"].as_str()), (&*job, &*format!("{n}")));
     }
+}
+
+const MANY: usize = 5_000;
+
+/// Writes many lines at once, past what a harness of tests keeps to itself.
+fn print_many(mut to: impl Write) {
+    let lines: String = (0..MANY).map(|n| format!("line {n} of many\n")).collect();
+    to.write_all(format!("\n{lines}").as_bytes()).expect("it is open");
+}
+
+/// Of the many lines, the numbers of those that were passed on, and how many it was said of that they were not, once these are all.
+#[track_caller]
+fn passed_on_and_dropped(pool: &str) -> (Vec<usize>, usize) {
+    let counted = || {
+        let (mut passed_on, mut dropped) = (Vec::new(), 0);
+        for heard in all_heard("pool", pool) {
+            let words: Vec<&str> = heard.fields["message"].split(' ').collect();
+            match words[..] {
+                ["line", n, "of", "many"] => passed_on.push(n.parse().expect("a number")),
+                [n, "lines", "were", "too", "many", ..] => {
+                    assert_eq!(heard.level, tracing::Level::WARN);
+                    dropped += n.parse::<usize>().expect("a number");
+                }
+                _ => {}
+            }
+        }
+        (passed_on, dropped)
+    };
+    soon("all are accounted for", || Some(counted()).filter(|(passed_on, dropped)| passed_on.len() + dropped >= MANY))
+}
+
+/// However slowly it comes, of each second there are a thousand at most: the first ones. A harness of tests has a few lines of its own, one of which it never ends.
+#[track_caller]
+fn assert_are_the_first(passed_on: &[usize], dropped: usize) {
+    let all = passed_on.len() + dropped;
+    assert!((MANY..=MANY + 1).contains(&all), "{all} lines");
+    assert!(passed_on.len() >= 900 && dropped > 0, "{} were passed on", passed_on.len());
+    assert!((0..900).eq(passed_on[..900].iter().copied()) && passed_on.is_sorted());
+}
+
+/// It prints nothing after them, and runs on.
+#[test]
+fn of_lines_that_are_too_many_for_a_second_the_first_are_passed_on_and_the_others_are_counted() {
+    let pool = builder("many-lines").build().unwrap();
+    let handle = pool.submit_blocking(
+        |()| {
+            print_many(std::io::stdout());
+            while !JobContext::current().expect("it runs in a job").is_cancelled() {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        },
+        (),
+    );
+    let mut handle = handle.unwrap();
+    let (passed_on, dropped) = passed_on_and_dropped("many-lines");
+    assert_are_the_first(&passed_on, dropped);
+    handle.cancel();
+    handle.join_timeout(LIMIT).expect("it is done");
+}
+
+/// And the last of them stand in the error all the same.
+#[test]
+fn lines_that_were_too_many_are_counted_when_their_child_dies() {
+    let pool = builder("last-lines").build().unwrap();
+    let dies = |()| -> u32 {
+        print_many(std::io::stderr());
+        std::process::abort()
+    };
+    let ended = pool.submit_blocking(dies, ()).unwrap().join_timeout(LIMIT);
+    let Err(JoinError::Job(JobError::Lost(lost))) = ended else { panic!("{ended:?}") };
+    let (passed_on, dropped) = passed_on_and_dropped("last-lines");
+    assert_are_the_first(&passed_on, dropped);
+    let last: Vec<String> = (MANY - 20..MANY).map(|n| format!("line {n} of many")).collect();
+    assert_eq!(*lost.death.expect("it is known").last_words, last.join("\n"));
 }

@@ -224,7 +224,8 @@ impl Link {
                 return Ok(Event::Ended);
             }
             self.write();
-            let seen = self.poll(until);
+            let seen = self.poll(until.min(self.allowance.due()));
+            self.tell_of_dropped();
             if seen.died {
                 self.read_all();
                 self.cut = true;
@@ -283,6 +284,14 @@ impl Link {
             last_words.push(line);
             print_line(allowance, tag, "stderr", line);
         });
+    }
+
+    /// Says how many lines were dropped once their second is over, though none follows.
+    fn tell_of_dropped(&mut self) {
+        let due = self.allowance.due();
+        if due < Timestamp::NEVER && self.clock.now() >= due {
+            self.allowance.settle(|lines| tell_dropped(&self.tag, lines));
+        }
     }
 
     /// Writes as much as goes.
@@ -377,6 +386,7 @@ impl Link {
         let was_doomed = self.grip.is_doomed();
         let remains = self.grip.reap();
         self.listen();
+        self.allowance.settle(|lines| tell_dropped(&self.tag, lines));
         let last_words = self.last_words.text();
         let cause = match breach {
             Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),

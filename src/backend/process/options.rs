@@ -19,7 +19,8 @@ const LEAST_FRAME: u32 = 4 << 10;
 #[non_exhaustive]
 pub enum Output {
     /// Its lines become events of `tracing` with target `millpond::process`, pool, worker, pid and job; the last ones on standard error are
-    /// also in the error of a job whose child died. A line is cut at 1 KiB, and at most 1,000 lines a second are passed on.
+    /// also in the error of a job whose child died. A line is cut at 1 KiB, and at most 1,000 lines of a child a second are passed on,
+    /// its own events among them. Of those that are too many a warning says how many they were, once that second is over or the child has ended.
     #[default]
     Captured,
     /// It goes where this process's own goes.
