@@ -117,7 +117,7 @@ impl Link {
         command.stdin(Stdio::null()).stdout(stdio()).stderr(stdio());
         command.env("MILLPOND_FD", sys::number_of(&theirs).to_string());
         sys::confine(&mut command, sys::number_of(&theirs), options.before_exec(at_parents_death));
-        let evidence = Evidence::before(options);
+        let evidence = Evidence::before(options, clock.now());
         let mut child = spawner::spawn(command)?;
         drop(theirs);
         let printed = (child.stdout.take(), child.stderr.take());
@@ -390,7 +390,10 @@ impl Link {
         let last_words = self.last_words.text();
         let cause = match breach {
             Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),
-            None => attribute(&remains, self.last_words.told_of_memory(), &self.evidence, was_doomed),
+            None => {
+                let (told_of_memory, now) = (self.last_words.told_of_memory(), self.clock.now());
+                attribute(&remains, told_of_memory, &self.evidence, was_doomed, now)
+            }
         };
         (Arc::new(Death::new(self.tag.pid, cause, last_words)), remains.status)
     }
