@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use millpond::process::Entry;
+use millpond::process::{ChildOptions, Entry};
 use millpond::testing::SettableClock;
 use millpond::{JobContext, JobError, JobHandle, JoinError, Limits, PoolBuilder, ProcessPool, TimeLimit};
 use parking_lot::Mutex;
@@ -63,6 +63,68 @@ fn what_a_child_says_comes_home_with_its_job_and_its_fields() {
         assert_eq!((said.level, said.fields["module"].as_str()), (tracing::Level::WARN, "tracing::children"));
         assert_is_of(&said, "saying", &who);
     }
+}
+
+#[test]
+fn what_a_child_says_comes_home_with_the_names_of_the_spans_that_it_is_in() {
+    let pool = builder("in-spans").build().unwrap();
+    let say = |n: u32| {
+        tracing::info!("{n} outside");
+        let outer = tracing::info_span!("outer", n);
+        let in_outer = outer.enter();
+        tracing::info!("{n} in one");
+        tracing::warn_span!("inner").in_scope(|| {
+            tracing::info!("{n} in two");
+            tracing::info!(parent: None, "{n} in none");
+            tracing::info!(parent: &outer, "{n} in another");
+            let there = outer.clone();
+            let thread =
+                std::thread::scope(|scope| scope.spawn(|| there.in_scope(|| tracing::info!("{n} elsewhere"))).join());
+            thread.expect("it does not panic");
+        });
+        drop(in_outer);
+        tracing::info!("{n} outside again");
+        std::process::id()
+    };
+    // Once more, when all of these spans are known.
+    for n in [1, 2] {
+        let who = done(pool.submit_blocking(say, n).unwrap());
+        for (said, spans) in [
+            ("outside", None),
+            ("in one", Some("outer")),
+            ("in two", Some("outer:inner")),
+            ("in none", None),
+            ("in another", Some("outer")),
+            ("elsewhere", Some("outer")),
+            ("outside again", None),
+        ] {
+            let heard = heard("message", &format!("{n} {said}"), |_| true);
+            assert_eq!(heard.fields.get("span").map(String::as_str), spans, "{said}");
+            assert_is_of(&heard, "in-spans", &who);
+        }
+    }
+}
+
+/// So much is said of them that it is cut, and the child lives.
+#[test]
+fn spans_that_are_many_are_cut() {
+    let pool = builder("deep-spans").child(ChildOptions::new().frame_limit(4 << 10)).build().unwrap();
+    fn deeper(left: u32) {
+        let span = tracing::info_span!("a_span_with_a_name_that_is_long_enough_to_fill_a_kibibyte_with_thirty_of_them");
+        span.in_scope(|| if left == 0 { tracing::info!("deep down") } else { deeper(left - 1) });
+    }
+    let dive = |()| {
+        deeper(500);
+        tracing::info!("up again");
+        std::process::id()
+    };
+    let who = done(pool.submit_blocking(dive, ()).unwrap());
+    let deep = heard("message", "deep down", |_| true);
+    let spans = &deep.fields["span"];
+    assert!((1_000..=1_024).contains(&spans.len()) && spans.contains("of_them:a_span"), "{spans}");
+    let up = heard("message", "up again", |_| true);
+    assert!(!up.fields.contains_key("span"));
+    assert_is_of(&up, "deep-spans", &who);
 }
 
 /// Says something as it is written, which is in this process.

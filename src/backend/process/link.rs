@@ -444,12 +444,14 @@ fn print_line(allowance: &mut Allowance, tag: &Tag, stream: &str, line: &str) {
 }
 
 fn emit(tag: &Tag, log: &Log) {
-    let (Tag { pool, worker, pid, job }, Log { level, target: module, text }) = (tag, log);
+    let (Tag { pool, worker, pid, job }, Log { level, target: module, spans, text }) = (tag, log);
+    // A field that has no value is left out.
+    let span = (!spans.is_empty()).then_some(&**spans);
     match level {
-        1 => tracing::error!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        2 => tracing::warn!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        3 => tracing::info!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        4 => tracing::debug!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        _ => tracing::trace!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
+        1 => tracing::error!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        2 => tracing::warn!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        3 => tracing::info!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        4 => tracing::debug!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        _ => tracing::trace!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
     }
 }
