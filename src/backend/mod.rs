@@ -38,7 +38,7 @@ pub struct Capabilities {
     /// True if a worker's memory can be limited.
     pub memory_limited: bool,
     /// How long a worker may take to end once it is told to leave or killed, by what the backend itself was told. A pool whose
-    /// [`kill_grace`](crate::PoolBuilder::kill_grace) would be over before that is a build error.
+    /// [`kill_grace`](crate::PoolBuilder::kill_grace) would be over before that is a build error. A [`Ladder`](crate::Ladder) may give less.
     pub ends_within: Duration,
 }
 

@@ -124,6 +124,12 @@ impl fmt::Debug for Select {
 }
 
 /// Cancel, stop, kill, in order, with a grace after each.
+///
+/// No ladder is checked against what its pool's backend was told, be it one of a single call or a [`Watchdog`](crate::Watchdog)'s, at build or by
+/// [`retune`](crate::PoolExecutor::retune): its graces are what whoever asks wants to wait, and a pool may be asked for less than an end takes. The last one goes on where the
+/// backend's own waits begin: a child process has [`term_grace`](crate::process::ChildOptions::term_grace) from its SIGTERM, with the kill, to its SIGKILL. If the ladder's is over
+/// before that, the worker is abandoned, and its slot used again, while it has up to the rest of that time to live. One that kills twice does not depend on it: a kill of
+/// what was killed before is SIGKILL at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ladder {
     pub(crate) rungs: Vec<(Rung, Duration)>,
@@ -145,7 +151,7 @@ impl Ladder {
         Self::new().then(Rung::Cancel, grace).then(Rung::Stop, grace).then(Rung::Kill, Duration::from_secs(1))
     }
 
-    /// Takes the worker now. One that has not ended within a second is abandoned; a child process whose `term_grace` is longer needs a ladder that gives more.
+    /// Takes the worker now. One that has not ended within a second is abandoned; a child process whose `term_grace` is longer needs a ladder that gives more, or kills twice.
     pub fn kill() -> Self {
         Self::new().then(Rung::Kill, Duration::from_secs(1))
     }

@@ -40,7 +40,7 @@ impl Watchdog {
     }
 
     /// Warns, and after `grace` starts `ladder` on the job's worker. A job that a ladder without [`Rung::Kill`] does not end is warned
-    /// about again when its span has passed once more.
+    /// about again when its span has passed once more. How its last grace goes with the backend's own is told at [`Ladder`].
     pub fn new(grace: Duration, ladder: Ladder) -> Self {
         Self { grace, ladder }
     }

@@ -52,6 +52,11 @@ pub trait Executor<J>: Send + Sync {
     /// Hands the job back, with the reason. Inside a job, among them that the wait would never end:
     /// [`RejectReason::Deadlock`](crate::RejectReason::Deadlock).
     ///
+    /// # Wakers
+    ///
+    /// The task's waker is called with no lock held, by whoever has made room, or ends the wait: another submitter, a worker, or millpond's control thread. It has to return at once, as
+    /// those of runtimes do: one that blocks there holds up control of all pools of the process. One that panics is reported, and harms nobody.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future admits nothing.

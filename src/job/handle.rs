@@ -38,6 +38,11 @@ pub enum JobStatus {
 ///
 /// Dropping it detaches: the job goes on and its output is dropped on its worker. See [`cancel_on_drop`](Self::cancel_on_drop).
 ///
+/// # Wakers
+///
+/// The waker of whoever awaits it is called by whoever ends the job: its worker, or millpond's control thread. So it has to return at once, as at the gate
+/// ([`Executor::submit`](crate::Executor::submit)).
+///
 /// # Cancel safety
 ///
 /// Polling through `&mut` and dropping the borrow loses nothing. The outcome is given once: polled again after that, the

@@ -1,14 +1,14 @@
 //! A child dies at the worst moment, and the job hangs, or everybody's fails: cpython#94777, cpython#105829, pebble#163.
 //!
 //! It is killed before its start is over, during its job, after dispatch and before it has acknowledged, between jobs that it was handed together, and in the middle of
-//! 100 MB either way. Every handle resolves, with one attributed outcome, and siblings do not notice. What goes by memory files is written in `process::large`, byte for byte; here both
-//! ways are tried with the same kills.
+//! 100 MB either way. Every handle resolves, with one attributed outcome, and siblings do not notice: while the large ones are under way, one is busy beside them from
+//! before the kill until after it. What goes by memory files is written in `process::large`, byte for byte; here both ways are tried with the same kills.
 
 use std::time::{Duration, Instant};
 
 use millpond::process::ChildOptions;
 use millpond::{
-    DeathCause, Exit, JobError, JobHandle, JoinError, Limits, PoolExecutor, ProcessPool, Restart, RestartPolicy,
+    DeathCause, Exit, JobError, JobHandle, JobId, JoinError, Limits, PoolExecutor, ProcessPool, Restart, RestartPolicy,
     Select, SlotHistory, TimeLimit, Timestamp,
 };
 
@@ -35,6 +35,69 @@ fn freeze(pid: u32) {
         let threads = threads.map(|thread| thread.expect("it is listed").file_name().into_string().expect("a number"));
         threads.into_iter().all(|thread| state_of(format!("{pid}/task/{thread}")).as_deref() == Some("T"))
     });
+}
+
+/// The child that has this job in hand.
+fn holder_of(pool: &dyn PoolExecutor, job: JobId) -> Option<u32> {
+    let rows = pool.inventory_now().workers;
+    rows.iter().find(|row| row.job.as_ref().is_some_and(|held| held.id == job)).and_then(|row| row.facts.pid)
+}
+
+/// A child that is busy until it is told, beside one that is killed.
+struct Sibling<T: 'static> {
+    pid: u32,
+    told: Marks,
+    handle: JobHandle<T>,
+}
+
+impl<T: std::fmt::Debug + 'static> Sibling<T> {
+    /// Has that job, which ends once `told` is there.
+    #[track_caller]
+    fn of(pool: &dyn PoolExecutor, told: Marks, handle: JobHandle<T>) -> Self {
+        let mut pid = None;
+        until("it is busy", || {
+            pid = holder_of(pool, handle.id());
+            pid.is_some()
+        });
+        Self { pid: pid.expect("it was found"), told, handle }
+    }
+
+    /// The one other child, once it is up.
+    #[track_caller]
+    fn other(&self, pool: &dyn PoolExecutor) -> u32 {
+        let both = pids(pool, 2);
+        assert!(both.contains(&self.pid), "{} is not among {both:?}", self.pid);
+        both[usize::from(both[0] == self.pid)]
+    }
+
+    /// It has its job still, and ends it in the process in which it began. What it says.
+    #[track_caller]
+    fn has_not_noticed(self, pool: &dyn PoolExecutor) -> T {
+        assert_eq!(holder_of(pool, self.handle.id()), Some(self.pid));
+        mark(&self.told.path());
+        let said = self.handle.join().expect("nothing has happened to it");
+        let up = pool.inventory_now().workers;
+        assert!(up.iter().any(|row| row.facts.pid == Some(self.pid)), "it goes on");
+        said
+    }
+}
+
+fn sibling(pool: &ProcessPool, name: &str) -> Sibling<u32> {
+    let told = Marks::new(name);
+    let busy = |path: String| {
+        while !std::path::Path::new(&path).exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::process::id()
+    };
+    let handle = pool.submit_blocking(busy, told.path()).unwrap();
+    Sibling::of(pool, told, handle)
+}
+
+#[track_caller]
+fn assert_has_not_noticed(sibling: Sibling<u32>, pool: &ProcessPool) {
+    let pid = sibling.pid;
+    assert_eq!(sibling.has_not_noticed(pool), pid);
 }
 
 #[test]
@@ -134,20 +197,22 @@ fn a_job_of_a_child_that_is_killed_while_it_is_handed_over_runs_once_or_is_lost(
 /// Half a frame cannot have begun: another child gets the job.
 #[test]
 fn a_child_that_is_killed_while_its_job_is_being_written_loses_nothing() {
-    let pool = pool_with("half-sent", 2, ChildOptions::new().frame_limit(256 << 20).shared_memory(false));
-    let both = pids(&pool, 2);
+    let pool = pool_with("half-sent", 3, ChildOptions::new().frame_limit(256 << 20).shared_memory(false));
+    let all = pids(&pool, 3);
+    let sibling = sibling(&pool, "half-sent");
+    let both: Vec<u32> = all.into_iter().filter(|pid| *pid != sibling.pid).collect();
     for pid in &both {
         freeze(*pid);
     }
     let handle = pool.submit_blocking(|text: String| text.len(), "x".repeat(LARGE)).unwrap();
-    until("it is dispatched", || pool.saturation().active == 1);
+    until("it is dispatched", || holder_of(&pool, handle.id()).is_some());
     std::thread::sleep(Duration::from_millis(50));
-    let holder = pool.inventory_now().workers.iter().find(|row| row.job.is_some()).and_then(|row| row.facts.pid);
-    let holder = holder.expect("one has it");
+    let holder = holder_of(&pool, handle.id()).expect("one has it");
     let other = both.iter().find(|pid| **pid != holder).expect("two");
     signal(*other, "CONT");
     signal(holder, "KILL");
     assert_eq!(handle.join().unwrap(), LARGE);
+    assert_has_not_noticed(sibling, &pool);
     assert!(pool.snapshot().ledger.balances());
     assert_eq!(pool.snapshot().ledger.lost, 0);
 }
@@ -156,29 +221,33 @@ fn a_child_that_is_killed_while_its_job_is_being_written_loses_nothing() {
 #[test]
 fn a_child_that_is_killed_in_the_middle_of_its_answer_loses_the_job() {
     let options = ChildOptions::new().frame_limit(256 << 20);
-    let Some(pool) = python_with("tests/process/hostile.py", &["half-large"], 1, options) else { return };
-    let marks = Marks::new("half-answer");
+    let Some(pool) = python_with("tests/process/hostile.py", &["half-large"], 2, options) else { return };
+    let told = Marks::new("half-answer-told");
+    let busy = pool.submit_blocking(format!("{} be busy", told.path()).into_bytes()).unwrap();
+    let sibling = Sibling::of(&pool, told, busy);
+    let (pid, marks) = (sibling.pid, Marks::new("half-answer"));
     let handle = pool.submit_blocking(marks.path().into_bytes()).unwrap();
     until("half of it is sent", || !marks.pids().is_empty());
     signal(marks.pids()[0], "KILL");
     assert_eq!(death_of(&failure(handle)), DeathCause::Signalled(9));
+    assert_eq!(sibling.has_not_noticed(&pool).unwrap(), pid.to_string().into_bytes());
     assert!(pool.snapshot().ledger.balances());
 }
 
 #[test]
 fn a_child_that_is_killed_when_its_job_was_sent_by_memory_loses_that_job_at_most() {
     let pool = pool_with("sent-whole", 2, ChildOptions::new().frame_limit(256 << 20));
+    let sibling = sibling(&pool, "sent-whole");
     for wait in [0, 20, 80, 160] {
         let handle = pool.submit_blocking(|text: String| text.len(), "x".repeat(LARGE)).unwrap();
         std::thread::sleep(Duration::from_millis(wait));
-        for pid in pids(&pool, 2) {
-            signal(pid, "KILL");
-        }
+        signal(sibling.other(&pool), "KILL");
         match handle.join() {
             Ok(length) => assert_eq!(length, LARGE),
             Err(error) => assert!(error.to_string().contains("SIGKILL"), "{error}"),
         }
     }
+    assert_has_not_noticed(sibling, &pool);
     assert!(pool.snapshot().ledger.balances());
 }
 
@@ -187,19 +256,19 @@ fn a_child_that_is_killed_while_it_answers_has_answered_or_not() {
     for (name, shared) in [("half-answered", true), ("half-answered-by-socket", false)] {
         let options = ChildOptions::new().frame_limit(256 << 20).shared_memory(shared);
         let pool = pool_with(name, 2, options);
+        let sibling = sibling(&pool, name);
         for wait in [0, 5, 10, 20, 40, 80, 160] {
-            let pids = pids(&pool, 2);
+            let pid = sibling.other(&pool);
             let handle = pool.submit_blocking(|n: usize| "y".repeat(n), LARGE).unwrap();
             std::thread::sleep(Duration::from_millis(wait));
-            for pid in pids {
-                signal(pid, "KILL");
-            }
+            signal(pid, "KILL");
             match handle.join() {
                 Ok(text) => assert_eq!(text.len(), LARGE),
                 Err(error) => assert!(error.to_string().contains("SIGKILL"), "{error}"),
             }
-            until("others are up", || pool.submit_blocking(|n: u32| n, 1).unwrap().join().is_ok());
+            until("another is up", || pool.submit_blocking(|n: u32| n, 1).unwrap().join().is_ok());
         }
+        assert_has_not_noticed(sibling, &pool);
         assert!(pool.snapshot().ledger.balances());
     }
 }

@@ -135,6 +135,13 @@ while True:
     if body.endswith(b"be good"):
         send(133, job, b"as you like")
         continue
+    if body.endswith(b" be busy"):
+        # Until the file is there that the payload names.
+        (label,) = struct.unpack_from("<H", body)
+        while not os.path.exists(body[2 + label : -8]):
+            time.sleep(0.001)
+        send(133, job, str(os.getpid()).encode())
+        continue
     if how == "garbage":
         s.sendall(os.urandom(5000))
     elif how == "spins":

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millpond::process::ChildOptions;
-use millpond::{Fate, Ladder, PoolExecutor, Rung, Select, TimeLimit};
+use millpond::{Fate, JobId, Ladder, Limits, PoolExecutor, Rung, Select, TimeLimit};
 use serde::{Deserialize, Serialize};
 
-use crate::rig::{Marks, exists, mark, pids, pool, pool_with, python, python_with, runs, until};
+use crate::rig::{Marks, builder, exists, mark, pids, pool, pool_with, python, python_with, runs, signal, until};
 
 const LIMIT: TimeLimit = TimeLimit(Duration::from_secs(30));
 
@@ -115,6 +115,41 @@ fn a_kill_is_seen_through_while_an_answer_is_read() {
         Ok(Slow) => {}
         Err(error) => assert!(error.to_string().contains("killed"), "{error}"),
     }
+}
+
+/// A ladder is the caller's, and not refused for what it leaves a child. They stand still, and so do not die of SIGTERM.
+#[test]
+fn a_ladder_that_gives_less_than_a_child_may_take_gives_it_up_and_one_that_kills_twice_ends_it() {
+    let (grace, moment) = (LIMIT.0, Duration::from_millis(10));
+    let options = ChildOptions::new().term_grace(grace);
+    let pool = builder("impatient").limits(Limits::fixed(2)).child(options).kill_grace(2 * grace).build().unwrap();
+    let both = pids(&pool, 2);
+    let endless = |()| -> u32 {
+        loop {
+            std::thread::park();
+        }
+    };
+    let jobs = [(), ()].map(|()| pool.submit_blocking(endless, ()).unwrap());
+    until("both run", || pool.saturation().active == 2);
+    both.iter().for_each(|pid| signal(*pid, "STOP"));
+    let holder_of = |job: JobId| {
+        let rows = pool.inventory_now().workers;
+        rows.iter().find(|row| row.job.as_ref().is_some_and(|held| held.id == job)).and_then(|row| row.facts.pid)
+    };
+    let [(given_up, lives), (ended, dies)] = jobs.map(|job| {
+        let pid = holder_of(job.id()).expect("it runs");
+        (job, pid)
+    });
+    let once = Ladder::new().then(Rung::Kill, moment);
+    let report = pool.blocking().terminate(Select::Job(given_up.id()), once.clone(), LIMIT).unwrap();
+    assert_eq!(report.targets[0].fate, Fate::Abandoned, "{report}");
+    assert!(runs(lives), "it has its grace");
+    let report = pool.blocking().terminate(Select::Job(ended.id()), once.then(Rung::Kill, grace), LIMIT).unwrap();
+    assert_eq!(report.targets[0].fate, Fate::Killed, "{report}");
+    assert!(!exists(dies));
+    // The end of the pool takes the other one.
+    drop(pool);
+    until("nothing is left", || !exists(lives));
 }
 
 /// Run as root, it says what became of the child; run as anybody else, that it is refused.

@@ -107,17 +107,32 @@ pub(crate) fn times_heard(field: &str, value: &str, also: impl Fn(&Heard) -> boo
     HEARD.lock().iter().filter(has).count()
 }
 
+/// All events until now with this value of a field.
+#[cfg(all(feature = "process", unix))]
+pub(crate) fn all_heard(field: &str, value: &str) -> Vec<Heard> {
+    let has = |heard: &&Heard| heard.fields.get(field).is_some_and(|is| is == value);
+    HEARD.lock().iter().filter(has).cloned().collect()
+}
+
 /// The first event with this value of a field, once there is one.
 #[track_caller]
-#[allow(clippy::disallowed_methods, reason = "looks again and again, and pauses between two looks")]
 pub(crate) fn heard(field: &str, value: &str, also: impl Fn(&Heard) -> bool) -> Heard {
+    soon(&format!("{field} = {value} is heard"), || {
+        let has = |heard: &&Heard| heard.fields.get(field).is_some_and(|is| is == value) && also(heard);
+        HEARD.lock().iter().find(has).cloned()
+    })
+}
+
+/// What there is, once there is something.
+#[track_caller]
+#[allow(clippy::disallowed_methods, reason = "looks again and again, and pauses between two looks")]
+pub(crate) fn soon<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let since = Instant::now();
     loop {
-        let has = |heard: &&Heard| heard.fields.get(field).is_some_and(|is| is == value) && also(heard);
-        if let Some(found) = HEARD.lock().iter().find(has) {
-            return found.clone();
+        if let Some(found) = look() {
+            return found;
         }
-        assert!(since.elapsed() < Duration::from_secs(30), "never heard: {field} = {value}");
+        assert!(since.elapsed() < Duration::from_secs(30), "waited for ever until {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

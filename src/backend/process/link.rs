@@ -121,7 +121,7 @@ impl Link {
         command.stdin(Stdio::null()).stdout(stdio()).stderr(stdio());
         command.env("MILLPOND_FD", sys::number_of(&theirs).to_string());
         sys::confine(&mut command, sys::number_of(&theirs), options.before_exec(at_parents_death));
-        let evidence = Evidence::before(options);
+        let evidence = Evidence::before(options, clock.now());
         let mut child = spawner::spawn(command)?;
         drop(theirs);
         let printed = (child.stdout.take(), child.stderr.take());
@@ -231,7 +231,8 @@ impl Link {
                 return Ok(Event::Ended);
             }
             self.write();
-            let seen = self.poll(until);
+            let seen = self.poll(until.min(self.allowance.due()));
+            self.tell_of_dropped();
             if seen.died {
                 self.read_all();
                 self.cut = true;
@@ -299,6 +300,14 @@ impl Link {
             last_words.push(line);
             print_line(allowance, tag, "stderr", line);
         });
+    }
+
+    /// Says how many lines were dropped once their second is over, though none follows.
+    fn tell_of_dropped(&mut self) {
+        let due = self.allowance.due();
+        if due < Timestamp::NEVER && self.clock.now() >= due {
+            self.allowance.settle(|lines| tell_dropped(&self.tag, lines));
+        }
     }
 
     /// Writes as much as goes.
@@ -393,10 +402,14 @@ impl Link {
         let was_doomed = self.grip.is_doomed();
         let remains = self.grip.reap();
         self.listen();
+        self.allowance.settle(|lines| tell_dropped(&self.tag, lines));
         let last_words = self.last_words.text();
         let cause = match breach {
             Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),
-            None => attribute(&remains, self.last_words.told_of_memory(), &self.evidence, was_doomed),
+            None => {
+                let (told_of_memory, now) = (self.last_words.told_of_memory(), self.clock.now());
+                attribute(&remains, told_of_memory, &self.evidence, was_doomed, now)
+            }
         };
         (Arc::new(Death::new(self.tag.pid, cause, last_words)), remains.status)
     }
@@ -436,12 +449,14 @@ fn print_line(allowance: &mut Allowance, tag: &Tag, stream: &str, line: &str) {
 }
 
 fn emit(tag: &Tag, log: &Log) {
-    let (Tag { pool, worker, pid, job }, Log { level, target: module, text }) = (tag, log);
+    let (Tag { pool, worker, pid, job }, Log { level, target: module, spans, text }) = (tag, log);
+    // A field that has no value is left out.
+    let span = (!spans.is_empty()).then_some(&**spans);
     match level {
-        1 => tracing::error!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        2 => tracing::warn!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        3 => tracing::info!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        4 => tracing::debug!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
-        _ => tracing::trace!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, "{text}"),
+        1 => tracing::error!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        2 => tracing::warn!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        3 => tracing::info!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        4 => tracing::debug!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
+        _ => tracing::trace!(target: "millpond::process", pool = &**pool, %worker, pid, job, module, span, "{text}"),
     }
 }

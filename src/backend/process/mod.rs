@@ -102,27 +102,6 @@ impl Processes {
         self.entry = entry;
         self
     }
-
-    /// How they are started, and what they may use.
-    #[must_use]
-    pub fn child(mut self, options: ChildOptions) -> Self {
-        self.children.options = options;
-        self
-    }
-
-    /// Ends a child whose job panicked, and restarts its slot, instead of keeping it.
-    #[must_use]
-    pub fn restart_after_panic(mut self) -> Self {
-        self.children.restart_after_panic = true;
-        self
-    }
-
-    /// Adds an interceptor, called in this process around each job.
-    #[must_use]
-    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.children.interceptors.push(interceptor);
-        self
-    }
 }
 
 impl Programs {
@@ -137,28 +116,37 @@ impl Programs {
         self.arguments.push(argument.as_ref().to_owned());
         self
     }
-
-    /// How they are started, and what they may use.
-    #[must_use]
-    pub fn child(mut self, options: ChildOptions) -> Self {
-        self.children.options = options;
-        self
-    }
-
-    /// Ends a process whose job panicked, and restarts its slot, instead of keeping it.
-    #[must_use]
-    pub fn restart_after_panic(mut self) -> Self {
-        self.children.restart_after_panic = true;
-        self
-    }
-
-    /// Adds an interceptor, called in this process around each job.
-    #[must_use]
-    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.children.interceptors.push(interceptor);
-        self
-    }
 }
+
+/// What is set alike for both.
+macro_rules! set_alike {
+    ($($backend:ty),*) => {$(
+        impl $backend {
+            /// How its processes are started, and what they may use.
+            #[must_use]
+            pub fn child(mut self, options: ChildOptions) -> Self {
+                self.children.options = options;
+                self
+            }
+
+            /// Ends a process whose job panicked, and restarts its slot, instead of keeping it.
+            #[must_use]
+            pub fn restart_after_panic(mut self) -> Self {
+                self.children.restart_after_panic = true;
+                self
+            }
+
+            /// Adds an interceptor, called in this process around each job.
+            #[must_use]
+            pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+                self.children.interceptors.push(interceptor);
+                self
+            }
+        }
+    )*};
+}
+
+set_alike!(Processes, Programs);
 
 impl Children {
     /// True if children may be handed a job while they have another one: nothing has to happen in between.

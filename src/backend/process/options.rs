@@ -19,7 +19,8 @@ const LEAST_FRAME: u32 = 4 << 10;
 #[non_exhaustive]
 pub enum Output {
     /// Its lines become events of `tracing` with target `millpond::process`, pool, worker, pid and job; the last ones on standard error are
-    /// also in the error of a job whose child died. A line is cut at 1 KiB, and at most 1,000 lines a second are passed on.
+    /// also in the error of a job whose child died. A line is cut at 1 KiB, and at most 1,000 lines of a child a second are passed on,
+    /// its own events among them. Of those that are too many a warning says how many they were, once that second is over or the child has ended.
     #[default]
     Captured,
     /// It goes where this process's own goes.
@@ -191,7 +192,7 @@ impl ChildOptions {
     ///
     /// Whoever has a worker killed waits for so long, and gives it up as abandoned after that, though it may live until its SIGKILL, while its slot is
     /// used again. So this is to be less than what the last rung of a [`Ladder`](crate::Ladder) gives: a second, in [`Ladder::kill`](crate::Ladder::kill) and
-    /// [`Ladder::graceful`](crate::Ladder::graceful). And with [`leave_grace`](Self::leave_grace) it is to be no more than the pool's
+    /// [`Ladder::graceful`](crate::Ladder::graceful), and so in the default [`Watchdog`](crate::Watchdog). No ladder is refused for it; one that kills twice sends SIGKILL at the second. And with [`leave_grace`](Self::leave_grace) it is to be no more than the pool's
     /// [`kill_grace`](crate::PoolBuilder::kill_grace), or a second if that is longer; more is a build error.
     #[must_use]
     pub fn term_grace(mut self, grace: Duration) -> Self {

@@ -31,20 +31,34 @@ impl Allowance {
         Self { since: clock.now(), clock, spent: 0, dropped: 0 }
     }
 
-    /// True if one more line may be passed on. Says first how many were not, if there were any.
+    /// True if one more line may be passed on. Says first how many were not, if their second is over.
     pub(super) fn spend(&mut self, dropped: impl FnOnce(u64)) -> bool {
         let now = self.clock.now();
-        if now.since(self.since) >= Duration::from_secs(1) {
+        if now >= self.over() {
             (self.since, self.spent) = (now, 0);
-            match std::mem::take(&mut self.dropped) {
-                0 => {}
-                lines => dropped(lines),
-            }
+            self.settle(dropped);
         }
         let may = self.spent < LINES_A_SECOND;
         self.spent = self.spent.saturating_add(1);
         self.dropped += u64::from(!may);
         may
+    }
+
+    /// When it is to be said how many lines were not passed on, whether or not more come. Never while all were.
+    pub(super) fn due(&self) -> Timestamp {
+        if self.dropped == 0 { Timestamp::NEVER } else { self.over() }
+    }
+
+    /// Says how many lines were not passed on, if that has not been said.
+    pub(super) fn settle(&mut self, dropped: impl FnOnce(u64)) {
+        match std::mem::take(&mut self.dropped) {
+            0 => {}
+            lines => dropped(lines),
+        }
+    }
+
+    fn over(&self) -> Timestamp {
+        self.since.after(Duration::from_secs(1))
     }
 }
 
@@ -158,5 +172,44 @@ mod tests {
             last.push(&format!("{n} {}", "y".repeat(500)));
         }
         assert!(last.text().len() <= LAST_BYTES && last.text().lines().next_back().unwrap().starts_with("99 "));
+    }
+
+    /// Whatever a child prints, and however many lines that is, it is one line that is kept of it, and that of a thousand bytes.
+    #[test]
+    fn a_stream_keeps_no_more_than_a_line() {
+        let (mut stream, mut lines) = (Stream::<std::fs::File>::new(None), 0);
+        for _ in 0..1_000 {
+            stream.cut(&[b'\n'; 4096], &mut |_| lines += 1);
+            stream.cut(&[b'x'; 4096], &mut |_| lines += 1);
+        }
+        assert_eq!(lines, 1_000 * 4096);
+        assert!(stream.line.capacity() <= 2 * LINE, "{}", stream.line.capacity());
+    }
+
+    #[test]
+    #[cfg(feature = "testing")]
+    fn of_a_second_the_first_lines_are_passed_on_and_how_many_were_not_is_said_once() {
+        let time = Arc::new(crate::sync::Settable::default());
+        let mut allowance = Allowance::new(Clock::settable(time.clone()));
+        let second = Duration::from_secs(1);
+        let nothing = |lines: u64| panic!("{lines} were dropped");
+        for _ in 0..LINES_A_SECOND {
+            assert!(allowance.spend(nothing));
+        }
+        assert_eq!(allowance.due(), Timestamp::NEVER);
+        allowance.settle(nothing);
+        for _ in 0..7 {
+            assert!(!allowance.spend(nothing));
+        }
+        assert_eq!(allowance.due(), Timestamp::default().after(second), "it is said then, if no more come");
+        time.advance(second);
+        let mut said = Vec::new();
+        assert!(allowance.spend(|lines| said.push(lines)));
+        assert_eq!((said.as_slice(), allowance.due()), (&[7][..], Timestamp::NEVER));
+        for n in 1..LINES_A_SECOND + 3 {
+            assert_eq!(allowance.spend(nothing), n < LINES_A_SECOND);
+        }
+        allowance.settle(|lines| said.push(lines));
+        assert_eq!((said.as_slice(), allowance.due()), (&[7, 3][..], Timestamp::NEVER));
     }
 }

@@ -89,6 +89,11 @@ fn put_long(out: &mut Vec<u8>, text: &str) {
 /// The highest level of a log.
 const TRACING: u8 = 5;
 
+/// In a log's level: the names of spans come before the text.
+const SPANS: u8 = 0x80;
+/// The most that is said of the spans of an event, in bytes.
+const PATH: usize = 1 << 10;
+
 /// In HELLO: the worker can send and take memory files. In WELCOME: both sides may.
 const SHARES: u8 = 1;
 
@@ -251,6 +256,8 @@ impl Panicked {
 pub(super) struct Log {
     pub(super) level: u8,
     pub(super) target: String,
+    /// The names of the spans that it is in, the outermost first, with a colon between two; empty: none.
+    pub(super) spans: String,
     pub(super) text: String,
 }
 
@@ -258,10 +265,14 @@ impl Log {
     /// Puts a LOG that is cut to what the body may be.
     pub(super) fn put(&self, out: &mut Vec<u8>, job: u64, limit: u32) {
         let at = frame::begin(out, Kind::Log, job);
-        let room = (limit as usize).saturating_sub(1 + size_of::<u16>());
-        out.push(self.level);
+        let room = (limit as usize).saturating_sub(1 + 2 * size_of::<u16>());
+        let has_spans = !self.spans.is_empty();
+        out.push(self.level | if has_spans { SPANS } else { 0 });
         put_short(out, &self.target, room / 4);
-        let room = room.saturating_sub(out.len() - at - frame::HEADER - 1 - size_of::<u16>());
+        if has_spans {
+            put_short(out, &self.spans, PATH.min(room / 4));
+        }
+        let room = (limit as usize).saturating_sub(out.len() - at - frame::HEADER);
         out.extend_from_slice(cut(&self.text, room.min(TEXT)).as_bytes());
         frame::end(out, at, u32::MAX).expect("it was cut");
     }
@@ -270,7 +281,9 @@ impl Log {
         let mut bytes = Bytes(body);
         let parts = (|| {
             let (level, target) = (bytes.u8()?, bytes.short_text()?);
-            (1..=TRACING).contains(&level).then(|| Self { level, target, text: text(bytes.0) })
+            let spans = if level & SPANS == 0 { String::new() } else { bytes.short_text()? };
+            let level = level & !SPANS;
+            (1..=TRACING).contains(&level).then(|| Self { level, target, spans, text: text(bytes.0) })
         })();
         parts.ok_or(Malformed("LOG"))
     }
@@ -303,8 +316,10 @@ mod tests {
             prop_assert_eq!(Welcome::read(&body(|out| welcome.put(out))), Ok(welcome));
             let panicked = Panicked { message: a.clone(), location: Some(b.clone()), backtrace: Some(c) };
             prop_assert_eq!(Panicked::read(&body(|out| panicked.put(out, 1, LIMIT))), Ok(panicked));
-            let log = Log { level, target: a.clone(), text: b.clone() };
-            prop_assert_eq!(Log::read(&body(|out| log.put(out, 1, LIMIT))), Ok(log));
+            for spans in [&a, &b] {
+                let log = Log { level, target: a.clone(), spans: spans.clone(), text: b.clone() };
+                prop_assert_eq!(Log::read(&body(|out| log.put(out, 1, LIMIT))), Ok(log));
+            }
             let failure = body(|out| put_failure(out, 1, Why::PayloadUnknown, &b, LIMIT));
             prop_assert_eq!(read_failure(&failure), Ok((Why::PayloadUnknown, b)));
             for shares in [false, true] {
@@ -333,11 +348,12 @@ mod tests {
             prop_assert!(read.message.len() >= message.len().min(2 << 10), "before what helps less");
             prop_assert!(location.starts_with(read.location.as_deref().unwrap_or_default()));
             prop_assert!(backtrace.starts_with(read.backtrace.as_deref().unwrap_or_default()));
-            let log = Log { level: 1, target: location.clone(), text: message.clone() };
+            let log = Log { level: 1, target: location.clone(), spans: backtrace.clone(), text: message.clone() };
             let bytes = body(|out| log.put(out, 1, limit));
             let read = Log::read(&bytes).expect("it is one");
             prop_assert!(fits(&bytes) && location.starts_with(&read.target) && message.starts_with(&read.text));
-            prop_assert!(read.text.len() >= message.len().min(2 << 10), "however long the target");
+            prop_assert!(backtrace.starts_with(&read.spans) && read.spans.len() >= backtrace.len().min(1 << 9));
+            prop_assert!(read.text.len() >= message.len().min(2_000), "however long the target, and the spans");
             let bytes = body(|out| put_failure(out, 1, Why::Failed, &message, limit));
             let (_, read) = read_failure(&bytes).expect("it is one");
             prop_assert!(fits(&bytes) && message.starts_with(&read) && read.len() >= message.len().min(2 << 10));
@@ -382,6 +398,8 @@ mod tests {
             (Kind::Panic, panic([0; 3], b"")),
             (Kind::Log, log(1, 1, b"ttext")),
             (Kind::Log, log(5, 0, b"")),
+            (Kind::Log, log(0x81, 1, b"t\x05\0outertext")),
+            (Kind::Log, log(0x85, 0, b"\0\0")),
         ];
         for (kind, body) in &good {
             assert!(is_one(*kind, body), "{kind:?} {body:?}");
@@ -409,6 +427,10 @@ mod tests {
             (Kind::Log, log(6, 0, b"text")),
             (Kind::Log, log(3, 6, b"text")),
             (Kind::Log, b"\x03\0".to_vec()),
+            (Kind::Log, log(0x80, 0, b"\0\0")),
+            (Kind::Log, log(0x86, 0, b"\0\0")),
+            (Kind::Log, log(0x83, 0, b"\0")),
+            (Kind::Log, log(0x83, 0, b"\x06\0outer")),
         ];
         for (kind, body) in &bad {
             assert!(!is_one(*kind, body), "{kind:?} {body:?}");
