@@ -13,12 +13,13 @@ use millpond::{
     PoolEvent, PoolExecutor, TimeLimit,
 };
 
-use crate::kinds::{Ground, Kind, OnThreads, Work, failure, on_every_kind, value};
+use crate::kinds::{Ground, Kind, OnThreads, Work, failure, on_every_kind, on_fresh_instances, value};
 use crate::latch::Meter;
 use crate::mortal::{Mortal, MortalPool, Starts, put_mortal};
 use crate::patience::{at_rest, eventually};
 
 on_every_kind!(one_start_fails, all_starts_fail);
+on_fresh_instances!(one_start_fails, all_starts_fail);
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -169,8 +170,7 @@ mod threads_that_the_system_refuses {
     use super::*;
 
     macro_rules! refused {
-        ($($(#[$gate:meta])? $name:ident: $kind:ty),*) => {$(
-            $(#[$gate])?
+        ($($name:ident: $kind:ty),*) => {$(
             #[test]
             fn $name() {
                 let builder = <$kind>::builder("h11-eagain", &Ground::new());
@@ -180,7 +180,13 @@ mod threads_that_the_system_refuses {
         )*};
     }
 
-    refused!(threads: OnThreads, #[cfg(feature = "interpreter")] guests: crate::kinds::OnGuests, #[cfg(feature = "lua")] lua: crate::kinds::OnLua);
+    refused!(threads: OnThreads);
+    #[cfg(feature = "interpreter")]
+    refused!(guests: crate::kinds::OnGuests, fresh_guests: crate::kinds::OnFreshGuests);
+    #[cfg(feature = "wasi")]
+    refused!(commands: crate::kinds::OnCommands);
+    #[cfg(feature = "lua")]
+    refused!(lua: crate::kinds::OnLua);
 }
 
 fn threads_are_refused<K: Kind>(builder: PoolBuilder<K::Backend>, refusals: &AtomicUsize) {

@@ -61,12 +61,11 @@ fn kills_that_reach_what_yields_and_are_said_to_reach_anywhere() {
 #[cfg(feature = "interpreter")]
 #[test]
 fn kills_that_reach_guests_and_are_said_to_reach_anywhere() {
-    use crate::published::subjects::guests::OnGuests;
     let backend = || {
         let guests = millpond::interpreter::Interpreters::new(crate::polled::wasm::engine());
         Says(guests, |capabilities| capabilities.kill = KillReach::Anywhere)
     };
-    let liar = Boasts(OnGuests, Box::new(backend), AfterCrash::GoesOn);
+    let liar = Boasts(crate::published::guests::GUESTS, Box::new(backend), AfterCrash::GoesOn);
     is_found_out(&liar, KILL, "kills reach Anywhere, and this job is out of reach");
 }
 
