@@ -38,6 +38,12 @@ mod a_start_never_returns {
     fn guests() {
         a_start_never_returns::<crate::kinds::OnGuests>("h01-start", true);
     }
+
+    #[cfg(feature = "lua")]
+    #[test]
+    fn lua() {
+        a_start_never_returns::<crate::kinds::OnLua>("h01-start", true);
+    }
 }
 
 /// One of four workers never comes up. The others work, control answers; past its limit the start is given up, and the next

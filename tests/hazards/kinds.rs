@@ -314,6 +314,14 @@ impl Starts for OnGuests {
     }
 }
 
+/// The script calls this process.
+#[cfg(feature = "lua")]
+impl Starts for OnLua {
+    fn starting(name: &str, _ground: &Ground, _block: bool, start: Start) -> PoolBuilder<Self::Backend> {
+        InterpreterPool::builder(format!("{name}-lua"), polled::lua::starting(move || block_if_told(&start)))
+    }
+}
+
 impl Starts for OnActors {
     fn starting(name: &str, ground: &Ground, block: bool, start: Start) -> PoolBuilder<Actors<Hand>> {
         let hand = Hand { start: Some(start), block };
