@@ -31,27 +31,27 @@ pub(super) const COMMANDS: On<Wasi> = On(|| polled::wasi::engine().memory_limit(
 #[cfg(feature = "lua")]
 pub(super) const LUA: On<Lua> = On(|| polled::lua::engine().memory_limit(MEMORY));
 
-/// Whose guests can fail by themselves: by `trap`, and by `grow`.
-pub(super) trait Fails: Engine {
+/// Whose guests have functions of their own: `trap` and `grow`, which fail, and `spin`, which never ends.
+pub(super) trait Acts: Engine {
     fn call(instance: &mut Self::Instance, function: &str) -> Result<(), GuestFault>;
 }
 
 #[cfg(feature = "interpreter")]
-impl Fails for Wasm {
+impl Acts for Wasm {
     fn call(instance: &mut Self::Instance, function: &str) -> Result<(), GuestFault> {
         instance.call(function, ())
     }
 }
 
 #[cfg(feature = "wasi")]
-impl Fails for Wasi {
+impl Acts for Wasi {
     fn call(instance: &mut Self::Instance, function: &str) -> Result<(), GuestFault> {
         polled::wasi::run(instance, function, 0)
     }
 }
 
 #[cfg(feature = "lua")]
-impl Fails for Lua {
+impl Acts for Lua {
     fn call(instance: &mut Self::Instance, function: &str) -> Result<(), GuestFault> {
         instance.call(function, ())
     }
@@ -61,9 +61,10 @@ impl Fails for Lua {
 pub(super) enum Act {
     Poll(Polled<u64>),
     Call(&'static str),
+    Spin(Tether),
 }
 
-impl<E: Fails> Script<E> for Act
+impl<E: Acts> Script<E> for Act
 where
     Polled<u64>: Script<E, Output = u64>,
 {
@@ -73,6 +74,9 @@ where
         match self {
             Self::Poll(polled) => polled.run(instance),
             Self::Call(function) => E::call(instance, function).map(|()| 0),
+            // It is dropped when the guest has ended.
+            Self::Spin(tether) if tether.is_cut() => Ok(0),
+            Self::Spin(_tether) => E::call(instance, "spin").map(|()| 0),
         }
     }
 }
@@ -80,7 +84,7 @@ where
 /// A pool of this interpreter.
 pub(super) struct On<E>(fn() -> E);
 
-impl<E: Fails> Subject for On<E>
+impl<E: Acts> Subject for On<E>
 where
     Polled<u64>: Script<E, Output = u64>,
 {
@@ -122,6 +126,10 @@ where
 
     fn out_of_reach(&self, tether: Tether) -> Option<Act> {
         Some(Act::Poll(Polled::new(async move { ignores(&tether) })))
+    }
+
+    fn loops(&self, tether: Tether) -> Option<Act> {
+        Some(Act::Spin(tether))
     }
 
     fn grows(&self) -> Option<Act> {

@@ -8,6 +8,7 @@ use super::{Polled, Poller};
 const SCRIPT: &str = "
     function run() repeat until poll() end
     function trap() error('it was asked to') end
+    function spin() while true do end end
     function grow() kept = string.rep('much', 16 << 20) end";
 
 /// An interpreter that does such jobs.

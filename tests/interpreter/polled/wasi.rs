@@ -7,14 +7,14 @@ use millpond::interpreter::{Script, Wasi, WasiCommand, WasiInstance};
 
 use super::{LOOK, Polled};
 
-/// Its input says what it is to do, in four letters, and has a number, which it writes when it has done that: `wait` takes as many nanoseconds, `trap` traps, and
-/// `grow` wants memory.
+/// Its input says what it is to do, in four letters, and has a number, which it writes when it has done that: `wait` takes as many nanoseconds, `trap` traps,
+/// `grow` wants memory, and `spin` never ends.
 const MODULE: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
-    (data (i32.const 0) "waittrapgrow")
+    (data (i32.const 0) "waittrapgrowspin")
     (func $is (param $word i32) (result i32) (i32.eq (i32.load (i32.const 64)) (i32.load (local.get $word))))
     (func $fine (param $error i32) (if (local.get $error) (then unreachable)))
     (func $buffer (param $at i32) (param $length i32)
@@ -30,6 +30,7 @@ const MODULE: &str = r#"(module
         (if (call $is (i32.const 4)) (then unreachable))
         (if (call $is (i32.const 8)) (then
             (call $fine (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)))))
+        (if (call $is (i32.const 12)) (then (loop $again (br $again))))
         (call $buffer (i32.const 68) (i32.const 8))
         (call $fine (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))))"#;
 
