@@ -1,8 +1,6 @@
 //! Pools of WebAssembly instances beside what they are made of: a thread with an instance behind a channel, and wasmtime alone.
 
 use std::hint::black_box;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ::millpond::interpreter::wasmtime::{
@@ -11,6 +9,7 @@ use ::millpond::interpreter::wasmtime::{
 use ::millpond::interpreter::{Wasm, WasmCall};
 use ::millpond::{InterpreterPool, JobStatus, Ladder, Limits, PoolExecutor, Select, TimeLimit};
 
+use crate::channel;
 use crate::harness::figures::{micros, quantile};
 use crate::harness::{Measured, Side, fresh_name, load};
 use crate::millpond::hooked;
@@ -53,32 +52,13 @@ impl Side for Pooled {
     }
 }
 
-/// The same, to a thread with an instance of its own, over a channel, each with a channel for its reply.
+/// The same, to a thread with an instance of its own.
 pub(crate) fn channel() -> impl Side {
-    let (calls, asked) = sync_channel::<(u64, SyncSender<u64>)>(OUTSTANDING);
-    thread::spawn(move || {
+    channel::calls(|| {
         let mut bare = Bare::new(&Config::new());
         let (mut store, next) = bare.instance();
-        for (number, reply) in asked {
-            let answer = next.call(&mut store, number).expect("it does not fail");
-            reply.send(answer).expect("whoever asked waits");
-        }
-    });
-    Channel(calls)
-}
-
-struct Channel(SyncSender<(u64, SyncSender<u64>)>);
-
-impl Side for Channel {
-    fn run(&mut self, jobs: u64) -> Duration {
-        let begun = Instant::now();
-        for number in 0..jobs {
-            let (reply, answer) = sync_channel(1);
-            self.0.send((number, reply)).expect("the thread waits for it");
-            black_box(answer.recv().expect("it answers"));
-        }
-        begun.elapsed()
-    }
+        move |number| next.call(&mut store, number).expect("it does not fail")
+    })
 }
 
 /// A module of wasmtime's.

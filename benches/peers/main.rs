@@ -11,18 +11,23 @@
 //! `ProcessPoolExecutor`, if there is a `python3`. One thread keeps 64 small jobs on their way; large ones go one at a time.
 //!
 //! With the feature `interpreter` there are rows about WebAssembly: a call beside the same one to a thread with an instance behind a channel, what a fresh
-//! instance adds to a job beside a bare one, and the kill of a loop.
+//! instance adds to a job beside a bare one, and the kill of a loop. With `lua`: a call beside the same one to a thread with a state behind a channel. With `wasi`: a
+//! command beside a bare run of it.
 //!
 //! `control_burning` is no goal but a caution: with every core burning in somebody's code, no thread's p99 can be promised.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benchmarks measure, sleep and start threads")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+mod channel;
 #[cfg(feature = "process")]
 mod cpython;
 #[path = "../harness/mod.rs"]
 mod harness;
 #[cfg(feature = "interpreter")]
 mod interpreters;
+#[cfg(feature = "lua")]
+mod lua;
 mod millpond;
 #[cfg(feature = "process")]
 mod processes;
@@ -35,6 +40,8 @@ mod rows;
 mod spawn_blocking;
 mod threadpool;
 mod tokio_semaphore;
+#[cfg(feature = "wasi")]
+mod wasi;
 
 use std::env;
 use std::process::ExitCode;
@@ -87,6 +94,10 @@ const ROWS: &[Row] = &[
     ("interpreter_fresh", "wasmtime", |plan| interpreters::fresh(plan.rounds)),
     #[cfg(feature = "interpreter")]
     ("interpreter_killed", "none", |plan| interpreters::killed(plan.rounds * 25)),
+    #[cfg(feature = "lua")]
+    ("lua_call", "channel", |plan| plan.throughput(lua::calls(), lua::channel())),
+    #[cfg(feature = "wasi")]
+    ("wasi_command", "wasmtime_wasi", |plan| plan.throughput(wasi::commands(), wasi::bare())),
     #[cfg(feature = "process")]
     ("process_small", cpython::NAME, |plan| plan.throughput(processes::small(), cpython::small())),
     #[cfg(feature = "process")]

@@ -1,5 +1,6 @@
 //! How building a pool, starting a worker, or asking a pool's actor can fail.
 
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use super::{Cause, Chain, CloseReason};
@@ -13,8 +14,8 @@ use crate::sync::Arc;
 pub enum StartError {
     /// The system refused a thread, process or the like. An I/O error that carries an error of your own comes out as
     /// [`Failed`](Self::Failed).
-    #[error("the system refused the worker")]
-    Refused(#[source] std::io::Error),
+    #[error("the system refused the worker{}", what_to_do(.0))]
+    Refused(#[source] io::Error),
     /// The initializer, or the worker's own start, failed.
     #[error("the worker's start failed")]
     Failed(#[source] Cause),
@@ -32,6 +33,15 @@ pub enum StartError {
     Gone,
 }
 
+/// Against a lack of what other threads and processes have.
+fn what_to_do(refused: &io::Error) -> &'static str {
+    match refused.kind() {
+        ErrorKind::WouldBlock => " (let other threads or processes end, or raise the limit on them)",
+        ErrorKind::OutOfMemory => " (let others have less memory, or raise the limit on it)",
+        _ => "",
+    }
+}
+
 impl StartError {
     /// A start that failed for a reason of its own, whose text is read here.
     pub fn failed(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -46,7 +56,7 @@ impl StartError {
     /// The same on the control thread, which reads nothing of a user's.
     pub(crate) fn sheltered_unread(self) -> Self {
         self.shelter(|error| {
-            let kind = error.downcast_ref().map_or(std::io::ErrorKind::Other, std::io::Error::kind);
+            let kind = error.downcast_ref().map_or(ErrorKind::Other, io::Error::kind);
             Cause::unread(error, &format!("the system is said to have refused it: {kind}"))
         })
     }
@@ -107,7 +117,7 @@ pub enum BuildError {
     NameTaken(Arc<str>),
     /// The control thread could not be started.
     #[error("millpond's control thread could not be started")]
-    ControlThread(#[source] std::io::Error),
+    ControlThread(#[source] io::Error),
     /// The pool actor did not come up, for instance because its parent was stopping.
     #[error("pool `{pool}`: its actor did not come up: {reason}")]
     Actor {
@@ -256,6 +266,9 @@ mod tests {
         let told = "the worker's start failed: the system is said to have refused it: operation would block";
         assert_eq!(refused.told(), told);
         let refused = StartError::Refused(io::ErrorKind::WouldBlock.into()).sheltered_unread();
-        assert_eq!(refused.told(), "the system refused the worker: operation would block");
+        let advice = "let other threads or processes end, or raise the limit on them";
+        assert_eq!(refused.told(), format!("the system refused the worker ({advice}): operation would block"));
+        let missing = StartError::Refused(io::ErrorKind::NotFound.into());
+        assert_eq!(missing.told(), "the system refused the worker: entity not found", "no limit is in its way");
     }
 }

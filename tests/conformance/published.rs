@@ -1,7 +1,8 @@
 //! The suite of `millpond::testing::conformance`, over every kind of pool: one line each.
 
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+mod guests;
 mod liars;
-
 mod subjects;
 
 use subjects::{OnActors, OnDesks, OnTasks, OnThreads};
@@ -20,11 +21,19 @@ mod on_desks {
 }
 #[cfg(feature = "interpreter")]
 mod on_guests {
-    millpond::conformance_tests!(super::subjects::guests::OnGuests);
+    millpond::conformance_tests!(super::guests::GUESTS);
+}
+#[cfg(feature = "interpreter")]
+mod on_fresh_guests {
+    millpond::conformance_tests!(super::guests::FRESH_GUESTS);
+}
+#[cfg(feature = "wasi")]
+mod on_commands {
+    millpond::conformance_tests!(super::guests::COMMANDS);
 }
 #[cfg(feature = "lua")]
 mod on_lua {
-    millpond::conformance_tests!(super::subjects::guests::OnLua);
+    millpond::conformance_tests!(super::guests::LUA);
 }
 #[cfg(feature = "process")]
 mod on_processes {

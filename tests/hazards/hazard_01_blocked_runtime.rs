@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use millpond::{Fate, Ladder, Lane, Limits, PoolExecutor, Rung, Select, TimeLimit};
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, put, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_fresh_instances, put, value};
 use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled, within};
 
 const BLOCKED_FOR: Duration = Duration::from_secs(25);
 const THREADS: usize = 2;
 
 on_every_kind!(control_answers_while_the_runtime_is_blocked, a_shutdown_returns_while_the_runtime_is_blocked);
+on_fresh_instances!(control_answers_while_the_runtime_is_blocked, a_shutdown_returns_while_the_runtime_is_blocked);
 
 fn control_answers_while_the_runtime_is_blocked<K: Kind>() {
     let ground = Ground::with_threads(THREADS);

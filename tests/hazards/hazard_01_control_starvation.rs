@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millpond::{Fate, JobError, JobStatus, Ladder, PoolExecutor, Rung, Select, TimeLimit, WorkerState};
 
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_fresh_instances, put, put_labelled, value};
 use crate::latch::Meter;
 use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled};
 
@@ -16,6 +16,7 @@ const BLOCKED_FOR: Duration = Duration::from_secs(25);
 const GRACE: Duration = CONTROL_LIMIT.saturating_mul(2);
 
 on_every_kind!(a_blocked_worker_is_killed, a_blocked_worker_is_left_alone, a_blocked_worker_holds_up_no_other);
+on_fresh_instances!(a_blocked_worker_is_killed, a_blocked_worker_is_left_alone, a_blocked_worker_holds_up_no_other);
 
 fn a_blocked_worker_is_killed<K: Kind>() {
     let ground = Ground::new();

@@ -11,11 +11,12 @@ use millpond::{
     RecycleReason, Rung, Select, TimeLimit, Verdict, WorkerId,
 };
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_fresh_instances, put, put_labelled, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled};
 
 on_every_kind!(hooks_that_never_answer, hooks_that_block_their_threads, hooks_that_panic, hooks_that_take_nothing);
+on_fresh_instances!(hooks_that_never_answer, hooks_that_block_their_threads, hooks_that_panic, hooks_that_take_nothing);
 
 const HOOKS: usize = 10;
 const SPAN: Duration = Duration::from_secs(25);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use millpond::{Fate, JobError, JobOptions, Ladder, Lane, Limits, Pool, PoolExecutor, Select, TimeLimit};
 
-use crate::kinds::{Ground, Kind, OnActors, OnThreads, Starts, Work, failure, on_every_kind, put, value};
+use crate::kinds::{
+    Ground, Kind, OnActors, OnThreads, Starts, Work, failure, on_every_kind, on_fresh_instances, put, value,
+};
 use crate::latch::{Latch, Meter, OnDrop};
 use crate::patience::{CONTROL_LIMIT, at_rest, control_answers, eventually, scaled, within};
 
@@ -35,6 +37,12 @@ mod a_start_never_returns {
     #[test]
     fn guests() {
         a_start_never_returns::<crate::kinds::OnGuests>("h01-start", true);
+    }
+
+    #[cfg(feature = "lua")]
+    #[test]
+    fn lua() {
+        a_start_never_returns::<crate::kinds::OnLua>("h01-start", true);
     }
 }
 
@@ -74,6 +82,7 @@ fn a_start_never_returns<K: Starts>(name: &str, block: bool) {
 
 // A child's start runs no code of the user's before its program's `main`; one that never says that it is ready: `process::programs`.
 on_every_kind!(a_queued_jobs_drop_blocks, a_shutdown_discards_jobs_whose_drop_blocks);
+on_fresh_instances!(a_queued_jobs_drop_blocks, a_shutdown_discards_jobs_whose_drop_blocks);
 
 /// A pool whose one worker is held, and a queued job whose payload blocks whoever drops it.
 struct Blocking<K: Kind> {

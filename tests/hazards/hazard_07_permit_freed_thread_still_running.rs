@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millpond::{Executor, JobError, Lane, LimitKind, Limits, PoolExecutor, RejectReason, TimeLimit};
 
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_fresh_instances};
 use crate::latch::Meter;
 use crate::patience::{at_rest, eventually, scaled};
 
@@ -15,6 +15,7 @@ const CAP: usize = 2;
 const RUN_LIMIT: Duration = Duration::from_millis(50);
 
 on_every_kind!(in_this_process: bodies_never_exceed_the_limit_and_the_cap);
+on_fresh_instances!(bodies_never_exceed_the_limit_and_the_cap);
 
 fn bodies_never_exceed_the_limit_and_the_cap<K: Kind>() {
     let ground = Ground::new();

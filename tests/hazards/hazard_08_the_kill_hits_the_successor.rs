@@ -10,12 +10,18 @@ use millpond::{
     TimeLimit, WorkerId,
 };
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind, put, put_labelled, value};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_fresh_instances, put, put_labelled, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{at_rest, eventually};
 
 on_every_kind!(
     in_this_process:
+    the_same_worker_runs_the_next_job,
+    across_a_restart,
+    across_a_resize,
+    the_kill_races_the_end_of_its_job,
+);
+on_fresh_instances!(
     the_same_worker_runs_the_next_job,
     across_a_restart,
     across_a_resize,

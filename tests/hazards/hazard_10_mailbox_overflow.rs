@@ -2,12 +2,12 @@
 //!
 //! Whoever is not let in is told `Full`, or waits at the gate; nothing piles up, neither in memory nor in the way of control.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millpond::{Executor, Fate, JobOptions, Ladder, Lane, Limits, Pool, PoolExecutor, RejectReason, Select, TimeLimit};
 
+use crate::alone::passed_alone;
 use crate::kinds::{Ground, Kind, Work, on_every_kind};
 use crate::latch::{Latch, Meter};
 use crate::patience::{Latencies, eventually};
@@ -18,12 +18,11 @@ const WORKERS: usize = 4;
 const CAPACITY: usize = 64;
 /// A million jobs that were kept would take several times this.
 const FLAT: usize = 96 << 20;
-/// Set in the process that a test has for itself.
-const ALONE: &str = "MILLPOND_HAZARD_10_ALONE";
 
 on_every_kind!(in_this_process: a_million_submits_against_a_stalled_pool);
 
 fn a_million_submits_against_a_stalled_pool<K: Kind>() {
+    // Memory is a process's, and the tests beside this one send each other hundreds of megabytes.
     if passed_alone() {
         return;
     }
@@ -135,22 +134,6 @@ fn control_answers_meanwhile<B: millpond::Backend>(pool: &Pool<B>, flood: &Flood
     inventories.assert_p99("inventory in the flood");
     kills.assert_p99("kill in the flood");
     killed
-}
-
-/// Runs the calling test in a process of its own: memory is a process's, and the tests beside this one send each other hundreds of megabytes.
-/// False in that process; and where tests have no threads of their own, since then there are none beside this one.
-fn passed_alone() -> bool {
-    let thread = std::thread::current();
-    let Some(test) = thread.name().filter(|name| name.contains("::")) else { return false };
-    if std::env::var_os(ALONE).is_some() {
-        return false;
-    }
-    let this = std::env::current_exe().expect("it is known");
-    let ran = Command::new(this).args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().expect("it starts");
-    let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{}\n{said}\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));
-    assert!(said.contains("1 passed"), "it is called otherwise: {said}");
-    true
 }
 
 /// Resident memory of this process, in bytes, on a system that tells without being asked through a library.

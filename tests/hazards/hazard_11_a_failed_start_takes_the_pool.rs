@@ -12,13 +12,16 @@ use millpond::{
     Backend, EventStream, Executor, Health, JobError, JobOptions, JobStatus, LimitKind, Limits, Pool, PoolBuilder,
     PoolEvent, PoolExecutor, TimeLimit,
 };
+#[cfg(feature = "interpreter")]
+use millpond::{Fate, Ladder, Rung, Select};
 
-use crate::kinds::{Ground, Kind, OnThreads, Work, failure, on_every_kind, value};
+use crate::kinds::{Ground, Kind, OnThreads, Work, failure, on_every_kind, on_fresh_instances, value};
 use crate::latch::Meter;
 use crate::mortal::{Mortal, MortalPool, Starts, put_mortal};
 use crate::patience::{at_rest, eventually};
 
 on_every_kind!(one_start_fails, all_starts_fail);
+on_fresh_instances!(one_start_fails, all_starts_fail);
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -169,8 +172,7 @@ mod threads_that_the_system_refuses {
     use super::*;
 
     macro_rules! refused {
-        ($($(#[$gate:meta])? $name:ident: $kind:ty),*) => {$(
-            $(#[$gate])?
+        ($($name:ident: $kind:ty),*) => {$(
             #[test]
             fn $name() {
                 let builder = <$kind>::builder("h11-eagain", &Ground::new());
@@ -180,7 +182,13 @@ mod threads_that_the_system_refuses {
         )*};
     }
 
-    refused!(threads: OnThreads, #[cfg(feature = "interpreter")] guests: crate::kinds::OnGuests, #[cfg(feature = "lua")] lua: crate::kinds::OnLua);
+    refused!(threads: OnThreads);
+    #[cfg(feature = "interpreter")]
+    refused!(guests: crate::kinds::OnGuests, fresh_guests: crate::kinds::OnFreshGuests);
+    #[cfg(feature = "wasi")]
+    refused!(commands: crate::kinds::OnCommands);
+    #[cfg(feature = "lua")]
+    refused!(lua: crate::kinds::OnLua);
 }
 
 fn threads_are_refused<K: Kind>(builder: PoolBuilder<K::Backend>, refusals: &AtomicUsize) {
@@ -200,4 +208,51 @@ fn threads_are_refused<K: Kind>(builder: PoolBuilder<K::Backend>, refusals: &Ato
     comes_back(&pool, &clock);
     assert_eq!(value(waits), 4);
     at_rest(&pool);
+}
+
+/// The one thread by which guests are stopped, which is asked for with the first worker of a process.
+#[cfg(feature = "interpreter")]
+#[test]
+fn the_thread_that_all_interpreters_have_together_is_refused() {
+    use crate::kinds::OnGuests;
+
+    if crate::alone::passed_alone() {
+        return;
+    }
+    let (ground, clock) = (Ground::new(), SettableClock::new());
+    let builder = OnGuests::builder("h11-ticker", &ground).limits(Limits::fixed(1)).clock(clock.clock());
+    let refusals = builder.refusals();
+    // After the first the start is tried again at once.
+    refusals.store(2, Ordering::Release);
+    let pool = builder.build().expect("a refused thread is not the end of the pool");
+    let is_told = |(_, fault): &(_, Arc<str>)| fault.contains("refused");
+    let mut health = Health::Healthy;
+    eventually("both starts have failed, and it is known why", || {
+        health = pool.snapshot().health;
+        let refused_both = refusals.load(Ordering::Acquire) == 0;
+        refused_both && health.why().is_some_and(|why| why.refused == 1 && why.last_fault.as_ref().is_some_and(is_told))
+    });
+    let what_to_do = "refused the worker (let other threads or processes end, or raise the limit on them)";
+    assert!(health.to_string().contains(what_to_do), "{health}");
+    is_unavailable(&pool);
+    assert_eq!(tickers(), cfg!(target_os = "linux").then_some(0), "it was that thread both times");
+
+    comes_back(&pool, &clock);
+    assert_eq!(tickers(), cfg!(target_os = "linux").then_some(1), "it was asked for again");
+    let (latch, bodies) = (ground.latch(), Meter::default());
+    let job = pool.try_submit(OnGuests::job(Work::value(4).counted(&bodies).until(&latch))).expect("there is a place");
+    eventually("it runs", || bodies.inside() == 1);
+    let ladder = Ladder::new().then(Rung::Kill, SECOND);
+    let report = pool.blocking().terminate(Select::job(job.id()), ladder, TimeLimit::secs(120)).expect("it answers");
+    assert_eq!(report.targets[0].fate, Fate::Killed);
+    assert!(matches!(failure(job), JobError::Killed(_)));
+    at_rest(&pool);
+}
+
+/// How many threads of that name this process has, on a system that tells.
+#[cfg(feature = "interpreter")]
+fn tickers() -> Option<usize> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?;
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    Some(names.filter(|name| name.trim_end() == "millpond-ticker").count())
 }

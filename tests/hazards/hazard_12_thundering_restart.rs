@@ -10,7 +10,7 @@ use std::time::Duration;
 use millpond::testing::SettableClock;
 use millpond::{EventStream, Health, Limits, PoolEvent, PoolExecutor, Restart, TimeLimit, WorkerId};
 
-use crate::kinds::{Ground, Work, on_every_kind, value};
+use crate::kinds::{Ground, Work, on_every_kind, on_fresh_instances, value};
 use crate::mortal::{Mortal, MortalPool, Starts, put_mortal};
 use crate::patience::{at_rest, eventually};
 
@@ -19,6 +19,12 @@ on_every_kind!(
     slots_that_fail_together_do_not_come_back_together,
     a_pool_of_which_128_workers_crash_once_in_a_second_survives,
     the_streak_begins_anew_after_healthy_uptime
+);
+on_fresh_instances!(
+    starts_of_a_worker_that_dies_at_once_follow_a_jittered_exponential,
+    slots_that_fail_together_do_not_come_back_together,
+    a_pool_of_which_128_workers_crash_once_in_a_second_survives,
+    the_streak_begins_anew_after_healthy_uptime,
 );
 
 const MILLI: Duration = Duration::from_millis(1);

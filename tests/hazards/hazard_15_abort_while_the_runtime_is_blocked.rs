@@ -10,13 +10,14 @@ use millpond::{
     orphans,
 };
 
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_fresh_instances, put};
 use crate::latch::Meter;
 use crate::patience::{CONTROL_LIMIT, Flag, eventually, within};
 
 const THREADS: usize = 2;
 
 on_every_kind!(in_this_process: an_abort_writes_every_outcome_while_the_runtime_is_blocked);
+on_fresh_instances!(an_abort_writes_every_outcome_while_the_runtime_is_blocked);
 
 fn an_abort_writes_every_outcome_while_the_runtime_is_blocked<K: Kind>() {
     let ground = Ground::with_threads(THREADS);

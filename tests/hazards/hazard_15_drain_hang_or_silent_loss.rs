@@ -10,7 +10,7 @@ use millpond::{
     CloseReason, ControlError, Executor, JobError, Pool, PoolExecutor, RejectReason, ShutdownReport, TimeLimit, orphans,
 };
 
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put, value};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_fresh_instances, put, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{CONTROL_LIMIT, eventually, has_passed, scaled, within};
 
@@ -18,6 +18,12 @@ const QUEUED: u64 = 100;
 
 on_every_kind!(
     in_this_process:
+    nothing_but_the_unkillable_runs,
+    the_rest_is_done_in_time,
+    who_is_asked_in_time_ends_by_itself,
+    submits_beside_a_shutdown_are_kept_or_refused,
+);
+on_fresh_instances!(
     nothing_but_the_unkillable_runs,
     the_rest_is_done_in_time,
     who_is_asked_in_time_ends_by_itself,

@@ -13,11 +13,12 @@ use millpond::{
 use ractor::{Actor, ActorRef};
 
 use crate::busy_parent::{Order, Parent};
-use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, put};
+use crate::kinds::{Ground, Kind, Work, failure, on_every_kind, on_fresh_instances, put};
 use crate::latch::Meter;
 use crate::patience::{CONTROL_LIMIT, Flag, eventually, within};
 
 on_every_kind!(in_this_process: killed_by_its_parent, killed_with_its_parent, stopped_by_its_parent);
+on_fresh_instances!(killed_by_its_parent, killed_with_its_parent, stopped_by_its_parent);
 
 fn killed_by_its_parent<K: Kind>() {
     dies::<K>("h15-by-parent", |pool, _parent| {

@@ -9,12 +9,19 @@ use millpond::{ControlError, Ladder, Limits, Pool, PoolExecutor, Rung, Select, T
 use ractor::{Actor, ActorRef};
 
 use crate::busy_parent::{Order, Parent};
-use crate::kinds::{Ground, Kind, Work, on_every_kind, put};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_fresh_instances, put};
 use crate::latch::Meter;
 use crate::patience::{FOREVER, Flag, eventually};
 
 on_every_kind!(
     in_this_process:
+    a_drain_of_a_killed_pool_is_closed,
+    a_termination_in_a_killed_pool_is_closed,
+    a_shutdown_of_a_killed_pool_is_closed,
+    the_debt_of_a_killed_pool_is_settled,
+    a_drain_of_an_aborted_pool_is_answered,
+);
+on_fresh_instances!(
     a_drain_of_a_killed_pool_is_closed,
     a_termination_in_a_killed_pool_is_closed,
     a_shutdown_of_a_killed_pool_is_closed,

@@ -5,12 +5,18 @@
 
 use millpond::{Executor, JobHandle, Lane, Limits, Pool, PoolEvent, PoolExecutor, ResizeReport, TimeLimit};
 
-use crate::kinds::{Ground, Kind, Output, Work, completes, failure, on_every_kind, put, value};
+use crate::kinds::{Ground, Kind, Output, Work, completes, failure, on_every_kind, on_fresh_instances, put, value};
 use crate::latch::{Latch, Meter};
 use crate::patience::{at_rest, eventually};
 
 on_every_kind!(
     in_this_process:
+    two_one_two_with_both_out,
+    four_to_one_while_a_leaving_worker_panics,
+    below_what_is_busy_and_up_at_once,
+    growth_wakes_those_who_wait,
+);
+on_fresh_instances!(
     two_one_two_with_both_out,
     four_to_one_while_a_leaving_worker_panics,
     below_what_is_busy_and_up_at_once,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millpond::{Executor, Lane, Limits, Pool, PoolExecutor, TimeLimit};
 
-use crate::kinds::{Ground, Kind, Work, on_every_kind};
+use crate::kinds::{Ground, Kind, Work, on_every_kind, on_fresh_instances};
 use crate::latch::Meter;
 use crate::patience::{Noise, at_rest, eventually};
 
@@ -15,6 +15,7 @@ const RESIZES: usize = 1_000;
 const LARGEST: usize = 8;
 
 on_every_kind!(in_this_process: a_thousand_random_resizes);
+on_fresh_instances!(a_thousand_random_resizes);
 
 fn a_thousand_random_resizes<K: Kind>() {
     let ground = Ground::new();

@@ -3,6 +3,16 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+use millpond::InterpreterPool;
+#[cfg(feature = "lua")]
+use millpond::interpreter::Lua;
+#[cfg(feature = "wasi")]
+use millpond::interpreter::Wasi;
+#[cfg(feature = "interpreter")]
+use millpond::interpreter::Wasm;
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+use millpond::interpreter::{Engine, Interpreters, Script};
 use millpond::{
     ActorPool, Actors, Executor, Hosts, JobContext, JobError, JobHandle, JobOptions, Limits, Pool, PoolBuilder,
     StartContext, StartError, TaskPool, Tasks, ThreadPool, Threads, Worker,
@@ -10,6 +20,8 @@ use millpond::{
 
 pub use crate::ground::Ground;
 use crate::latch::Latch;
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+use crate::polled::{self, Polled};
 pub use crate::work::{Output, Work};
 
 /// How a worker's start goes.
@@ -171,51 +183,95 @@ impl Kind for OnProcesses {
     }
 }
 
-/// Instances of WebAssembly, that ask this process whether their work is done.
+/// Interpreters, whose guests ask this process whether their work is done.
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+pub trait Guests: 'static {
+    const NAME: &'static str;
+    type Engine: Engine;
+
+    fn engine() -> Self::Engine;
+}
+
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+impl<G: Guests> Kind for G
+where
+    Polled<Output>: Script<G::Engine, Output = Output>,
+{
+    type Backend = Interpreters<G::Engine>;
+    type Job = Polled<Output>;
+    const KILLABLE: bool = true;
+    const ON_RUNTIME: bool = false;
+
+    fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Self::Backend> {
+        InterpreterPool::builder(format!("{name}-{}", G::NAME), G::engine())
+    }
+
+    fn job(work: Work) -> Self::Job {
+        polled(work)
+    }
+}
+
+/// Instances of WebAssembly.
 #[cfg(feature = "interpreter")]
 pub struct OnGuests;
 
 #[cfg(feature = "interpreter")]
-impl Kind for OnGuests {
-    type Backend = millpond::interpreter::Interpreters<millpond::interpreter::Wasm>;
-    type Job = crate::polled::Polled<Output>;
-    const KILLABLE: bool = true;
-    const ON_RUNTIME: bool = false;
+impl Guests for OnGuests {
+    const NAME: &'static str = "guests";
+    type Engine = Wasm;
 
-    fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Self::Backend> {
-        millpond::InterpreterPool::builder(format!("{name}-guests"), crate::polled::wasm::engine())
-    }
-
-    fn job(work: Work) -> Self::Job {
-        polled(work)
+    fn engine() -> Wasm {
+        polled::wasm::engine()
     }
 }
 
-/// States of Lua, that do the same.
+/// The same, one for each job.
+#[cfg(feature = "interpreter")]
+pub struct OnFreshGuests;
+
+#[cfg(feature = "interpreter")]
+impl Guests for OnFreshGuests {
+    const NAME: &'static str = "fresh-guests";
+    type Engine = Wasm;
+
+    fn engine() -> Wasm {
+        polled::wasm::engine().fresh_per_job()
+    }
+}
+
+/// Commands of WASI.
+#[cfg(feature = "wasi")]
+pub struct OnCommands;
+
+#[cfg(feature = "wasi")]
+impl Guests for OnCommands {
+    const NAME: &'static str = "commands";
+    type Engine = Wasi;
+
+    fn engine() -> Wasi {
+        polled::wasi::engine()
+    }
+}
+
+/// States of Lua.
 #[cfg(feature = "lua")]
 pub struct OnLua;
 
 #[cfg(feature = "lua")]
-impl Kind for OnLua {
-    type Backend = millpond::interpreter::Interpreters<millpond::interpreter::Lua>;
-    type Job = crate::polled::Polled<Output>;
-    const KILLABLE: bool = true;
-    const ON_RUNTIME: bool = false;
+impl Guests for OnLua {
+    const NAME: &'static str = "lua";
+    type Engine = Lua;
 
-    fn builder(name: &str, _ground: &Ground) -> PoolBuilder<Self::Backend> {
-        millpond::InterpreterPool::builder(format!("{name}-lua"), crate::polled::lua::engine())
-    }
-
-    fn job(work: Work) -> Self::Job {
-        polled(work)
+    fn engine() -> Lua {
+        polled::lua::engine()
     }
 }
 
 #[cfg(any(feature = "interpreter", feature = "lua"))]
-fn polled(work: Work) -> crate::polled::Polled<Output> {
+fn polled(work: Work) -> Polled<Output> {
     let mut work = Box::pin(work.then_blocking().run_async());
     // Who polls it is no runtime, and some work has a timer.
-    crate::polled::Polled::new(std::future::poll_fn(move |cx| {
+    Polled::new(std::future::poll_fn(move |cx| {
         let _inside = timers().enter();
         work.as_mut().poll(cx)
     }))
@@ -254,8 +310,15 @@ fn block_if_told(start: &Start) {
 #[cfg(feature = "interpreter")]
 impl Starts for OnGuests {
     fn starting(name: &str, _ground: &Ground, _block: bool, start: Start) -> PoolBuilder<Self::Backend> {
-        let engine = crate::polled::wasm::starting(move || block_if_told(&start));
-        millpond::InterpreterPool::builder(format!("{name}-guests"), engine)
+        InterpreterPool::builder(format!("{name}-guests"), polled::wasm::starting(move || block_if_told(&start)))
+    }
+}
+
+/// The script calls this process.
+#[cfg(feature = "lua")]
+impl Starts for OnLua {
+    fn starting(name: &str, _ground: &Ground, _block: bool, start: Start) -> PoolBuilder<Self::Backend> {
+        InterpreterPool::builder(format!("{name}-lua"), polled::lua::starting(move || block_if_told(&start)))
     }
 }
 
@@ -319,3 +382,24 @@ macro_rules! on_every_kind {
     };
 }
 pub(crate) use on_every_kind;
+
+/// Runs each body on pools whose jobs have instances of their own: of hazards that what hosts the jobs has a part in.
+macro_rules! on_fresh_instances {
+    ($($body:ident),+ $(,)?) => {
+        #[cfg(feature = "interpreter")]
+        mod on_fresh_guests { $(
+            #[test]
+            fn $body() {
+                super::$body::<crate::kinds::OnFreshGuests>();
+            }
+        )+ }
+        #[cfg(feature = "wasi")]
+        mod on_commands { $(
+            #[test]
+            fn $body() {
+                super::$body::<crate::kinds::OnCommands>();
+            }
+        )+ }
+    };
+}
+pub(crate) use on_fresh_instances;

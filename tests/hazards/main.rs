@@ -16,6 +16,7 @@
 #![allow(missing_debug_implementations, reason = "nobody prints what a test is made of")]
 #![allow(clippy::disallowed_methods, reason = "tests measure, spawn and pause between two looks at a condition")]
 
+mod alone;
 mod busy_parent;
 #[cfg(all(feature = "process", unix))]
 #[path = "../process/rig.rs"]

@@ -147,17 +147,13 @@ impl Mortal for crate::kinds::OnProcesses {
     }
 }
 
-#[cfg(feature = "interpreter")]
-impl Mortal for crate::kinds::OnGuests {
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+impl<G: crate::kinds::Guests> Mortal for G
+where
+    crate::polled::Polled<Output>: millpond::interpreter::Script<G::Engine, Output = Output>,
+{
     fn backend(_ground: &Ground) -> <Self as Kind>::Backend {
-        millpond::interpreter::Interpreters::new(crate::polled::wasm::engine()).restart_after_trap()
-    }
-}
-
-#[cfg(feature = "lua")]
-impl Mortal for crate::kinds::OnLua {
-    fn backend(_ground: &Ground) -> <Self as Kind>::Backend {
-        millpond::interpreter::Interpreters::new(crate::polled::lua::engine()).restart_after_trap()
+        millpond::interpreter::Interpreters::new(G::engine()).restart_after_trap()
     }
 }
 

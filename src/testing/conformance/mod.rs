@@ -16,7 +16,8 @@
 //! | [`crashes`](Subject::crashes) | one that crashes its worker, with [`after_crash`](Subject::after_crash), which says what follows |
 //!
 //! The two long ones are given a [`Tether`], by which the suite lets them go, and sees whether their code still runs. If your kills do not reach everywhere, or
-//! memory is limited, there is one more job to show each of those: [`out_of_reach`](Subject::out_of_reach), [`grows`](Subject::grows).
+//! memory is limited, there is one more job to show each of those: [`out_of_reach`](Subject::out_of_reach), [`grows`](Subject::grows). If they reach into interpreted code, one
+//! that never leaves it: [`loops`](Subject::loops).
 //!
 //! ```
 //! use std::time::Duration;
@@ -95,7 +96,7 @@
 //!
 //! How far kills reach between nobody and anywhere only [`out_of_reach`](Subject::out_of_reach) can show: with it, a backend that says
 //! [`Anywhere`](crate::KillReach::Anywhere) and does not reach that job fails, and so does one that says less and reaches it. Without it those pass alike.
-//! [`AtYield`](crate::KillReach::AtYield) and [`InGuest`](crate::KillReach::InGuest) are not told apart: the suite knows no guests. What else it cannot see is what your
+//! [`InGuest`](crate::KillReach::InGuest) and less are told apart by [`loops`](Subject::loops): who says the one has to end that job, and who has it must not say the other. What else it cannot see is what your
 //! jobs are for: that is for tests of your own.
 //!
 //! A body that needs what your subject says it has not (a crash that ends the worker, say) does not apply, and says so in the report.

@@ -20,6 +20,15 @@ pub(super) fn a_kill_does_what_the_capabilities_say<S: Subject>(rig: Rig<'_, S>)
     } else {
         is_reached(rig, rig.deaf(&hold), &hold, &said);
     }
+    // What a yield does not need to come for.
+    match (reach, rig.0.loops(hold.tether())) {
+        (KillReach::InGuest, None) => panic!("{said}, and the subject has no loop of a guest's that shows it"),
+        (KillReach::None | KillReach::AtYield, Some(_)) => {
+            panic!("{said}, and the subject has a loop of a guest's, where kills are to end it")
+        }
+        (_, Some(job)) => is_reached(rig, job, &hold, &format!("{said}, and this job is in a guest's loop")),
+        (_, None) => {}
+    }
     // Whoever goes further than others is held to that by the very job at which those end.
     if reach == KillReach::Anywhere
         && let Some(job) = rig.0.out_of_reach(hold.tether())

@@ -48,6 +48,13 @@ pub trait Subject: Send + Sync {
         None
     }
 
+    /// A job that is in interpreted code, in a loop without an end that neither yields nor calls anything: it looks at its tether once, before it enters that code, and keeps it until
+    /// it has left it. Needed where kills reach [guests](KillReach::InGuest), since it is what they reach beyond a yield, and asked for where they reach further; `None`, the default, where
+    /// there is no interpreted code.
+    fn loops(&self, _tether: Tether) -> Option<Self::Job> {
+        None
+    }
+
     /// A job that asks for more memory than it may have and, if it gets that, returns. `None`, the default, where memory is not limited.
     fn grows(&self) -> Option<Self::Job> {
         None

@@ -52,7 +52,7 @@ fn every(span: Duration) -> tokio::time::Interval {
 }
 
 /// Yields all the time.
-async fn ignores_async(tether: Tether) -> u64 {
+pub(super) async fn ignores_async(tether: Tether) -> u64 {
     tether.cut().await;
     0
 }
@@ -237,103 +237,6 @@ impl Subject for OnActors {
     fn out_of_reach(&self, tether: Tether) -> Option<Part> {
         Some(Part::Block(tether))
     }
-}
-
-#[cfg(any(feature = "interpreter", feature = "lua"))]
-pub(super) mod guests {
-    use millpond::interpreter::{Engine, Interpreters, Script};
-    use millpond::{GuestFault, InterpreterPool};
-
-    use super::*;
-    use crate::polled::{self, Polled};
-
-    /// A future that is polled for the guest, or a function of its own.
-    pub(crate) enum Act {
-        Poll(Polled<u64>),
-        Call(&'static str),
-    }
-
-    impl Act {
-        fn beats(tether: Tether) -> Self {
-            let beating = async move {
-                let job = JobContext::current().expect("a job has a context");
-                // The guest asks again and again.
-                std::future::poll_fn(|_| {
-                    job.beat();
-                    if job.is_cancelled() || tether.is_cut() {
-                        std::task::Poll::Ready(0)
-                    } else {
-                        std::task::Poll::Pending
-                    }
-                })
-                .await
-            };
-            Self::Poll(Polled::new(beating))
-        }
-    }
-
-    macro_rules! on_engine {
-        ($subject:ident, $engine:ty, $made:expr) => {
-            pub(crate) struct $subject;
-
-            impl Script<$engine> for Act {
-                type Output = u64;
-
-                fn run(self, instance: &mut <$engine as Engine>::Instance) -> Result<u64, GuestFault> {
-                    match self {
-                        Self::Poll(polled) => Script::<$engine>::run(polled, instance),
-                        Self::Call(export) => instance.call::<(), ()>(export, ()).map(|()| 0),
-                    }
-                }
-            }
-
-            impl Subject for $subject {
-                type Backend = Interpreters<$engine>;
-                type Job = Act;
-
-                fn builder(&self, name: &str) -> PoolBuilder<Interpreters<$engine>> {
-                    InterpreterPool::builder(name, $made)
-                }
-
-                fn returns(&self, number: u64) -> Act {
-                    Act::Poll(Polled::new(async move { number }))
-                }
-
-                fn number(&self, output: u64) -> u64 {
-                    output
-                }
-
-                fn beats(&self, tether: Tether) -> Act {
-                    Act::beats(tether)
-                }
-
-                fn ignores(&self, tether: Tether) -> Act {
-                    Act::Poll(Polled::new(ignores_async(tether)))
-                }
-
-                fn crashes(&self) -> Act {
-                    Act::Call("trap")
-                }
-
-                fn after_crash(&self) -> AfterCrash {
-                    AfterCrash::GoesOn
-                }
-
-                fn out_of_reach(&self, tether: Tether) -> Option<Act> {
-                    Some(Act::Poll(Polled::new(async move { ignores(&tether) })))
-                }
-
-                fn grows(&self) -> Option<Act> {
-                    Some(Act::Call("grow"))
-                }
-            }
-        };
-    }
-
-    #[cfg(feature = "interpreter")]
-    on_engine!(OnGuests, millpond::interpreter::Wasm, polled::wasm::engine().memory_limit(1 << 20));
-    #[cfg(feature = "lua")]
-    on_engine!(OnLua, millpond::interpreter::Lua, polled::lua::engine().memory_limit(1 << 20));
 }
 
 #[cfg(feature = "process")]

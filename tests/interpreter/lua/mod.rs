@@ -1,6 +1,7 @@
 //! Lua: its plugin, and what it has alone.
 
 mod calls;
+mod host;
 mod hostile;
 
 use std::sync::Arc;

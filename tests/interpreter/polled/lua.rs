@@ -8,6 +8,7 @@ use super::{Polled, Poller};
 const SCRIPT: &str = "
     function run() repeat until poll() end
     function trap() error('it was asked to') end
+    function spin() while true do end end
     function grow() kept = string.rep('much', 16 << 20) end";
 
 /// An interpreter that does such jobs.
@@ -18,6 +19,19 @@ pub fn engine() -> Lua {
             super::poll(&mut poller).map_err(mlua::Error::external)
         })?;
         host.lua().globals().set("poll", poll)
+    })
+}
+
+/// The same, with a script that calls `begin` here as it is run.
+#[allow(dead_code, reason = "one of the suites that have this has starts that hang")]
+pub fn starting(begin: impl Fn() + Clone + Send + Sync + 'static) -> Lua {
+    engine().script("start", "begin()").host(move |host| {
+        let begin = begin.clone();
+        let begins = host.function(move |_, ()| {
+            begin();
+            Ok(())
+        })?;
+        host.lua().globals().set("begin", begins)
     })
 }
 

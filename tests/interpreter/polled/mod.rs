@@ -3,6 +3,8 @@
 
 #[cfg(feature = "lua")]
 pub mod lua;
+#[cfg(feature = "wasi")]
+pub mod wasi;
 #[cfg(feature = "interpreter")]
 pub mod wasm;
 

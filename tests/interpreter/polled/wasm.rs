@@ -11,6 +11,7 @@ const MODULE: &str = r#"(module
     (memory 1)
     (func (export "run") (loop $again (br_if $again (i32.eqz (call $poll)))))
     (func (export "trap") unreachable)
+    (func (export "spin") (loop $again (br $again)))
     (func (export "grow") (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable))))"#;
 
 /// An interpreter that does such jobs.

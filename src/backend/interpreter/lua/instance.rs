@@ -140,7 +140,7 @@ impl LuaInstance {
     pub fn guest<R>(&mut self, f: impl FnOnce(&mlua::Lua) -> mlua::Result<R>) -> Result<R, GuestFault> {
         self.crossing.enter_guest()?;
         let done = {
-            let _left = Left(&self.crossing);
+            let _left = Left::enter(self);
             f(&self.lua)
         };
         self.tell();
@@ -163,12 +163,20 @@ impl LuaInstance {
 }
 
 /// Leaves the guest, whatever it unwinds from.
-struct Left<'a>(&'a Crossing);
+struct Left<'a>(&'a LuaInstance);
+
+impl<'a> Left<'a> {
+    fn enter(instance: &'a LuaInstance) -> Self {
+        instance.watch.enter();
+        Self(instance)
+    }
+}
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {
+        self.0.watch.leave();
         // Asked again by whoever can answer for it.
-        let _ = self.0.leave_guest();
+        let _ = self.0.crossing.leave_guest();
     }
 }
 

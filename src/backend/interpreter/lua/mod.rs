@@ -93,7 +93,9 @@ impl Lua {
         self
     }
 
-    /// Adds what scripts may use of this process: [functions](LuaHost::function), and values. Called for each instance before its scripts are run, and once as the pool is built.
+    /// Adds what scripts may use of this process: [functions](LuaHost::function), and values. `define` is called for each instance before its scripts are run, on its worker's thread; and once
+    /// as the pool is built, on the thread that builds it, where it should not wait for anything: what fails there builds no pool. The functions it only makes: they are called on
+    /// workers' threads, unless `define` itself calls one.
     #[must_use]
     pub fn host(mut self, define: impl Fn(&LuaHost<'_>) -> mlua::Result<()> + Send + Sync + 'static) -> Self {
         self.host.push(Box::new(define));

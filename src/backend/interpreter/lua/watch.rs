@@ -20,8 +20,9 @@ pub(super) struct Watch {
     fuel: Option<u64>,
     left: AtomicU64,
     stop: Mutex<Option<Stop>>,
-    /// So many functions of this process's are under way: one may call the guest, which may call another.
-    outside: AtomicU32,
+    /// How deep this process and the guest call each other: 0 as this process's code runs by itself, such as what gives a state its functions; 1 in the guest's; and
+    /// more in functions of this process's, one of which may call the guest, which may call another.
+    depth: AtomicU32,
 }
 
 /// Why it must not go on.
@@ -38,7 +39,7 @@ impl Watch {
             fuel,
             left: AtomicU64::new(fuel.unwrap_or(0)),
             stop: Mutex::new(None),
-            outside: AtomicU32::new(0),
+            depth: AtomicU32::new(0),
         })
     }
 
@@ -109,18 +110,33 @@ impl Watch {
         }
     }
 
+    /// The guest is entered.
+    pub(super) fn enter(&self) {
+        // The state's own thread alone writes and reads it.
+        self.depth.store(1, Ordering::Relaxed);
+    }
+
+    /// It is left, whatever unwinds from it.
+    pub(super) fn leave(&self) {
+        self.depth.store(0, Ordering::Relaxed);
+    }
+
     /// Runs what the guest has called of this process's, which cannot be stopped. Whether it is called at all, and whether the guest goes on after it, the crossing says.
+    /// If this process itself calls it, as what gives a state its functions may do, nothing is crossed: its worker, if it has one, is in the host before and after.
     pub(super) fn outside<R>(&self, lua: &mlua::Lua, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
-        let Some(crossing) = Crossing::here() else { return f() };
+        let depth = self.depth.load(Ordering::Relaxed);
+        if depth == 0 {
+            return f();
+        }
         // As long as the outermost is under way, not all that runs can be stopped.
-        let is_outermost = self.outside.load(Ordering::Relaxed) == 0;
-        if is_outermost {
+        let crossing = if depth == 1 { Crossing::here() } else { None };
+        if let Some(crossing) = &crossing {
             self.crossed(lua, crossing.leave_guest())?;
         }
-        self.outside.fetch_add(1, Ordering::Relaxed);
+        self.depth.store(depth + 1, Ordering::Relaxed);
         let answer = catch_unwind(AssertUnwindSafe(f));
-        self.outside.fetch_sub(1, Ordering::Relaxed);
-        let back = if is_outermost { crossing.enter_guest() } else { Ok(()) };
+        self.depth.store(depth, Ordering::Relaxed);
+        let back = crossing.map_or(Ok(()), |crossing| crossing.enter_guest());
         match answer {
             Ok(answer) => {
                 self.crossed(lua, back)?;

@@ -1,10 +1,12 @@
 //! Backends that say something else of themselves than they are.
 
+use std::time::Duration;
+
 use millpond::testing::conformance::{AfterCrash, Subject, Tether};
 use millpond::{Backend, Capabilities, KillReach, PoolBuilder, Tasks, Threads};
 
 use super::rogues::{Vice, a_rogue_is_found_out};
-use super::{Boasts, DEATH, KILL, is_found_out};
+use super::{Boasts, DEATH, KILL, PATIENCE, is_found_out};
 use crate::forwards::{forwards, hosts_the_same};
 use crate::published::subjects::{Dream, OnTasks, OnThreads};
 use crate::subject::runtime;
@@ -61,24 +63,54 @@ fn kills_that_reach_what_yields_and_are_said_to_reach_anywhere() {
 #[cfg(feature = "interpreter")]
 #[test]
 fn kills_that_reach_guests_and_are_said_to_reach_anywhere() {
-    use crate::published::subjects::guests::OnGuests;
     let backend = || {
         let guests = millpond::interpreter::Interpreters::new(crate::polled::wasm::engine());
         Says(guests, |capabilities| capabilities.kill = KillReach::Anywhere)
     };
-    let liar = Boasts(OnGuests, Box::new(backend), AfterCrash::GoesOn);
+    let liar = Boasts(crate::published::guests::GUESTS, Box::new(backend), AfterCrash::GoesOn);
     is_found_out(&liar, KILL, "kills reach Anywhere, and this job is out of reach");
 }
 
-/// Tasks, with a job that is said to be out of a kill's reach and yields all the time.
-struct Modest;
+#[test]
+fn kills_that_end_at_a_yield_and_are_said_to_reach_guests() {
+    let none = tasks_that_say(|capabilities| capabilities.kill = KillReach::InGuest);
+    is_found_out(&none, KILL, "kills reach InGuest, and the subject has no loop");
+    let liar = Odd {
+        says: |capabilities| capabilities.kill = KillReach::InGuest,
+        loops: |tether| OnTasks.out_of_reach(tether),
+        ..Odd::HONEST
+    };
+    is_found_out(&liar, KILL, "kills reach InGuest, and this job is in a guest's loop");
+}
 
-impl Subject for Modest {
-    type Backend = Tasks;
+#[cfg(feature = "interpreter")]
+#[test]
+fn kills_that_reach_guests_and_are_said_to_end_at_a_yield() {
+    let backend = || {
+        let guests = millpond::interpreter::Interpreters::new(crate::polled::wasm::engine());
+        Says(guests, |capabilities| capabilities.kill = KillReach::AtYield)
+    };
+    let liar = Boasts(crate::published::guests::GUESTS, Box::new(backend), AfterCrash::GoesOn);
+    is_found_out(&liar, KILL, "kills reach AtYield, and the subject has a loop");
+}
+
+/// Tasks that say what they are not, or whose jobs are not what they are said to be.
+struct Odd {
+    says: fn(&mut Capabilities),
+    out_of_reach: fn(Tether) -> Option<Dream>,
+    loops: fn(Tether) -> Option<Dream>,
+}
+
+impl Odd {
+    const HONEST: Self = Self { says: |_| (), out_of_reach: |tether| OnTasks.out_of_reach(tether), loops: |_| None };
+}
+
+impl Subject for Odd {
+    type Backend = Says<Tasks>;
     type Job = Dream;
 
-    fn builder(&self, name: &str) -> PoolBuilder<Tasks> {
-        OnTasks.builder(name)
+    fn builder(&self, name: &str) -> PoolBuilder<Says<Tasks>> {
+        PoolBuilder::new(name, Says(Tasks::new().runtime(runtime().handle().clone()), self.says))
     }
 
     fn returns(&self, number: u64) -> Dream {
@@ -106,13 +138,23 @@ impl Subject for Modest {
     }
 
     fn out_of_reach(&self, tether: Tether) -> Option<Dream> {
-        Some(OnTasks.ignores(tether))
+        (self.out_of_reach)(tether)
+    }
+
+    fn loops(&self, tether: Tether) -> Option<Dream> {
+        (self.loops)(tether)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 }
 
+/// What is said to be out of a kill's reach yields all the time.
 #[test]
 fn kills_that_reach_further_than_they_are_said_to() {
-    is_found_out(&Modest, OUT_OF_REACH, "left: ");
+    let liar = Odd { out_of_reach: |tether| Some(OnTasks.ignores(tether)), ..Odd::HONEST };
+    is_found_out(&liar, OUT_OF_REACH, "left: ");
 }
 
 #[test]

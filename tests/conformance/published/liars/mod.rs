@@ -68,6 +68,10 @@ where
         self.0.out_of_reach(tether)
     }
 
+    fn loops(&self, tether: Tether) -> Option<S::Job> {
+        self.0.loops(tether)
+    }
+
     fn grows(&self) -> Option<S::Job> {
         self.0.grows()
     }
