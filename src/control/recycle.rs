@@ -111,7 +111,7 @@ impl<B: Backend> Supervision<B> {
     fn is_short(&self) -> bool {
         let counts = &self.plane().counts;
         // Not by the count: one that says that it is ready is counted among those that start for a moment yet.
-        let comes = self.employed.has_newcomers();
+        let comes = self.employed.newcomers() > 0;
         let ruled_on = self.slots.are_ruled_on();
         comes || counts.leaving() > 0 || counts.live() < self.plane().limits().min || ruled_on
     }

@@ -225,7 +225,7 @@ impl<B: Backend> Supervision<B> {
             self.ask_idle_exits(now);
             Timestamp::NEVER
         } else {
-            self.plane().retire_idle(now)
+            self.plane().retire_idle(now, self.kept_beyond_min())
         };
         match limits.idle_timeout {
             // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
@@ -234,6 +234,11 @@ impl<B: Backend> Supervision<B> {
             }
             _ => Timestamp::NEVER,
         }
+    }
+
+    /// How many workers beyond `min` are not to leave for idling: those that start take no part in it, as they may never come up.
+    pub(super) fn kept_beyond_min(&self) -> usize {
+        self.employed.newcomers()
     }
 
     pub(super) fn on_overrun(&mut self, overrun: Overrun) {

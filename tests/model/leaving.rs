@@ -44,7 +44,8 @@ impl Model {
 
     /// True if, so much later, somebody leaves who has idled for too long, or is asked about.
     pub(crate) fn exits_are_due(&self, span: u64) -> bool {
-        let to_spare = self.live() > self.min && self.idle.len() > self.setup.min_idle;
+        // One that is on its way may never come up.
+        let to_spare = self.up() > self.min && self.idle.len() > self.setup.min_idle;
         to_spare && self.idle.iter().any(|idler| self.overstays_from(idler) <= self.now + span)
     }
 
@@ -134,9 +135,9 @@ impl Model {
         self.live() > self.min || self.live() == self.max && self.loss() == 0
     }
 
-    /// Whichever worker that is due asks for work next may go, unless there are too few. A slot that waits beyond `min` is not waited for.
+    /// Whichever worker that is due asks for work next may go, unless there are too few or one is on its way. A slot that waits beyond `min` is not waited for.
     pub(crate) fn has_its_turn(&self, wear: &Wear) -> bool {
-        self.is_due(wear) && self.live() >= self.min && self.can_spare_one()
+        self.is_due(wear) && self.coming.is_empty() && self.live() >= self.min && self.can_spare_one()
     }
 
     /// There is a seat, and an empty slot which neither backs off nor is asked about.
@@ -150,7 +151,7 @@ impl Model {
         let others = self.called.iter().map(|idler| &idler.wear);
         let mut others = others.chain(self.runs.iter().filter(|run| !run.condemned).map(|run| &run.wear));
         let due = idles.is_some() || others.any(|wear| self.is_due(wear));
-        if !due || self.live() < self.min {
+        if !due || self.live() < self.min || !self.coming.is_empty() {
             return false;
         }
         match idles {
@@ -168,7 +169,7 @@ impl Model {
     pub(crate) fn replace_recycled(&mut self) {
         self.recycled += 1;
         let could_start = |lane: usize| !self.queues[lane].is_empty() && self.free(lane) > 0;
-        if !self.quiesced && self.idlers().count() == 0 && (0..LANES.len()).any(could_start) {
+        if !self.quiesced && self.idlers().count() + self.coming.len() == 0 && (0..LANES.len()).any(could_start) {
             // Its leaving asks for another, as any does; it is gone after that.
             self.staff();
         }
