@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use millpond::testing::{Script, Scripted, SettableClock};
 use millpond::{
-    Executor, Exit, JobHandle, Limits, Pool, PoolBuilder, PoolEvent, PoolExecutor, Verdict, WorkerId, WorkerState,
+    Executor, Exit, HookOptions, HookSpec, JobHandle, Limits, Pool, PoolBuilder, PoolEvent, PoolExecutor, Verdict,
+    WorkerId, WorkerState,
 };
 
 use crate::answers::{Answers, Seen};
@@ -37,7 +38,9 @@ impl Stage {
         let mut seen = None;
         if hooked {
             let (hook, asked) = Answers::new(|_| Verdict::Allow);
-            (builder, seen) = (builder.hook("all", hook), Some(asked));
+            // Longer than the clock is moved by while it is asked.
+            let hook = HookSpec::new("all", hook).options(HookOptions::new().limit(MINUTE * 60));
+            (builder, seen) = (builder.hook_spec(hook), Some(asked));
         }
         let stage = Self { pool: builder.build().expect("it is built"), script, clock, seen };
         let one = stage.submit(10);
