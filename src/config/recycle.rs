@@ -9,7 +9,7 @@ use super::ConfigError;
 ///
 /// A worker that is *due* goes when its turn comes: one at a time, after the job in its hands, and when the pool can spare it. Until then
 /// it takes jobs as before, so all of these are "from then on", and not "exactly then". No job is lost, the pool does not fall below
-/// `min` (where `max` leaves room, another worker is up first), and no restart policy counts it. The exit is
+/// `min` (where `max` leaves room, another worker is up first, and stays until then, however long it idles), and no restart policy counts it. The exit is
 /// [`Exit::Recycled`](crate::Exit::Recycled). A hook may [deny](crate::Question::Recycle) it, for a minute each time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Recycle {

@@ -18,6 +18,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Who is to be recycled.
 #[derive(Default)]
 pub(super) struct Recycling {
+    /// One that is told to leave otherwise is among them until its seat is free: its place is another's.
     due: Vec<Arc<Cell>>,
     /// When to look for workers that are too old, or have idled for too long.
     look_at: Timestamp,
@@ -59,8 +60,8 @@ impl<B: Backend> Supervision<B> {
         #[cfg(any(feature = "guest", feature = "process"))]
         let next = next.min(self.look_at_memory(now));
         let plane = self.shared.plane.clone();
-        self.recycling.due.retain(|cell| plane.is_due(cell, now));
-        if self.recycling.due.is_empty() || self.is_short() {
+        self.recycling.due.retain(|cell| plane.is_to_be_replaced(cell, now));
+        if !self.somebody_is_due(now) || self.is_short() {
             plane.keep_all();
             if plane.counts.leaving() > 0 {
                 // One that does not get through its leaving is abandoned then, and of that nobody is told.
@@ -68,13 +69,23 @@ impl<B: Backend> Supervision<B> {
             }
         } else if plane.has_one_to_spare() {
             plane.let_one_go(&self.recycling.due, now);
-        } else if self.recycling.due.iter().any(|cell| plane.is_due(cell, now))
+        } else if self.somebody_is_due(now)
             && let Some(slot) = self.slot_for_spare()
         {
             // Due still: as there is none to spare, it has not gone just now, and stays until this one is up.
             self.start(slot);
         }
         next
+    }
+
+    /// True if a worker is to be replaced, and has its seat still.
+    pub(super) fn keeps_a_spare(&self, now: Timestamp) -> bool {
+        let goes_on = self.ending.is_none() && self.escalated.is_none();
+        goes_on && self.recycling.due.iter().any(|cell| self.plane().is_to_be_replaced(cell, now))
+    }
+
+    fn somebody_is_due(&self, now: Timestamp) -> bool {
+        self.recycling.due.iter().any(|cell| self.plane().is_due(cell, now))
     }
 
     /// Where the one that is to take another's place can come up. Nobody is asked about it, so it may be where a start was denied: once the other
@@ -111,7 +122,7 @@ impl<B: Backend> Supervision<B> {
     fn is_short(&self) -> bool {
         let counts = &self.plane().counts;
         // Not by the count: one that says that it is ready is counted among those that start for a moment yet.
-        let comes = self.employed.has_newcomers();
+        let comes = self.employed.newcomers() > 0;
         let ruled_on = self.slots.are_ruled_on();
         comes || counts.leaving() > 0 || counts.live() < self.plane().limits().min || ruled_on
     }

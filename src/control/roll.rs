@@ -123,8 +123,8 @@ impl Roll {
         self.starts.first().map_or(Timestamp::NEVER, |(until, _)| *until)
     }
 
-    /// True while a worker has not said that it is ready.
-    pub(super) fn has_newcomers(&self) -> bool {
-        self.coming_up > 0
+    /// Workers that have not said that they are ready.
+    pub(super) fn newcomers(&self) -> usize {
+        self.coming_up
     }
 }

@@ -225,7 +225,7 @@ impl<B: Backend> Supervision<B> {
             self.ask_idle_exits(now);
             Timestamp::NEVER
         } else {
-            self.plane().retire_idle(now)
+            self.plane().retire_idle(now, self.kept_beyond_min(now))
         };
         match limits.idle_timeout {
             // Workers that become idle tell nobody: look often enough to be late by a quarter at most.
@@ -234,6 +234,12 @@ impl<B: Backend> Supervision<B> {
             }
             _ => Timestamp::NEVER,
         }
+    }
+
+    /// How many workers beyond `min` are not to leave for idling: those that start, as they may never come up, and one for whoever is to be
+    /// recycled, in whose place another would be started at once.
+    pub(super) fn kept_beyond_min(&self, now: Timestamp) -> usize {
+        self.employed.newcomers() + usize::from(self.keeps_a_spare(now))
     }
 
     pub(super) fn on_overrun(&mut self, overrun: Overrun) {

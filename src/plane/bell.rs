@@ -65,9 +65,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// How many workers may leave because they idle, and which have idled for too long, the longest first: with the lock of those that submit free
+    /// How many workers may leave because they idle, if that leaves `min` and the `kept`, and which have idled for too long, the longest first: with the lock of those that submit free
     /// between two bites of them, and with no other held. Who comes and goes meanwhile may be missed, until the next look.
-    pub(crate) fn overstaying(&self, now: Timestamp) -> (usize, Vec<Overstays>) {
+    pub(crate) fn overstaying(&self, now: Timestamp, kept: usize) -> (usize, Vec<Overstays>) {
         let limits = self.limits();
         let Some(timeout) = limits.idle_timeout else { return (0, Vec::new()) };
         let (mut found, mut last) = (Vec::new(), None::<Arc<Cell>>);
@@ -75,7 +75,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let (above, bite) = {
                 let inbox = self.inbox.lock();
                 let bite = inbox.idle.bite(last.as_deref(), |since| since.after(timeout) <= now);
-                (self.idle_to_spare(&inbox, &limits), bite)
+                (self.idle_to_spare(&inbox, &limits, kept), bite)
             };
             let idle = |cell: &Arc<Cell>| {
                 let state = cell.lock();
@@ -92,7 +92,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Retires a worker that was found idle for too long, unless a job has taken it since or it would be one too few: whichever comes
     /// first under the locks counts. True if it leaves.
-    pub(crate) fn retire_overstaying(&self, worker: WorkerId, claims: u64) -> bool {
+    pub(crate) fn retire_overstaying(&self, worker: WorkerId, claims: u64, kept: usize) -> bool {
         let mut after = super::After::default();
         let found = self.cell(worker);
         let retired = {
@@ -104,7 +104,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 cell.id == worker && state.claims() == claims && state.state == WorkerState::Idle
             };
             // One that was woken to look for work is not in the list: it is wanted.
-            let may_go = limits.idle_timeout.is_some() && self.idle_to_spare(&inbox, &limits) > 0;
+            let may_go = limits.idle_timeout.is_some() && self.idle_to_spare(&inbox, &limits, kept) > 0;
             let found = found.filter(|cell| may_go && is_the_one(cell) && inbox.idle.remove(cell));
             if let Some(cell) = &found {
                 self.retire(cell, Exit::IdleTimeout, &mut after);

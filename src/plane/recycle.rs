@@ -85,10 +85,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// True if the worker is due still. One that was due because it idled is not once it has had a job.
     pub(crate) fn is_due(&self, cell: &Cell, now: Timestamp) -> bool {
+        self.is_to_be_replaced(cell, now) && cell.lock().leave.is_none()
+    }
+
+    /// The same, or it was due when it was told to leave, and has its seat still.
+    pub(crate) fn is_to_be_replaced(&self, cell: &Cell, now: Timestamp) -> bool {
         let mut state = cell.lock();
         let idles = self.idle_limit(&state) <= now;
         state.due.take_if(|reason| matches!(reason, RecycleReason::Idle(_)) && !idles);
-        state.seated() && state.leave.is_none() && state.due.is_some()
+        state.seated() && state.due.is_some()
     }
 
     /// True if one worker less is no worker too few: more than `min` are up, or there is no room for another one before one has gone, and there

@@ -23,11 +23,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.counts.idle() + self.counts.starting() + inbox.asked < self.spares(inbox)
     }
 
-    /// How many workers may leave because they have idled for too long. Under both locks.
-    pub(super) fn idle_to_spare(&self, inbox: &Inbox<J>, limits: &Limits) -> usize {
-        // Those that were woken for work are not in the list.
+    /// How many workers may leave because they have idled for too long; `kept`: so many more than `min` hold their seats. Under the inbox lock.
+    pub(super) fn idle_to_spare(&self, inbox: &Inbox<J>, limits: &Limits, kept: usize) -> usize {
         let above = |kept: usize, there: usize| there.saturating_sub(kept);
-        above(limits.min, self.counts.live()).min(above(limits.min_idle, inbox.idle.len()))
+        // Those that were woken for work are not in the list.
+        above(limits.min.saturating_add(kept), self.counts.live()).min(above(limits.min_idle, inbox.idle.len()))
     }
 
     /// So many starts are asked about: control rings nobody's bell for those.

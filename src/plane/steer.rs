@@ -131,11 +131,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
         after.call(cell.clone());
     }
 
-    /// Retires workers that have idled for too long, as long as that leaves `min`, and `min_idle` idle ones; says when to look again.
-    pub(crate) fn retire_idle(&self, now: Timestamp) -> Timestamp {
+    /// Retires workers that have idled for too long, as long as that leaves `min` and the `kept`, and `min_idle` idle ones; says when to look again.
+    pub(crate) fn retire_idle(&self, now: Timestamp, kept: usize) -> Timestamp {
         let mut after = After::default();
         let next = loop {
-            if let Some(next) = self.retire_some_idle(now, &mut after) {
+            if let Some(next) = self.retire_some_idle(now, kept, &mut after) {
                 break next;
             }
         };
@@ -144,13 +144,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// The same, as many as are one bite. `None`: there may be more.
-    fn retire_some_idle(&self, now: Timestamp, after: &mut After<J>) -> Option<Timestamp> {
+    fn retire_some_idle(&self, now: Timestamp, kept: usize, after: &mut After<J>) -> Option<Timestamp> {
         let _ready = self.ready.lock();
         let mut inbox = self.inbox.lock();
         let limits = *self.limits.lock();
         let Some(timeout) = limits.idle_timeout else { return Some(Timestamp::NEVER) };
         for _ in 0..BITE {
-            let longest = inbox.idle.first().filter(|_| self.idle_to_spare(&inbox, &limits) > 0);
+            let longest = inbox.idle.first().filter(|_| self.idle_to_spare(&inbox, &limits, kept) > 0);
             let Some(until) = longest.map(|cell| cell.lock().since.after(timeout)) else {
                 return Some(Timestamp::NEVER);
             };

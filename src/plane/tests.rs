@@ -90,7 +90,7 @@ fn all_who_overstay_are_found_however_many_they_are() {
     let limits = Limits { idle_timeout: Some(Duration::from_nanos(1)), ..Limits::new(10, 700) };
     let plane = plane(limits);
     let workers = idle(&plane, 700);
-    let (above, found) = plane.overstaying(plane.clock.now().after(FOR_EVER));
+    let (above, found) = plane.overstaying(plane.clock.now().after(FOR_EVER), 0);
     assert_eq!((above, found.len()), (690, workers.len()));
     assert!(found.iter().zip(0..).all(|(idler, slot)| idler.worker == id(slot)), "the longest idle first");
 }

@@ -121,6 +121,8 @@ mod scripted;
 #[cfg(feature = "testing")]
 mod scripted_escalation;
 #[cfg(feature = "testing")]
+mod scripted_idle;
+#[cfg(feature = "testing")]
 mod scripted_recycling;
 #[cfg(feature = "testing")]
 mod scripted_retune;

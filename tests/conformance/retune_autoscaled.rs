@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millpond::testing::SettableClock;
-use millpond::{Autoscaler, ControlError, Lane, LaneChange, Limits, PoolExecutor, Retune, Snapshot};
+use millpond::{
+    Autoscaler, By, ControlError, HookSpec, Lane, LaneChange, Limits, Notice, PoolEvent, PoolExecutor, Retune,
+    Snapshot, Verdict,
+};
 use parking_lot::Mutex;
 
+use crate::answers::Answers;
 use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, soon, until};
 use crate::subject::Subject;
 use crate::task::Gate;
@@ -16,6 +20,7 @@ conform! {
     an_autoscaler_that_is_set_begins_its_period_anew,
     an_autoscaler_that_is_removed_is_not_heard_any_more_and_what_was_set_is_in_force,
     a_reserve_that_is_raised_raises_the_limit_that_an_autoscaler_has_chosen,
+    a_bound_that_is_lowered_is_kept_to_and_told,
 }
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -149,5 +154,55 @@ fn a_reserve_that_is_raised_raises_the_limit_that_an_autoscaler_has_chosen<S: Su
     soon(pool.retune(change(1), LIMIT)).expect("it can be done");
     assert_eq!(pool.saturation().limit, 4, "it is the autoscaler's to lower it");
     next(1, 3);
+    at_rest(&pool);
+}
+
+fn a_bound_that_is_lowered_is_kept_to_and_told<S: Subject>() {
+    // Less than an autoscaler has for an answer: when the test has seen that it was asked, control may not have its answer yet.
+    let period = MILLI * 100;
+    let (clock, wants, wide, narrow) = (SettableClock::new(), Wants::new(5), Limits::new(1, 6), Limits::new(1, 3));
+    let pool = build::<S>("scaler-bound", |builder| {
+        builder.limits(wide).autoscaler(wants.clone(), period).clock(clock.clock())
+    });
+    limit_becomes::<S>(&pool, 5);
+    let (hook, seen) = Answers::new(|_| Verdict::Allow);
+    soon(pool.set_hook(HookSpec::new("all", hook), LIMIT)).expect("there is room");
+    let next_period = |limit| {
+        after_control(&pool);
+        let asked = wants.asked();
+        clock.advance(period);
+        until("it is asked", || wants.asked() > asked);
+        limit_becomes::<S>(&pool, limit);
+        after_control(&pool);
+    };
+    let mut events = pool.events();
+    let mut changes = || {
+        let of_limits = |event: &PoolEvent| match event {
+            PoolEvent::Resized { from, to, bounds_from, bounds, by: By::Operator(_) } => {
+                Some((*from, *to, *bounds_from, *bounds))
+            }
+            PoolEvent::Resized { .. } | PoolEvent::PolicyReplaced { .. } => panic!("{event:?}"),
+            _ => None,
+        };
+        std::iter::from_fn(|| events.try_next()).filter_map(|event| of_limits(&event)).collect::<Vec<_>>()
+    };
+    let told = |from, to, bounds_from, bounds| {
+        let notice = Notice::Resized { from, to, bounds_from, bounds };
+        until("the hook is told", || seen.count(|seen| format!("{seen:?}") == format!("{notice:?}")) == 1);
+    };
+    let set = |limits: Limits| soon(pool.retune(Retune::new().limits(limits), LIMIT)).expect("it is allowed").retuned;
+    let retuned = set(narrow);
+    assert_eq!((retuned.to.limits, retuned.to.bounds, pool.saturation().limit), (narrow, narrow, 3));
+    assert_eq!(changes(), [(Limits::new(1, 5), narrow, wide, narrow)]);
+    told(Limits::new(1, 5), narrow, wide, narrow);
+    // It wants as many as before, and then fewer.
+    (0..3).for_each(|_| next_period(3));
+    wants.0.0.store(2, Ordering::Release);
+    next_period(2);
+    // Within bounds that have room for what it has chosen, what was set is in force until it has been asked.
+    set(wide);
+    assert_eq!(changes(), [(Limits::new(1, 2), wide, narrow, wide)]);
+    told(Limits::new(1, 2), wide, narrow, wide);
+    next_period(2);
     at_rest(&pool);
 }

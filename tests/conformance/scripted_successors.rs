@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use millpond::testing::{Script, Scripted, SettableClock};
 use millpond::{
-    EventStream, Executor, Exit, JobHandle, Limits, Pool, PoolBuilder, PoolEvent, PoolExecutor, Recycle, RecycleReason,
-    Restart, TimeLimit, WorkerId, WorkerState,
+    EventStream, Executor, Exit, HookOptions, HookSpec, JobHandle, Ladder, Limits, Pool, PoolBuilder, PoolEvent,
+    PoolExecutor, Recycle, RecycleReason, Restart, Rung, Select, TimeLimit, Verdict, WorkerId, WorkerState,
 };
 use tokio_test::{assert_pending, task::spawn};
 
+use crate::answers::Answers;
 use crate::faults::By;
 use crate::rig::{LIMIT, after_control, at_rest, named, soon, until};
 use crate::subject::OnThreads;
@@ -100,6 +101,16 @@ impl Stage {
         why.expect("it is gone")
     }
 
+    /// Control has looked who idles for too long, hooks have answered, and who is told to leave has left.
+    fn idle_for(&self, span: Duration) {
+        self.clock.advance(span);
+        let hooks = || soon(self.pool.hooks(LIMIT)).expect("it answers");
+        until("nobody is asked", || hooks().iter().all(|hook| hook.unanswered == 0));
+        after_control(&self.pool);
+        self.let_go();
+        after_control(&self.pool);
+    }
+
     fn let_go(&self) {
         let rows = self.pool.inventory_now().workers;
         let leaving = rows.iter().filter(|row| row.state == WorkerState::Leaving);
@@ -114,13 +125,15 @@ fn after_a_job() -> Recycle {
 /// Its turn had come, since there was one more than `min`, and it was busy. That one has left meanwhile, and the next one is not up yet.
 #[test]
 fn a_turn_that_nobody_has_taken_ends_as_another_worker_comes() {
-    let limits = Limits::new(1, 2).idle_timeout(Some(MINUTE));
-    let mut stage = Stage::new(limits, Recycle::new().after_age(HOUR));
+    let mut stage = Stage::new(Limits::new(1, 2).idle_timeout(None), Recycle::new().after_age(HOUR));
     let handle = stage.give(OLD, 5);
     stage.clock.advance(HOUR);
     stage.until_up(worker(1, 1));
     stage.script.hang_next_start();
-    stage.clock.advance(MINUTE);
+    let stop = Ladder::new().then(Rung::Stop, MINUTE);
+    let pool = stage.pool.clone();
+    let mut stopped = spawn(pool.terminate(Select::worker(worker(1, 1)), stop, LIMIT));
+    assert_pending!(stopped.poll());
     // From here on control hears of nothing but that this one is gone.
     stage.until_state(worker(1, 1), WorkerState::Leaving);
     stage.script.die(worker(1, 1));
@@ -132,6 +145,50 @@ fn a_turn_that_nobody_has_taken_ends_as_another_worker_comes() {
     stage.clock.advance(MINUTE);
     assert!(matches!(stage.until_gone(worker(1, 2)), Exit::FailedToStart(_)));
     at_rest(&stage.pool);
+}
+
+/// Else it would leave and another one come, again and again for as long as the job takes. Who is there beyond that leaves.
+#[test]
+fn a_spare_idles_for_as_long_as_the_one_that_is_due_is_busy() {
+    for (hooked, others) in [(false, 0), (false, 2), (true, 0), (true, 2)] {
+        let limits = Limits::new(1, 4).idle_timeout(SECOND * 8);
+        let mut stage = Stage::new(limits, Recycle::new().after_age(HOUR));
+        let (hook, seen) = Answers::new(|_| Verdict::Allow);
+        if hooked {
+            // Longer than the clock is moved by while it is asked.
+            let hook = HookSpec::new("all", hook).options(HookOptions::new().limit(HOUR * 24));
+            soon(stage.pool.set_hook(hook, LIMIT)).expect("there is room");
+        }
+        let long = stage.give(OLD, 5);
+        stage.clock.advance(HOUR);
+        stage.until_up(worker(1, 1));
+        let short: Vec<_> = (0..=others).map(|job| stage.pool.try_submit(job).expect("there is a place")).collect();
+        let up = || stage.pool.saturation().active == 2 + others as usize;
+        until("each has a worker", || {
+            for worker in stage.script.alive() {
+                stage.script.take(worker);
+            }
+            up()
+        });
+        for worker in stage.script.alive().into_iter().filter(|worker| *worker != OLD) {
+            stage.script.take(worker);
+            assert!(stage.script.finish(worker, 1));
+        }
+        short.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 1));
+        let exits = || seen.asked().iter().filter(|word| **word == "idle exit").count();
+        for _ in 0..100 {
+            stage.idle_for(SECOND * 2);
+        }
+        let started = 2 + others as usize;
+        assert_eq!(stage.script.started().len(), started, "nobody comes in the place of one that has left");
+        assert_eq!((stage.script.alive().len(), stage.pool.saturation().idle), (2, 1), "the others have left");
+        assert_eq!(exits(), if hooked { others as usize } else { 0 });
+        stage.finish(OLD, long);
+        assert!(matches!(stage.until_gone(OLD), Exit::Recycled(RecycleReason::Age(_))));
+        stage.idle_for(MINUTE);
+        assert_eq!((stage.script.started().len(), stage.pool.saturation().idle), (started, 1));
+        at_rest(&stage.pool);
+    }
 }
 
 /// It costs nobody its place, and its slot has its policy.

@@ -90,6 +90,8 @@ impl Pond {
                 refused.expect_err("nobody has so many seats");
             }
             Command::FailNextStart => self.script.refuse_next_start(),
+            Command::HoldNextStart => self.hold_next_start(),
+            Command::ComeUp => self.come_up(),
             Command::Quiesce => self.pool.blocking().quiesce(PATIENCE).expect("it is open"),
             Command::Resume => self.pool.blocking().resume(PATIENCE).expect("it is quiesced"),
             Command::Hook(manner) => self.set_hook(manner),
@@ -180,7 +182,7 @@ impl Pond {
             debt,
             model.runs.len(),
             model.idle.len(),
-            0,
+            model.coming.len(),
             model.abandoned.len(),
             model.queued(),
             model.at_gate().len(),

@@ -90,6 +90,10 @@ pub(crate) enum Command {
         capacity: [usize; LANES.len()],
     },
     FailNextStart,
+    /// The next start takes its time.
+    HoldNextStart,
+    /// One that takes its time is over.
+    ComeUp,
     Quiesce,
     Resume,
     /// From now on a hook is asked. It takes the place of one before it.
@@ -153,6 +157,8 @@ pub(crate) fn commands(model: &Model) -> BoxedStrategy<Command> {
         (8, select(vec![10, 60, 400, 1000]).prop_map(Command::Advance).boxed()),
         (1, Just(Command::KillStale).boxed()),
         (if reserve == 0 { 2 } else { 0 }, Just(Command::FailNextStart).boxed()),
+        (2, Just(Command::HoldNextStart).boxed()),
+        (if model.coming.is_empty() { 0 } else { 4 }, Just(Command::ComeUp).boxed()),
         (1, Just(if model.quiesced { Command::Resume } else { Command::Quiesce }).boxed()),
         (if model.quiesced { 3 } else { 0 }, Just(Command::Resume).boxed()),
         (2, Just(Command::DieIdle).boxed()),
@@ -232,8 +238,12 @@ pub(crate) fn makes_sense(model: &Model, command: &Command) -> bool {
         Command::FailNextStart => {
             let nobody_waits = model.at_gate().is_empty() && !model.holds_starts_up();
             let in_time = model.setup.after_age.is_none();
-            model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && nobody_waits && in_time
+            let alone = !model.has_slow_starts();
+            model.setup.reserve == 0 && !model.quiesced && model.refusals < 2 && nobody_waits && in_time && alone
         }
+        // That it is too old once it is up is found late.
+        Command::HoldNextStart => !model.has_slow_starts() && model.refusals == 0 && model.setup.after_age.is_none(),
+        Command::ComeUp => !model.coming.is_empty(),
         Command::Quiesce => !model.quiesced && model.all_starts_work() && !model.denies_starts(),
         Command::Resume => model.quiesced,
     }

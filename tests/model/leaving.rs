@@ -44,7 +44,10 @@ impl Model {
 
     /// True if, so much later, somebody leaves who has idled for too long, or is asked about.
     pub(crate) fn exits_are_due(&self, span: u64) -> bool {
-        let to_spare = self.live() > self.min && self.idle.len() > self.setup.min_idle;
+        // One that is on its way may never come up; and one is kept for whoever is to be recycled.
+        let somebody_is_due = self.all_wear().any(|wear| self.is_due(wear));
+        let kept = self.min + usize::from(somebody_is_due);
+        let to_spare = self.up() > kept && self.idle.len() > self.setup.min_idle;
         to_spare && self.idle.iter().any(|idler| self.overstays_from(idler) <= self.now + span)
     }
 
@@ -97,6 +100,12 @@ impl Model {
         idlers.map(|idler| &mut idler.wear).chain(self.runs.iter_mut().map(|run| &mut run.wear))
     }
 
+    /// One that is told to leave does so in any case.
+    fn somebody_is_due(&self) -> bool {
+        let busy = self.runs.iter().filter(|run| !run.condemned).map(|run| &run.wear);
+        self.idlers().map(|idler| &idler.wear).chain(busy).any(|wear| self.is_due(wear))
+    }
+
     fn is_old(&self, wear: &Wear, now: u64) -> bool {
         self.setup.after_age.is_some_and(|age| wear.born + age <= now)
     }
@@ -134,9 +143,9 @@ impl Model {
         self.live() > self.min || self.live() == self.max && self.loss() == 0
     }
 
-    /// Whichever worker that is due asks for work next may go, unless there are too few. A slot that waits beyond `min` is not waited for.
+    /// Whichever worker that is due asks for work next may go, unless there are too few or one is on its way. A slot that waits beyond `min` is not waited for.
     pub(crate) fn has_its_turn(&self, wear: &Wear) -> bool {
-        self.is_due(wear) && self.live() >= self.min && self.can_spare_one()
+        self.is_due(wear) && self.coming.is_empty() && self.live() >= self.min && self.can_spare_one()
     }
 
     /// There is a seat, and an empty slot which neither backs off nor is asked about.
@@ -147,10 +156,7 @@ impl Model {
     /// One that is due and idles goes if it can be spared. If not, another one comes, and the one that is due stays until that is up.
     pub(crate) fn recycle(&mut self) -> bool {
         let idles = self.idle.iter().position(|idler| self.is_due(&idler.wear));
-        let others = self.called.iter().map(|idler| &idler.wear);
-        let mut others = others.chain(self.runs.iter().filter(|run| !run.condemned).map(|run| &run.wear));
-        let due = idles.is_some() || others.any(|wear| self.is_due(wear));
-        if !due || self.live() < self.min {
+        if !self.somebody_is_due() || self.live() < self.min || !self.coming.is_empty() {
             return false;
         }
         match idles {
@@ -168,7 +174,7 @@ impl Model {
     pub(crate) fn replace_recycled(&mut self) {
         self.recycled += 1;
         let could_start = |lane: usize| !self.queues[lane].is_empty() && self.free(lane) > 0;
-        if !self.quiesced && self.idlers().count() == 0 && (0..LANES.len()).any(could_start) {
+        if !self.quiesced && self.idlers().count() + self.coming.len() == 0 && (0..LANES.len()).any(could_start) {
             // Its leaving asks for another, as any does; it is gone after that.
             self.staff();
         }

@@ -1,4 +1,4 @@
-//! The whole pool against a model of it: jobs are submitted, cancelled and killed, workers crash, fail to start and idle for too long or are recycled, hooks deny
+//! The whole pool against a model of it: jobs are submitted, cancelled and killed, workers crash, fail to start or take their time, and idle for too long or are recycled, hooks deny
 //! and put off, the pool is resized and quiesced, time passes; after each step the pool must be what the arithmetic of DESIGN.md, section 2, says.
 //!
 //! Workers are scripted and the clock is set, so that a run depends on its seed alone. The seed is fixed; another one, and

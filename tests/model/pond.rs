@@ -45,6 +45,8 @@ pub(crate) struct Pond {
     pub(crate) killable: bool,
     idle_timeout: Option<u64>,
     min_idle: usize,
+    /// Which starts, counted from the first one, take their time.
+    held: Vec<usize>,
     /// There is a hook.
     pub(crate) hooked: bool,
     events: EventStream,
@@ -87,6 +89,7 @@ impl Pond {
             .lane(lane(1).reserve(setup.reserve))
             .abandoned_cap(setup.abandoned_cap)
             .kill_grace(Duration::from_millis(GRACE))
+            .start_limit(Duration::from_secs(3600))
             .restart_policy(Policy)
             .recycle(recycle(setup))
             .clock(clock.clock())
@@ -100,6 +103,7 @@ impl Pond {
             killable: setup.killable,
             idle_timeout: setup.idle_timeout,
             min_idle: setup.min_idle,
+            held: Vec::new(),
             hooked: false,
             faults: 0,
             decisions: 0,
@@ -167,8 +171,25 @@ impl Pond {
         listed.sort();
         self.faults == self.decisions
             && alive == listed
-            && inventory.workers.iter().all(|row| row.state != WorkerState::Starting)
+            && inventory.workers.iter().all(|row| row.state != WorkerState::Starting || self.is_held(row.worker))
             && !(self.killable && self.script.kills().iter().any(|killed| alive.contains(killed)))
+    }
+
+    /// The next worker that is started is not up before it is told to be.
+    pub(crate) fn hold_next_start(&mut self) {
+        self.held.push(self.script.started().len());
+        self.script.hang_next_start();
+    }
+
+    fn is_held(&self, worker: WorkerId) -> bool {
+        let started = self.script.started();
+        self.held.iter().any(|index| started.get(*index) == Some(&worker))
+    }
+
+    /// The one that has been on its way for longest is up. What it takes it begins, as whoever comes up.
+    pub(crate) fn come_up(&mut self) {
+        let index = self.held.remove(0);
+        self.script.take(self.script.started()[index]);
     }
 
     fn move_a_worker(&mut self, inventory: &Inventory) -> bool {

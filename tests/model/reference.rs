@@ -113,6 +113,10 @@ pub(crate) struct Model {
     pub(crate) gate: [VecDeque<(No, u64)>; LANES.len()],
     /// By lane, those of them who were promised a place and have not looked yet.
     pub(crate) promised: [VecDeque<No>; LANES.len()],
+    /// Workers that have a seat, and come up when they are told to.
+    pub(crate) coming: Vec<Wear>,
+    /// Starts to come that are to take their time so.
+    pub(crate) holds: usize,
     /// Starts to come that the system refuses.
     pub(crate) refusals: usize,
     /// There is a hook, and what it says.
@@ -146,6 +150,8 @@ impl Model {
             cooling: Vec::new(),
             gate: Default::default(),
             promised: Default::default(),
+            coming: Vec::new(),
+            holds: 0,
             refusals: 0,
             hook: None,
             delayed: Vec::new(),
@@ -188,6 +194,11 @@ impl Model {
         self.refusals == 0 && self.cooling.is_empty() && self.delayed.is_empty()
     }
 
+    /// Somebody is on the way, or will be for a while.
+    pub(crate) fn has_slow_starts(&self) -> bool {
+        self.holds > 0 || !self.coming.is_empty()
+    }
+
     pub(crate) fn denies_starts(&self) -> bool {
         self.hook == Some(Manner::DeniesStarts)
     }
@@ -210,6 +221,11 @@ impl Model {
     }
 
     pub(crate) fn live(&self) -> usize {
+        self.up() + self.coming.len()
+    }
+
+    /// Those that have come up.
+    pub(crate) fn up(&self) -> usize {
         self.idlers().count() + self.runs.len() + self.looking
     }
 
@@ -287,7 +303,8 @@ impl Model {
     pub(crate) fn wanted(&self) -> usize {
         let startable: usize = (0..LANES.len()).map(|lane| self.queues[lane].len().min(self.free(lane))).sum();
         let wanted = startable + self.setup.min_idle;
-        let for_jobs = if self.quiesced { 0 } else { wanted.saturating_sub(self.idlers().count()) };
+        let free = self.idlers().count() + self.coming.len();
+        let for_jobs = if self.quiesced { 0 } else { wanted.saturating_sub(free) };
         for_jobs.max(self.min.saturating_sub(self.live())).min(self.startable_workers())
     }
 
@@ -309,8 +326,20 @@ impl Model {
         if self.refusals > 0 {
             (self.refusals, self.unasked) = (self.refusals - 1, true);
             self.do_without(crate::BACKOFF);
+        } else if self.holds > 0 {
+            self.holds -= 1;
+            self.coming.push(Wear { born: self.now, jobs: 0, due_from: None });
         } else {
             self.go_on(true, Wear { born: self.now, jobs: 0, due_from: None });
+        }
+    }
+
+    /// A worker that was on its way is up: it pays a debt, or goes on.
+    pub(crate) fn come_up(&mut self) {
+        let owed = self.live() > self.max;
+        let wear = self.coming.remove(0);
+        if !owed {
+            self.go_on(true, wear);
         }
     }
 

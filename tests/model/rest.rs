@@ -6,7 +6,7 @@ use crate::command::{Command, No};
 use crate::pond::Pond;
 use crate::reference::Model;
 
-/// Nobody is asked any more, everything that runs is finished, everything abandoned returns, all back-offs pass.
+/// Nobody is asked any more, who is on the way is up, everything that runs is finished, everything abandoned returns, all back-offs pass.
 pub(crate) fn wind_down(mut pond: Pond, mut model: Model) {
     while let Some(command) = next(&model) {
         model.step(&command);
@@ -27,6 +27,8 @@ fn next(model: &Model) -> Option<Command> {
         Some(Command::NoHook)
     } else if model.quiesced {
         Some(Command::Resume)
+    } else if !model.coming.is_empty() {
+        Some(Command::ComeUp)
     } else if let Some(no) = first(&model.running()) {
         Some(Command::Finish(no))
     } else if let Some(no) = first(&model.abandoned) {

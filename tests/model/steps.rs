@@ -46,6 +46,8 @@ impl Model {
                 self.end_recycling_delays();
             }
             Command::FailNextStart => self.refusals += 1,
+            Command::HoldNextStart => self.holds += 1,
+            Command::ComeUp => self.come_up(),
             Command::Quiesce => self.quiesced = true,
             Command::Resume => self.quiesced = false,
             Command::Advance(span) => self.advance(span),

@@ -30,7 +30,7 @@ impl<B: Backend> Supervision<B> {
 
     /// Asks about idle workers that have stayed for too long, as many as there are above `min`.
     pub(in crate::control) fn ask_idle_exits(&mut self, now: Timestamp) {
-        let (above, overstaying) = self.plane().overstaying(now);
+        let (above, overstaying) = self.plane().overstaying(now, self.kept_beyond_min(now));
         if above == 0 || overstaying.is_empty() {
             return;
         }
@@ -68,7 +68,8 @@ impl<B: Backend> Supervision<B> {
                     if current {
                         supervision.hooks.spared.remove(&worker);
                     }
-                    supervision.plane().retire_overstaying(worker, claims);
+                    let kept = supervision.kept_beyond_min(supervision.now());
+                    supervision.plane().retire_overstaying(worker, claims, kept);
                 }
                 Ruling::Denied(_) if current => {
                     let timeout = supervision.plane().limits().idle_timeout;
