@@ -16,6 +16,8 @@ conform! {
     a_job_that_comes_ends_the_question_about_an_idle_exit,
     an_idle_exit_that_is_allowed_late_leaves_min_alone,
     questions_about_idling_that_is_over_are_out_no_more,
+    an_idle_exit_that_is_allowed_late_goes_by_the_timeout_of_then,
+    a_denied_idle_exit_is_asked_about_again_by_the_timeout_in_force,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,6 +80,11 @@ impl<S: Subject> Idlers<S> {
         until("it is told", || soon(self.pool.hooks(LIMIT)).expect("it answers")[0].outstanding == 0);
         let is_exit = |question: &Question| matches!(question, Question::IdleExit { .. });
         self.seen.count(|notice| matches!(notice, Notice::Allowed { question, .. } if is_exit(question)))
+    }
+
+    #[track_caller]
+    fn resize(&self, limits: Limits) {
+        soon(self.pool.resize(limits, LIMIT)).expect("it is allowed");
     }
 }
 
@@ -161,4 +168,40 @@ fn questions_about_idling_that_is_over_are_out_no_more<S: Subject>() {
     after_control(pool);
     clock.advance(HOUR);
     assert_eq!(idlers.allowed(), 0, "nobody is there who could leave");
+}
+
+fn an_idle_exit_that_is_allowed_late_goes_by_the_timeout_of_then<S: Subject>() {
+    let idlers = idlers::<S>("late-timeout", Limits::new(0, 1), Verdict::Delay(SECOND * 60));
+    let Idlers { pool, clock, gate, .. } = &idlers;
+    gate.open();
+    idlers.advance(SECOND * 10);
+    idlers.asked(1);
+    idlers.resize(Limits::new(0, 1).idle_timeout(HOUR));
+    idlers.advance(SECOND * 70);
+    assert_eq!((idlers.allowed(), pool.saturation().idle), (1, 1), "it has idled for a minute, and may for an hour");
+    clock.advance(HOUR);
+    idlers.asked(2);
+    clock.advance(SECOND * 60);
+    until("it leaves", || pool.saturation().workers == 0);
+    at_rest(pool);
+}
+
+fn a_denied_idle_exit_is_asked_about_again_by_the_timeout_in_force<S: Subject>() {
+    let idlers = idlers::<S>("kept-timeout", Limits::new(0, 1), Verdict::deny("it is warm"));
+    let Idlers { clock, gate, .. } = &idlers;
+    gate.open();
+    idlers.resize(Limits::new(0, 1).idle_timeout(HOUR));
+    clock.advance(HOUR);
+    idlers.asked(1);
+    idlers.resize(Limits::new(0, 1).idle_timeout(TIMEOUT));
+    idlers.advance(SECOND * 4);
+    idlers.asked(1);
+    idlers.advance(SECOND * 6);
+    idlers.asked(2);
+    // And the other way round.
+    idlers.resize(Limits::new(0, 1).idle_timeout(SECOND * 80));
+    idlers.advance(SECOND * 70);
+    idlers.asked(2);
+    idlers.advance(SECOND * 40);
+    idlers.asked(3);
 }

@@ -29,8 +29,8 @@ struct Spare {
     claims: u64,
     /// The question, while it is out.
     question: Option<u64>,
-    /// Until when it may stay; `NEVER`: it is asked about.
-    until: Timestamp,
+    /// When that was denied: it may stay for another timeout, of those that are in force by then. `None`: it is asked about.
+    denied: Option<Timestamp>,
 }
 
 impl Spared {
@@ -49,18 +49,16 @@ impl<B: Backend> Supervision<B> {
     /// Asks about idle workers that have stayed for too long, as many as there are above `min`.
     pub(in crate::control) fn ask_idle_exits(&mut self, now: Timestamp) {
         let (above, overstaying) = self.plane().overstaying(now);
-        if above == 0 || overstaying.is_empty() {
-            return;
-        }
+        let Some(timeout) = self.plane().limits().idle_timeout.filter(|_| above > 0) else { return };
         let mut asked = 0;
         let mut ask = Vec::new();
         for idler in overstaying {
             if asked == above {
                 break;
             }
-            match self.hooks.spared.of(idler.worker, idler.claims).map(|spare| spare.until) {
-                Some(Timestamp::NEVER) => asked += 1,
-                Some(until) if until > now => {}
+            match self.hooks.spared.of(idler.worker, idler.claims).map(|spare| spare.denied) {
+                Some(None) => asked += 1,
+                Some(Some(denied)) if denied.after(timeout) > now => {}
                 _ => {
                     asked += 1;
                     ask.push(idler);
@@ -73,7 +71,7 @@ impl<B: Backend> Supervision<B> {
     fn ask_idle_exit(&mut self, idler: &Overstays, now: Timestamp) {
         let &Overstays { worker, claims, since } = idler;
         self.end_idle_question(worker);
-        let asked = Spare { claims, question: None, until: Timestamp::NEVER };
+        let asked = Spare { claims, question: None, denied: None };
         self.hooks.spared.workers.insert(worker, asked);
         let question = Question::IdleExit { worker, idle_for: now.since(since) };
         let question = self.ask_hooks(question, By::IdleTimeout, move |supervision, ruling| {
@@ -90,13 +88,12 @@ impl<B: Backend> Supervision<B> {
         match ruling {
             Ruling::Allowed => {
                 self.hooks.spared.workers.remove(&worker);
-                self.plane().retire_overstaying(worker, claims);
+                // If it still idles for too long: other limits may be in force by now.
+                self.plane().retire_overstaying(worker, claims, now);
             }
             Ruling::Denied(_) => {
-                let timeout = self.plane().limits().idle_timeout;
-                let until = timeout.map_or(Timestamp::default(), |timeout| now.after(timeout));
                 if let Some(spare) = self.hooks.spared.of(worker, claims) {
-                    (spare.question, spare.until) = (None, until);
+                    (spare.question, spare.denied) = (None, Some(now));
                 }
             }
         }
