@@ -85,13 +85,15 @@ pub(crate) struct Waiter {
     state: AtomicU8,
     waker: Mutex<Option<Waker>>,
     pub(crate) lane: LaneId,
+    /// Since when its submitter waits, in front of the gate.
+    pub(crate) since: Timestamp,
     /// When its admission limit passes.
     pub(crate) until: Timestamp,
 }
 
 impl Waiter {
-    pub(crate) fn new(lane: LaneId, until: Timestamp) -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(WAITING), waker: Mutex::new(None), lane, until })
+    pub(crate) fn new(lane: LaneId, since: Timestamp, until: Timestamp) -> Arc<Self> {
+        Arc::new(Self { state: AtomicU8::new(WAITING), waker: Mutex::new(None), lane, since, until })
     }
 
     fn shift(&self, from: u8, to: u8) -> bool {

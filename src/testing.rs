@@ -75,7 +75,8 @@ impl<E: Engine> PoolBuilder<Interpreters<E>> {
 
 impl HookSpec {
     /// A counter of refusals to come: while it is above zero, the system refuses this hook its thread, and it goes down by one. A hook asks for its
-    /// thread when there is something to ask or tell, and again each time after it was refused. An actor of yours needs none.
+    /// thread when there is something to ask or tell, and, once it was refused, again when there is something 100 ms later, on the pool's clock. An actor
+    /// of yours needs none.
     pub fn refusals(&self) -> Arc<AtomicUsize> {
         self.refusals.0.clone()
     }

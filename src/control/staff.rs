@@ -152,6 +152,7 @@ impl<B: Backend> Supervision<B> {
 
     /// The slot is free for another worker, or waits for what its policy says.
     fn vacate_slot(&mut self, worker: WorkerId, exit: Exit) {
+        self.end_idle_question(worker);
         let failed = if let Exit::FailedToStart(error) = &exit { Some(error.clone()) } else { None };
         self.leave_slot(worker, exit);
         self.update_cooling();
@@ -222,8 +223,9 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
         let limits = self.plane().limits();
         let next = if self.asks_before_exits() {
+            let next = self.end_idle_questions(now);
             self.ask_idle_exits(now);
-            Timestamp::NEVER
+            next
         } else {
             self.plane().retire_idle(now, self.kept_beyond_min(now))
         };
@@ -232,7 +234,7 @@ impl<B: Backend> Supervision<B> {
             Some(timeout) if self.plane().counts.live() > limits.min.max(limits.min_idle) => {
                 next.min(now.after((timeout / 4).max(Duration::from_millis(5))))
             }
-            _ => Timestamp::NEVER,
+            _ => next,
         }
     }
 

@@ -32,8 +32,9 @@ pub enum Question {
         /// Those wanted.
         to: Limits,
     },
-    /// Is this worker to leave, having idled for longer than the idle timeout? A job that takes it meanwhile ends the question. Denied, it is
-    /// not asked about again for as long as the idle timeout.
+    /// Is this worker to leave, having idled for longer than the idle timeout? A job that takes it meanwhile ends the question. Allowed, it
+    /// leaves, unless it may idle for longer by a timeout that was set meanwhile. Denied, it is not asked about again for as long as the idle timeout, by what
+    /// that is then.
     IdleExit {
         /// The worker.
         worker: WorkerId,

@@ -236,7 +236,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             Refusal::Full if self.must_not_wait(lane) => self.full(lane, now),
             Refusal::Full => {
                 let until = self.admission_deadline(lane, now, job.header().deadline());
-                return Entry::Waits(Admission::new(self, job, Waiter::new(lane, until), now));
+                return Entry::Waits(Admission::new(self, job, Waiter::new(lane, now, until)));
             }
         };
         self.count_rejected();
@@ -257,7 +257,6 @@ pub(crate) struct Admission<'a, J: ?Sized + Envelope> {
     job: Option<Share<J>>,
     /// The present wait: one whose promise was taken back is followed by another.
     waiter: Arc<Waiter>,
-    since: Timestamp,
     place: InLine,
 }
 
@@ -271,8 +270,8 @@ enum InLine {
 }
 
 impl<'a, J: ?Sized + Envelope> Admission<'a, J> {
-    fn new(plane: &'a Plane<J>, job: Share<J>, waiter: Arc<Waiter>, since: Timestamp) -> Self {
-        Self { plane, job: Some(job), waiter, since, place: InLine::Not }
+    fn new(plane: &'a Plane<J>, job: Share<J>, waiter: Arc<Waiter>) -> Self {
+        Self { plane, job: Some(job), waiter, place: InLine::Not }
     }
 
     /// Ready once it is in, or has a reason why not.
@@ -308,7 +307,7 @@ impl<'a, J: ?Sized + Envelope> Admission<'a, J> {
                     return Poll::Ready(Err(self.timed_out()));
                 }
                 Verdict::Revoked => {
-                    self.waiter = Waiter::new(self.waiter.lane, self.waiter.until);
+                    self.waiter = Waiter::new(self.waiter.lane, self.waiter.since, self.waiter.until);
                     self.place = InLine::Again;
                 }
             }
@@ -318,7 +317,7 @@ impl<'a, J: ?Sized + Envelope> Admission<'a, J> {
     fn timed_out(&self) -> RejectReason {
         let lane = self.plane.lane(self.waiter.lane).spec.name.clone();
         let scene = self.plane.scene(self.plane.clock.now());
-        RejectReason::AdmissionTimedOut { lane, limit: self.waiter.until.since(self.since), scene }
+        RejectReason::AdmissionTimedOut { lane, limit: self.waiter.until.since(self.waiter.since), scene }
     }
 }
 

@@ -90,9 +90,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
     }
 
-    /// Retires a worker that was found idle for too long, unless a job has taken it since or it would be one too few: whichever comes
-    /// first under the locks counts. True if it leaves.
-    pub(crate) fn retire_overstaying(&self, worker: WorkerId, claims: u64, kept: usize) -> bool {
+    /// Retires a worker that was found idle for too long, unless a job has taken it since, it would be one too few, or it may idle for longer by the timeout in
+    /// force: whichever comes first under the locks counts. True if it leaves.
+    pub(crate) fn retire_overstaying(&self, worker: WorkerId, claims: u64, now: Timestamp, kept: usize) -> bool {
         let mut after = super::After::default();
         let found = self.cell(worker);
         let retired = {
@@ -101,10 +101,11 @@ impl<J: ?Sized + Envelope> Plane<J> {
             let limits = *self.limits.lock();
             let is_the_one = |cell: &Arc<Cell>| {
                 let state = cell.lock();
-                cell.id == worker && state.claims() == claims && state.state == WorkerState::Idle
+                let overstays = limits.idle_timeout.is_some_and(|timeout| state.since.after(timeout) <= now);
+                cell.id == worker && state.claims() == claims && state.state == WorkerState::Idle && overstays
             };
             // One that was woken to look for work is not in the list: it is wanted.
-            let may_go = limits.idle_timeout.is_some() && self.idle_to_spare(&inbox, &limits, kept) > 0;
+            let may_go = self.idle_to_spare(&inbox, &limits, kept) > 0;
             let found = found.filter(|cell| may_go && is_the_one(cell) && inbox.idle.remove(cell));
             if let Some(cell) = &found {
                 self.retire(cell, Exit::IdleTimeout, &mut after);

@@ -146,19 +146,19 @@ impl<J: ?Sized + Envelope> Plane<J> {
             reserve: spec.reserve,
             waiting: lane.waiting.load(Ordering::Acquire),
             head_since: self.head_since(index),
+            waiting_since: self.waiting_since(index),
             queue_wait,
             run_time,
         }
     }
 
-    /// Since when the oldest has waited. Those that died in place before it are taken out on the way, a few in each hold of the locks; where
-    /// there are very many, this says since when it has waited at most.
+    /// Since when the oldest has waited.
     fn head_since(&self, index: usize) -> Option<Timestamp> {
         let head = |line: &mut Line<Share<J>>| {
             let passed = line.pass_dead(LOOKS, |job| job.header().is_queued());
             (line.front().map(|job| (job.header().waits_since(), job.header().is_queued())), passed)
         };
-        for _ in 0..HOLDS {
+        first_alive(|| {
             let (ready, passed) = head(&mut self.ready.lock().lanes[index]);
             // With no lock held, here and below: the last of a job may be the user's.
             drop(passed);
@@ -167,14 +167,21 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 first => (first, Vec::new()),
             };
             drop(passed);
-            match first {
-                None => return None,
-                Some((since, true)) => return Some(since),
-                Some((_, false)) => {}
-            }
-        }
-        let first = self.ready.lock().lanes[index].front().map(|job| job.header().waits_since());
-        first.or_else(|| self.inbox.lock().lanes[index].jobs.front().map(|job| job.header().waits_since()))
+            first
+        })
+    }
+
+    /// Since when the first at the gate has waited.
+    fn waiting_since(&self, index: usize) -> Option<Timestamp> {
+        first_alive(|| {
+            let (first, passed) = {
+                let line = &mut self.inbox.lock().lanes[index].waiters;
+                let passed = line.pass_dead(LOOKS, |waiter| waiter.is_waiting());
+                (line.front().map(|waiter| (waiter.since, waiter.is_waiting())), passed)
+            };
+            drop(passed);
+            first
+        })
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -184,4 +191,17 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(crate) fn gate(&self) -> Gate {
         self.inbox.lock().gate.clone()
     }
+}
+
+/// Since when the first of a line has waited that has not died in place. Each `look` takes out those before it, a few in each hold of the locks, and
+/// says since when the one in front waits and whether it lives; where there are very many, this says since when it has waited at most.
+fn first_alive(look: impl Fn() -> Option<(Timestamp, bool)>) -> Option<Timestamp> {
+    let mut first = None;
+    for _ in 0..HOLDS {
+        first = look();
+        if first.is_none_or(|(_, is_alive)| is_alive) {
+            break;
+        }
+    }
+    first.map(|(since, _)| since)
 }

@@ -73,6 +73,8 @@ pub struct LaneSnapshot {
     pub waiting: usize,
     /// Since when the job that waits longest has: its admission, or the end of its last rest.
     pub head_since: Option<Timestamp>,
+    /// Since when the submitter that is first in line at the gate has waited there. `None` while some wait: each has been promised a place.
+    pub waiting_since: Option<Timestamp>,
     /// From admission to claim, or from the end of a rest.
     pub queue_wait: Histogram,
     /// From claim to end.
@@ -91,6 +93,7 @@ impl LaneSnapshot {
             reserve: 0,
             waiting: 0,
             head_since: None,
+            waiting_since: None,
             queue_wait: Histogram::default(),
             run_time: Histogram::default(),
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use millpond::testing::SettableClock;
 use millpond::{Autoscaler, By, EventStream, Executor, Lane, Limits, PoolEvent, PoolExecutor, Snapshot};
+use millpond_supervisors::SojournTarget;
 use parking_lot::Mutex;
 use tokio_test::{assert_pending, task::spawn};
 
@@ -21,6 +22,7 @@ conform! {
     a_resize_overrides_what_was_wanted_and_sets_the_bounds,
     no_limit_is_below_what_the_lanes_reserve,
     it_sees_the_load_on_the_pools_clock,
+    submitters_that_wait_at_the_gate_for_longer_than_the_target_grow_the_pool,
     it_is_not_asked_while_the_pool_is_quiesced,
     one_that_panics_is_let_go_and_the_limit_is_what_was_set,
     one_that_wants_no_workers_is_let_go_and_the_limit_is_what_was_set,
@@ -183,6 +185,33 @@ fn it_sees_the_load_on_the_pools_clock<S: Subject>() {
     clock.advance(PERIOD);
     until("it is asked again", || seen.lock().len() == 2);
     assert_eq!(seen.lock()[1], (PERIOD, 1, limits));
+    gate.open();
+    jobs.into_iter().for_each(|job| assert_eq!(soon(job).unwrap(), 0));
+    at_rest(&pool);
+}
+
+/// One job is in, nothing is queued, and seven wait for a seat.
+fn submitters_that_wait_at_the_gate_for_longer_than_the_target_grow_the_pool<S: Subject>() {
+    let target = PERIOD / 4;
+    let (pool, clock) = scaled::<S>("scaled-gate", Limits::new(1, 8), SojournTarget::new(target));
+    let gate = Gate::new();
+    let mut jobs = hold::<S>(&pool, &gate, 1);
+    let mut waits: Vec<_> = (0..7).map(|_| spawn(Box::pin(pool.submit(S::job(Task::deaf(&gate)))))).collect();
+    waits.iter_mut().for_each(|wait| assert_pending!(wait.poll()));
+    let begun = clock.now();
+    let seen = pool.snapshot();
+    assert_eq!((seen.lanes[0].queued, seen.lanes[0].waiting, seen.lanes[0].waiting_since), (0, 7, Some(begun)));
+    for limit in [2, 4, 8] {
+        // What was answered last is worked off, and the next question has its date.
+        after_control(&pool);
+        assert_eq!(pool.saturation().limit, limit / 2);
+        clock.advance(PERIOD);
+        limit_becomes::<S>(&pool, limit);
+        jobs.extend(waits.drain(..limit / 2).map(|wait| soon(wait).expect("there is a place now")));
+        until("they run", || gate.entered() == limit);
+        let since = (limit < 8).then_some(begun);
+        assert_eq!(pool.snapshot().lanes[0].waiting_since, since);
+    }
     gate.open();
     jobs.into_iter().for_each(|job| assert_eq!(soon(job).unwrap(), 0));
     at_rest(&pool);

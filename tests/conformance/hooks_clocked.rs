@@ -1,4 +1,4 @@
-//! Hooks on a clock that the test moves: limits, defaults, delays, the strictest verdict, starts and idle exits.
+//! Hooks on a clock that the test moves: limits, defaults, delays, the strictest verdict, and starts.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use millpond::{
 };
 use tokio_test::{assert_pending, task::spawn};
 
-use crate::answers::{Answers, Seen};
+use crate::answers::Answers;
 use crate::faults::Faulty;
-use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, put, put_with, soon, until, worker_of};
+use crate::rig::{LIMIT, PoolOf, after_control, at_rest, build, hold, put, put_with, soon, until};
 use crate::subject::Subject;
 use crate::task::{Gate, Task};
 
@@ -25,9 +25,6 @@ conform! {
     an_absurd_delay_counts_as_the_default,
     a_later_resize_takes_the_place_of_one_that_is_asked_about,
     a_shutdown_waits_for_no_hook,
-    a_worker_may_be_kept_from_its_idle_exit,
-    a_job_that_comes_ends_the_question_about_an_idle_exit,
-    an_idle_exit_that_is_allowed_late_leaves_min_alone,
     a_denied_start_leaves_the_slot_empty_and_errors_say_by_whom,
     a_slow_hook_makes_no_second_start_of_one,
     a_delayed_termination_is_fenced,
@@ -272,98 +269,6 @@ fn a_shutdown_waits_for_no_hook<S: Subject>() {
     assert!(matches!(fate, Fate::Withdrawn | Fate::Finished), "{fate}");
     assert_eq!((soon(job).unwrap(), report.not_started), (6, 0), "the queued job got its worker");
     assert_eq!(seen.asked().len(), 1, "and the hook is still at the first question");
-}
-
-/// Workers above `min` that idle, with a hook that answers behind `gate`.
-struct Idlers<S: Subject> {
-    pool: PoolOf<S>,
-    clock: SettableClock,
-    seen: Seen,
-    gate: Gate,
-}
-
-fn idlers<S: Subject>(what: &str, limits: Limits, answer: Verdict) -> Idlers<S> {
-    let gate = Gate::new();
-    let (hook, seen) = Answers::new(move |word| if word == "idle exit" { answer.clone() } else { Verdict::Allow });
-    let (pool, clock) = clocked::<S>(what, limits.idle_timeout(SECOND * 8), |builder| builder);
-    let busy = Gate::new();
-    let held = hold::<S>(&pool, &busy, limits.max);
-    busy.open();
-    held.into_iter().for_each(|handle| assert_eq!(soon(handle).unwrap(), 0));
-    until("all idle", || pool.saturation().idle == limits.max);
-    let hook = HookSpec::new("keeper", hook.behind(gate.other())).options(HookOptions::new().limit(SECOND * 600));
-    soon(pool.set_hook(hook, LIMIT)).expect("there is room");
-    Idlers { pool, clock, seen, gate }
-}
-
-impl<S: Subject> Idlers<S> {
-    /// Control looks often enough to be late by a quarter at most.
-    fn advance(&self, by: Duration) {
-        for _ in 0..by.as_secs() / 2 {
-            after_control(&self.pool);
-            self.clock.advance(SECOND * 2);
-        }
-        after_control(&self.pool);
-    }
-}
-
-fn a_worker_may_be_kept_from_its_idle_exit<S: Subject>() {
-    let idlers = idlers::<S>("keep-idle", Limits::new(0, 1), Verdict::deny("it is warm"));
-    let Idlers { pool, seen, gate, .. } = &idlers;
-    gate.open();
-    idlers.advance(SECOND * 10);
-    until("it is asked", || seen.asked() == ["idle exit"]);
-    until("it is denied", || soon(pool.hooks(LIMIT)).expect("it answers")[0].denied == 1);
-    idlers.advance(SECOND * 4);
-    assert_eq!((seen.asked().len(), pool.saturation().idle), (1, 1), "it is left alone for a while");
-    idlers.advance(SECOND * 8);
-    until("it is asked again", || seen.asked().len() == 2);
-    soon(pool.remove_hook("keeper", LIMIT)).expect("it is there");
-    idlers.advance(SECOND * 10);
-    until("it leaves", || pool.saturation().workers == 0);
-    at_rest(pool);
-}
-
-fn a_job_that_comes_ends_the_question_about_an_idle_exit<S: Subject>() {
-    let idlers = idlers::<S>("race-idle", Limits::new(0, 1), Verdict::Allow);
-    let Idlers { pool, seen, gate, .. } = &idlers;
-    idlers.advance(SECOND * 10);
-    until("it is asked", || seen.asked() == ["idle exit"]);
-    let worker = pool.inventory_now().workers[0].worker;
-    let busy = Gate::new();
-    let held = hold::<S>(pool, &busy, 1).pop().expect("it is taken by the job at once");
-    assert_eq!(worker_of(pool, &held), worker);
-    gate.open();
-    until("its answer is in", || soon(pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
-    after_control(pool);
-    busy.open();
-    assert_eq!(soon(held).unwrap(), 0);
-    until("it idles", || pool.saturation().idle == 1);
-    after_control(pool);
-    assert_eq!(pool.inventory_now().workers[0].worker, worker, "the answer was about another stretch of idling");
-    at_rest(pool);
-}
-
-fn an_idle_exit_that_is_allowed_late_leaves_min_alone<S: Subject>() {
-    let idlers = idlers::<S>("late-idle", Limits::new(1, 3), Verdict::Delay(SECOND * 60));
-    let Idlers { pool, seen, gate, .. } = &idlers;
-    gate.open();
-    idlers.advance(SECOND * 10);
-    until("as many are asked about as may leave", || seen.asked() == ["idle exit"; 2]);
-    until("it is answered", || soon(pool.hooks(LIMIT)).expect("it answers")[0].unanswered == 0);
-    after_control(pool);
-    let workers = || pool.inventory_now().workers.iter().map(|row| row.worker).collect::<Vec<_>>();
-    let before = workers();
-    soon(pool.resize(Limits::fixed(3).idle_timeout(SECOND * 8), LIMIT)).expect("it is allowed");
-    idlers.advance(SECOND * 70);
-    assert_eq!(workers(), before, "by now nobody is one too many");
-    assert_eq!(seen.asked().iter().filter(|word| **word == "idle exit").count(), 2);
-    soon(pool.resize(Limits::new(0, 3).idle_timeout(SECOND * 8), LIMIT)).expect("it is allowed");
-    until("all leave in the end", || {
-        idlers.advance(SECOND * 2);
-        pool.saturation().workers == 0
-    });
-    at_rest(pool);
 }
 
 fn a_denied_start_leaves_the_slot_empty_and_errors_say_by_whom<S: Subject>() {

@@ -199,14 +199,15 @@ fn what_a_slow_hook_misses_is_counted<S: Subject>() {
     assert!(matches!(next, Notice::Gate("quiesced")), "{next:?}");
 }
 
-/// The system has no thread for it, and then has one.
+/// The system has no thread for it, and then has one. It is not asked for one with each message.
 fn what_a_hook_without_a_thread_misses_is_counted_and_its_default_counts<S: Subject>() {
     let (hook, seen) = Answers::new(|_| Verdict::Allow);
     let options = HookOptions::new().default_verdict(Verdict::deny("there is nobody to ask"));
     let hook = HookSpec::new("threadless", hook).options(options);
     let refusals = hook.refusals();
     refusals.store(usize::MAX, Ordering::Release);
-    let (pool, _clock) = clocked::<S>("threadless", Limits::new(0, 1), |builder| builder);
+    let launches = || usize::MAX - refusals.load(Ordering::Acquire);
+    let (pool, clock) = clocked::<S>("threadless", Limits::new(0, 1), |builder| builder);
     let mut events = pool.events();
     // That it was added, these two, and what becomes of the question: whose default counted, and that it was denied.
     soon(pool.set_hook(hook, LIMIT)).expect("there is room");
@@ -222,11 +223,22 @@ fn what_a_hook_without_a_thread_misses_is_counted_and_its_default_counts<S: Subj
     let row = &soon(pool.hooks(LIMIT)).expect("it answers")[0];
     assert_eq!((row.outstanding, row.missed, row.asked, row.defaulted), (0, 5, 1, 1), "each is counted");
     assert_eq!((seen.told().len(), seen.asked().len()), (0, 0));
+    assert_eq!(launches(), 1, "once refused, it rests for a while");
+    clock.advance(MILLI * 100);
+    soon(pool.quiesce(LIMIT)).expect("it is open");
+    soon(pool.resume(LIMIT)).expect("it is quiesced");
+    assert_eq!(launches(), 2, "it is tried again, once");
     refusals.store(0, Ordering::Release);
+    clock.advance(MILLI * 99);
+    soon(pool.quiesce(LIMIT)).expect("it is open");
+    soon(pool.resume(LIMIT)).expect("it is quiesced");
+    let row = &soon(pool.hooks(LIMIT)).expect("it answers")[0];
+    assert_eq!((row.outstanding, row.missed), (0, 9));
+    clock.advance(MILLI);
     soon(pool.quiesce(LIMIT)).expect("it is open");
     until("it is told", || seen.told().len() == 2);
     let told = seen.told();
-    assert!(matches!(told[0], Notice::Missed { notices: 5, .. }), "{told:?}");
+    assert!(matches!(told[0], Notice::Missed { notices: 9, .. }), "{told:?}");
     assert!(matches!(told[1], Notice::Gate("quiesced")), "{told:?}");
     soon(pool.resize(Limits::new(0, 2), LIMIT)).expect("it is there to be asked now");
     assert_eq!(seen.asked(), ["resize"]);

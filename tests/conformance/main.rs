@@ -93,6 +93,8 @@ mod histories;
 #[cfg(feature = "testing")]
 mod hooks_clocked;
 #[cfg(feature = "testing")]
+mod hooks_idle;
+#[cfg(feature = "testing")]
 mod hooks_overdue;
 #[cfg(feature = "testing")]
 mod hooks_recycle;

@@ -148,3 +148,39 @@ fn an_overdue_job_is_told_of_once() {
     assert_eq!(times_heard("job", "1", about), 3, "the warning and two rungs");
     drop(end);
 }
+
+/// Of a hook that the system gives no thread to, the first refusal is told of, and the end of them.
+#[cfg(feature = "testing")]
+#[test]
+fn a_hook_without_a_thread_is_told_of_once_and_when_it_has_one() {
+    use std::sync::atomic::Ordering;
+
+    use millpond::testing::SettableClock;
+    use millpond::{Hook, HookOptions, HookSpec};
+
+    struct Threadless;
+    impl Hook for Threadless {}
+
+    listen();
+    let hook = HookSpec::new("threadless", Threadless).options(HookOptions::told_only());
+    let (refusals, clock) = (hook.refusals(), SettableClock::new());
+    refusals.store(usize::MAX, Ordering::Release);
+    let builder = ThreadPool::builder("without-threads").limits(Limits::fixed(1)).clock(clock.clock());
+    let pool = builder.hook_spec(hook).build().expect("it is built");
+    let tell = || {
+        pool.blocking().quiesce(LIMIT).expect("it is open");
+        pool.blocking().resume(LIMIT).expect("it is quiesced");
+        clock.advance(Duration::from_millis(100));
+    };
+    (0..5).for_each(|_| tell());
+    let about = |level: Level, text: &'static str| {
+        move |heard: &Heard| heard.level == level && heard.fields["message"].contains(text)
+    };
+    assert!(usize::MAX - refusals.load(Ordering::Acquire) >= 5, "it is tried again and again");
+    assert_eq!(times_heard("hook", "threadless", about(Level::ERROR, "no thread for a hook")), 1);
+    let has_one = || times_heard("hook", "threadless", about(Level::INFO, "a hook has its thread"));
+    assert_eq!(has_one(), 0);
+    refusals.store(0, Ordering::Release);
+    (0..2).for_each(|_| tell());
+    assert_eq!(has_one(), 1);
+}

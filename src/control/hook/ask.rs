@@ -149,7 +149,7 @@ impl<B: Backend> Supervision<B> {
         let (pool, myself) = (self.plane().config.name.clone(), self.myself.clone());
         let registered = self.hooks.find(hook).ok_or(HookFault::NoAnswer)?;
         registered.asked += 1;
-        let actor = registered.actor(&pool).ok_or(HookFault::NoAnswer)?;
+        let actor = registered.actor(&pool, now).ok_or(HookFault::NoAnswer)?;
         let panic = Panic::default();
         let receipt = registered.line.ask(panic.clone()).ok_or(HookFault::Choked)?;
         let (sender, answer) = oneshot::channel();

@@ -1,7 +1,8 @@
 //! Whether a worker that idles for too long is to leave. It stays among the idle while that is asked: a job that takes it ends the
-//! question, in the same hold of the locks in which it takes it.
+//! question, in the same hold of the locks in which it takes it; that is found by the next look, which withdraws it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::ask::Ruling;
 use crate::backend::Backend;
@@ -9,17 +10,34 @@ use crate::control::supervisor::Supervision;
 use crate::hook::Question;
 use crate::id::{By, WorkerId};
 use crate::plane::Overstays;
+use crate::snapshot::WorkerState;
 use crate::sync::Timestamp;
 
-/// Workers that are asked about, or may stay for a while.
-pub(super) type Spared = HashMap<WorkerId, Spare>;
+/// From one look at what has become of the workers that are asked about to the next: it may be as many as there are.
+const LOOK: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Spare {
+/// Workers that are asked about, or may stay for a while.
+#[derive(Default)]
+pub(super) struct Spared {
+    workers: HashMap<WorkerId, Spare>,
+    /// When it is looked again who of them idles no more.
+    look_at: Timestamp,
+}
+
+struct Spare {
     /// How many jobs it had claimed by then.
     claims: u64,
-    /// Until when it may stay; `NEVER`: it is asked about.
-    until: Timestamp,
+    /// The question, while it is out.
+    question: Option<u64>,
+    /// When that was denied: it may stay for another timeout, of those that are in force by then. `None`: it is asked about.
+    denied: Option<Timestamp>,
+}
+
+impl Spared {
+    /// The stretch of idling that a worker was asked about after so many claims, unless something else has taken its place.
+    fn of(&mut self, worker: WorkerId, claims: u64) -> Option<&mut Spare> {
+        self.workers.get_mut(&worker).filter(|spare| spare.claims == claims)
+    }
 }
 
 impl<B: Backend> Supervision<B> {
@@ -31,21 +49,16 @@ impl<B: Backend> Supervision<B> {
     /// Asks about idle workers that have stayed for too long, as many as there are above `min`.
     pub(in crate::control) fn ask_idle_exits(&mut self, now: Timestamp) {
         let (above, overstaying) = self.plane().overstaying(now, self.kept_beyond_min(now));
-        if above == 0 || overstaying.is_empty() {
-            return;
-        }
-        let Self { hooks, employed, .. } = self;
-        hooks.spared.retain(|worker, _| employed.get(*worker).is_some());
+        let Some(timeout) = self.plane().limits().idle_timeout.filter(|_| above > 0) else { return };
         let mut asked = 0;
         let mut ask = Vec::new();
         for idler in overstaying {
             if asked == above {
                 break;
             }
-            let spare = hooks.spared.get(&idler.worker).filter(|spare| spare.claims == idler.claims);
-            match spare.map(|spare| spare.until) {
-                Some(Timestamp::NEVER) => asked += 1,
-                Some(until) if until > now => {}
+            match self.hooks.spared.of(idler.worker, idler.claims).map(|spare| spare.denied) {
+                Some(None) => asked += 1,
+                Some(Some(denied)) if denied.after(timeout) > now => {}
                 _ => {
                     asked += 1;
                     ask.push(idler);
@@ -57,27 +70,64 @@ impl<B: Backend> Supervision<B> {
 
     fn ask_idle_exit(&mut self, idler: &Overstays, now: Timestamp) {
         let &Overstays { worker, claims, since } = idler;
-        let asked = Spare { claims, until: Timestamp::NEVER };
-        self.hooks.spared.insert(worker, asked);
+        self.end_idle_question(worker);
+        let asked = Spare { claims, question: None, denied: None };
+        self.hooks.spared.workers.insert(worker, asked);
         let question = Question::IdleExit { worker, idle_for: now.since(since) };
-        self.ask_hooks(question, By::IdleTimeout, move |supervision, ruling| {
-            // Otherwise it has worked since, and may be asked about anew.
-            let current = supervision.hooks.spared.get(&worker) == Some(&asked);
-            match ruling {
-                Ruling::Allowed => {
-                    if current {
-                        supervision.hooks.spared.remove(&worker);
-                    }
-                    let kept = supervision.kept_beyond_min(supervision.now());
-                    supervision.plane().retire_overstaying(worker, claims, kept);
-                }
-                Ruling::Denied(_) if current => {
-                    let timeout = supervision.plane().limits().idle_timeout;
-                    let until = timeout.map_or(Timestamp::default(), |timeout| supervision.now().after(timeout));
-                    supervision.hooks.spared.insert(worker, Spare { claims, until });
-                }
-                Ruling::Denied(_) => {}
-            }
+        let question = self.ask_hooks(question, By::IdleTimeout, move |supervision, ruling| {
+            supervision.on_idle_exit_ruled(worker, claims, &ruling);
         });
+        // Unless it has been ruled upon at once.
+        if let Some(spare) = self.hooks.spared.of(worker, claims) {
+            spare.question = question;
+        }
+    }
+
+    fn on_idle_exit_ruled(&mut self, worker: WorkerId, claims: u64, ruling: &Ruling) {
+        let now = self.now();
+        match ruling {
+            Ruling::Allowed => {
+                self.hooks.spared.workers.remove(&worker);
+                // If it still idles for too long: other limits may be in force by now.
+                let kept = self.kept_beyond_min(now);
+                self.plane().retire_overstaying(worker, claims, now, kept);
+            }
+            Ruling::Denied(_) => {
+                if let Some(spare) = self.hooks.spared.of(worker, claims) {
+                    (spare.question, spare.denied) = (None, Some(now));
+                }
+            }
+        }
+    }
+
+    /// A worker idles no more, or its idling is asked about anew: whatever hooks say to what they were asked is of no use any more.
+    pub(in crate::control) fn end_idle_question(&mut self, worker: WorkerId) {
+        let spare = self.hooks.spared.workers.remove(&worker);
+        if let Some(question) = spare.and_then(|spare| spare.question) {
+            self.withdraw_question(question);
+        }
+    }
+
+    /// Withdraws what is asked about workers that have worked since, or are on their way out. Says when to look again.
+    pub(in crate::control) fn end_idle_questions(&mut self, now: Timestamp) -> Timestamp {
+        let Spared { workers, look_at } = &self.hooks.spared;
+        if workers.is_empty() {
+            return Timestamp::NEVER;
+        }
+        if *look_at > now {
+            return *look_at;
+        }
+        let still_idles = |worker, claims| {
+            self.plane().cell(worker).is_some_and(|cell| {
+                let state = cell.lock();
+                state.state == WorkerState::Idle && state.claims() == claims
+            })
+        };
+        let over = workers.iter().filter(|(worker, spare)| !still_idles(**worker, spare.claims));
+        let over: Vec<_> = over.map(|(worker, _)| *worker).collect();
+        over.into_iter().for_each(|worker| self.end_idle_question(worker));
+        let next = now.after(LOOK);
+        self.hooks.spared.look_at = next;
+        if self.hooks.spared.workers.is_empty() { Timestamp::NEVER } else { next }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use ractor::{ActorCell, ActorProcessingErr, ActorRef, ActorRuntime, SpawnErr};
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::message::HookMessage;
+use crate::backend::Refusals;
 use crate::control::reaper::{self, HOOK_THREAD};
 use crate::hook::{Hook, put};
 use crate::job::catch;
@@ -22,7 +24,7 @@ const END_GRACE: Duration = Duration::from_secs(1);
 /// A hook that can be given a thread, whatever its type.
 pub(super) trait Launch: Send + Sync {
     /// Starts its thread and its actor, for a pool, under a name.
-    fn launch(self: Arc<Self>, pool: &Arc<str>, name: &Arc<str>) -> io::Result<Running>;
+    fn launch(self: Arc<Self>, pool: &Arc<str>, name: &Arc<str>, refusals: &Refusals) -> io::Result<Running>;
 }
 
 /// A hosted hook's actor; when this is dropped, the actor and its thread end.
@@ -62,28 +64,44 @@ impl Drop for Bench {
     }
 }
 
+/// What a hook's thread runs, once it has it.
+struct Hosting {
+    bench: Bench,
+    cell: ActorCell,
+    started: JoinHandle<Result<JoinHandle<()>, SpawnErr>>,
+    over: oneshot::Receiver<()>,
+}
+
 impl<H: Hook> Launch for H {
-    #[expect(clippy::disallowed_methods, reason = "the home of hooks' threads")]
-    fn launch(self: Arc<Self>, pool: &Arc<str>, name: &Arc<str>) -> io::Result<Running> {
+    fn launch(self: Arc<Self>, pool: &Arc<str>, name: &Arc<str>, refusals: &Refusals) -> io::Result<Running> {
+        let (_over, over) = oneshot::channel();
+        let ended = Arc::new(AtomicBool::new(false));
+        // First, and with nothing made for it: where there is none, the rest would be in vain.
+        let hand_over = refusals.check().and_then(|()| thread(Ended(ended.clone())))?;
         let bench = Bench(Some(Builder::new_current_thread().enable_all().build()?));
         let (actor, started) = {
             let _inside = bench.0.as_ref().map(Runtime::enter);
             ActorRuntime::spawn_instant(None, Hosted(self), ()).map_err(io::Error::other)?
         };
-        let (_over, over) = oneshot::channel();
-        let cell = actor.get_cell();
-        let ended = Arc::new(AtomicBool::new(false));
-        let ends = Ended(ended.clone());
-        std::thread::Builder::new().name(HOOK_THREAD.to_owned()).spawn(move || {
-            // Dropped after the runtime, and the hook with it.
-            let _ends = ends;
-            let bench = bench;
-            if let Some(runtime) = &bench.0 {
-                runtime.block_on(host(&cell, started, over));
-            }
-        })?;
+        let hosting = Hosting { bench, cell: actor.get_cell(), started, over };
+        hand_over.send(hosting).map_err(|_| io::Error::other("its thread has ended before it had anything to do"))?;
         Ok(Running { actor, _over, pool: pool.clone(), name: name.clone(), ended })
     }
+}
+
+/// A thread for a hook, which waits for what it is to run, and ends if nothing comes.
+#[expect(clippy::disallowed_methods, reason = "the home of hooks' threads")]
+fn thread(ends: Ended) -> io::Result<SyncSender<Hosting>> {
+    let (hand_over, handed_over) = sync_channel::<Hosting>(1);
+    std::thread::Builder::new().name(HOOK_THREAD.to_owned()).spawn(move || {
+        // Dropped after the runtime, and the hook with it.
+        let _ends = ends;
+        let Ok(Hosting { bench, cell, started, over }) = handed_over.recv() else { return };
+        if let Some(runtime) = &bench.0 {
+            runtime.block_on(host(&cell, started, over));
+        }
+    })?;
+    Ok(hand_over)
 }
 
 /// The life of a hook's thread.

@@ -1,13 +1,14 @@
 //! Which hooks a pool has: added, replaced and removed by message.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use ractor::ActorRef;
 
 use super::ask::Questions;
 use super::credit::Line;
 use super::exits::Spared;
-use super::hosted::Running;
+use super::hosted::{Launch, Running};
 use super::message::{HookMessage, HookSpec, Host, check_count};
 use super::pressure::Pressure;
 use super::recycles::Kept;
@@ -16,12 +17,13 @@ use crate::backend::{Backend, Refusals};
 use crate::config::ConfigError;
 use crate::control::event::PoolEvent;
 use crate::control::message::PoolMessage;
+use crate::control::side::Aside;
 use crate::control::supervisor::Supervision;
 use crate::error::ControlError;
 use crate::hook::{HookChange, HookOptions};
 use crate::id::By;
 use crate::snapshot::{Delay, Veto};
-use crate::sync::{Arc, OnceLock};
+use crate::sync::{Arc, Mutex, OnceLock, Timestamp};
 
 /// The hooks of a pool, and all that is to be remembered about them.
 pub(in crate::control) struct Hooks<B: Backend> {
@@ -53,6 +55,17 @@ impl<B: Backend> Default for Hooks<B> {
     }
 }
 
+/// How long a hook that was refused its thread does without, until it is asked for again: it may be one of many, with much to be told.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The system gives a hook no thread.
+#[derive(Clone, Copy)]
+struct Refused {
+    since: Timestamp,
+    /// When it is asked again.
+    until: Timestamp,
+}
+
 /// One hook.
 pub(super) struct Registered {
     /// Tells it from another that had its name before.
@@ -60,6 +73,8 @@ pub(super) struct Registered {
     pub(super) name: Arc<str>,
     host: Host,
     running: OnceLock<Running>,
+    /// Read and written by the supervisor alone.
+    refused: Mutex<Option<Refused>>,
     refusals: Refusals,
     pub(super) options: HookOptions,
     pub(super) line: Arc<Line>,
@@ -70,19 +85,54 @@ pub(super) struct Registered {
 
 impl Registered {
     /// Its actor, started with its thread if it has none; `None`: the system gives it no thread now.
-    pub(super) fn actor(&self, pool: &Arc<str>) -> Option<&ActorRef<HookMessage>> {
+    pub(super) fn actor(&self, pool: &Arc<str>, now: Timestamp) -> Option<&ActorRef<HookMessage>> {
         let hook = match &self.host {
             Host::Foreign(actor) => return Some(actor),
             Host::Side(hook) => hook,
         };
         if self.running.get().is_none() {
-            match self.refusals.check().and_then(|()| (**hook).clone().launch(pool, &self.name)) {
-                // Only the supervisor comes here, one message after the other.
-                Ok(running) => drop(self.running.set(running)),
-                Err(error) => tracing::error!(hook = &*self.name, "no thread for a hook: {error}"),
-            }
+            self.launch(hook, pool, now);
         }
         self.running.get().map(|running| &running.actor)
+    }
+
+    /// Starts its thread, unless that was refused just now. The first refusal is told of, and the end of them.
+    fn launch(&self, hook: &Aside<dyn Launch>, pool: &Arc<str>, now: Timestamp) {
+        // One at a time comes here, so what is seen stays true though the lock is let go of.
+        let refused = *self.refused.lock();
+        if refused.is_some_and(|refused| now < refused.until) {
+            return;
+        }
+        let refused = match (**hook).clone().launch(pool, &self.name, &self.refusals) {
+            Ok(running) => {
+                drop(self.running.set(running));
+                self.note_thread(pool, refused, now);
+                None
+            }
+            Err(error) => {
+                self.note_refusal(pool, refused, &error);
+                let since = refused.map_or(now, |refused| refused.since);
+                Some(Refused { since, until: now.after(PAUSE) })
+            }
+        };
+        *self.refused.lock() = refused;
+    }
+
+    fn note_thread(&self, pool: &str, before: Option<Refused>, now: Timestamp) {
+        if let Some(Refused { since, .. }) = before {
+            let ((_, missed), without) = (self.line.backlog(), now.since(since));
+            tracing::info!(pool, hook = &*self.name, missed, "a hook has its thread, after {without:?} without");
+        }
+    }
+
+    fn note_refusal(&self, pool: &str, before: Option<Refused>, error: &std::io::Error) {
+        if before.is_none() {
+            tracing::error!(
+                pool,
+                hook = &*self.name,
+                "no thread for a hook: {error}; until it has one, its default counts and it misses what it would be told"
+            );
+        }
     }
 
     fn row(&self, unanswered: usize) -> HookRow {
@@ -143,6 +193,7 @@ impl<B: Backend> Hooks<B> {
             name,
             host,
             running: OnceLock::new(),
+            refused: Mutex::new(None),
             refusals,
             options,
             line: Line::new(self.last, supervisor.clone()),

@@ -86,7 +86,7 @@ impl<B: Backend> Supervision<B> {
 
     fn tell_one(&self, hook: &Registered, notice: &Notice, by: &By) {
         // Before it is given credit: what has to be sent then cannot be lost.
-        let Some(actor) = hook.actor(&self.plane().config.name) else { return hook.line.miss() };
+        let Some(actor) = hook.actor(&self.plane().config.name, self.now()) else { return hook.line.miss() };
         let Some(Leave { missed, receipt }) = hook.line.tell() else { return };
         if let Some((notices, receipt)) = missed {
             self.send(hook, actor, self.missed(notices), &By::Pool, receipt);
@@ -98,7 +98,7 @@ impl<B: Backend> Supervision<B> {
     pub(in crate::control) fn on_caught_up(&mut self, id: u64) {
         let Some(hook) = self.hooks.registered.iter().find(|hook| hook.id == id) else { return };
         // Whoever has caught up had messages, and so an actor.
-        let Some(actor) = hook.actor(&self.plane().config.name) else { return };
+        let Some(actor) = hook.actor(&self.plane().config.name, self.now()) else { return };
         if let Some((notices, receipt)) = hook.line.caught_up() {
             self.send(hook, actor, self.missed(notices), &By::Pool, receipt);
         }

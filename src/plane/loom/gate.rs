@@ -21,7 +21,7 @@ struct Line {
 
 impl Line {
     fn new() -> Arc<Self> {
-        let waiter = Waiter::new(LaneId::DEFAULT, Timestamp::NEVER);
+        let waiter = Waiter::new(LaneId::DEFAULT, Timestamp::default(), Timestamp::NEVER);
         Arc::new(Self { waiter, granted: Mutex::new(0), received: AtomicUsize::new(0) })
     }
 

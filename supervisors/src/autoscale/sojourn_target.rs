@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use millpond::{Autoscaler, Limits, Snapshot, Timestamp};
+use millpond::{Autoscaler, LaneSnapshot, Limits, Snapshot, Timestamp};
 use parking_lot::Mutex;
 
-/// Grows a pool while the job that waits longest, over all lanes, has waited for longer than a target; shrinks it to what was in use once
-/// it has been calm for long enough.
+/// Grows a pool while a job has to wait, in some lane, for longer than a target; shrinks it to what was in use once it has been calm for long enough.
+///
+/// A wait is that at the gate and that in the queue, one after the other: a lane with a short queue, or none, has its jobs wait in front of it. What counts of
+/// a lane is how long its first submitter at the gate has waited, and its first job in the queue, taken together. A lane that refuses jobs when it is full
+/// has nobody wait at its gate, and what it refuses grows nothing.
 ///
 /// Past the target, the limit grows in proportion to how far past, by one worker at least, and at most to twice what it is. Below a
 /// share of the target, the hysteresis, the pool is calm; when it has been that for all of the linger, the limit becomes the most that was in use
@@ -28,7 +31,7 @@ pub struct SojournTarget {
 #[derive(Clone, Copy, Debug)]
 struct Calm {
     since: Timestamp,
-    /// The most workers that were in use meanwhile.
+    /// The most workers that were in use meanwhile, or would have been: one for each job that runs, is queued, or waits at the gate.
     peak: usize,
 }
 
@@ -85,16 +88,22 @@ impl SojournTarget {
     }
 }
 
+/// How long who is first at the gate has to wait in all: as long as so far, and then in the queue as long as who is first there.
+fn waited(lane: &LaneSnapshot, now: Timestamp) -> Duration {
+    let [gate, queue] =
+        [lane.waiting_since, lane.head_since].map(|since| since.map_or(Duration::ZERO, |it| now.since(it)));
+    gate.saturating_add(queue)
+}
+
 impl Autoscaler for SojournTarget {
     fn scale(&self, snapshot: &Snapshot, bounds: Limits) -> usize {
         let (now, seen) = (snapshot.taken_at, &snapshot.saturation);
-        let heads = snapshot.lanes.iter().filter_map(|lane| lane.head_since);
-        let waited = heads.map(|since| now.since(since)).max().unwrap_or_default();
+        let waited = snapshot.lanes.iter().map(|lane| waited(lane, now)).max().unwrap_or_default();
         let wanted = if waited > self.target {
             *self.calm.lock() = None;
             self.grown(seen.limit, waited)
         } else if waited <= self.target.mul_f64(self.hysteresis) {
-            self.calmed(now, seen.limit, seen.active + seen.queued)
+            self.calmed(now, seen.limit, seen.active + seen.queued + seen.waiting)
         } else {
             *self.calm.lock() = None;
             seen.limit
@@ -106,7 +115,8 @@ impl Autoscaler for SojournTarget {
 
 #[cfg(test)]
 mod tests {
-    use millpond::LaneSnapshot;
+    use std::collections::VecDeque;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -118,8 +128,11 @@ mod tests {
         policy: SojournTarget,
         now: Timestamp,
         limit: usize,
+        capacity: usize,
+        /// When each job that waits at the gate came there.
+        gate: VecDeque<Timestamp>,
         /// When each job that waits was admitted.
-        queue: std::collections::VecDeque<Timestamp>,
+        queue: VecDeque<Timestamp>,
         /// When each job that runs ends.
         running: Vec<Timestamp>,
     }
@@ -130,24 +143,42 @@ mod tests {
     impl Pond {
         fn new(policy: SojournTarget) -> Self {
             let now = Timestamp::from_nanos(1);
-            Self { policy, now, limit: 1, queue: Default::default(), running: Vec::new() }
+            let (gate, queue) = (VecDeque::new(), VecDeque::new());
+            Self { policy, now, limit: 1, capacity: usize::MAX, gate, queue, running: Vec::new() }
+        }
+
+        /// Lets in whoever there is room for: a capacity of zero is a hand-over to a free seat.
+        fn admit(&mut self) {
+            let free = self.limit.saturating_sub(self.running.len());
+            while self.queue.len() < self.capacity.saturating_add(free) && self.gate.pop_front().is_some() {
+                self.queue.push_back(self.now);
+            }
+        }
+
+        /// How long the one has waited that waits longest, at the gate or in the queue.
+        fn longest_wait(&self) -> Duration {
+            let since = self.gate.front().into_iter().chain(self.queue.front()).min();
+            since.map_or(Duration::ZERO, |since| self.now.since(*since))
         }
 
         /// A period in which so many jobs come.
         fn period(&mut self, jobs: usize) {
-            self.queue.extend(std::iter::repeat_n(self.now, jobs));
+            self.gate.extend(std::iter::repeat_n(self.now, jobs));
+            self.admit();
             self.now = self.now.after(PERIOD);
             let now = self.now;
             self.running.retain(|ends| *ends > now);
+            self.admit();
             while self.running.len() < self.limit && self.queue.pop_front().is_some() {
                 self.running.push(now.after(JOB));
             }
+            self.admit();
             let mut seen = Snapshot::empty("pond", now);
             let mut lane = LaneSnapshot::empty("default");
-            lane.head_since = self.queue.front().copied();
+            (lane.head_since, lane.waiting_since) = (self.queue.front().copied(), self.gate.front().copied());
             seen.lanes.push(lane);
             (seen.saturation.limit, seen.saturation.active) = (self.limit, self.running.len());
-            seen.saturation.queued = self.queue.len();
+            (seen.saturation.queued, seen.saturation.waiting) = (self.queue.len(), self.gate.len());
             self.limit = self.policy.scale(&seen, BOUNDS);
         }
     }
@@ -217,14 +248,59 @@ mod tests {
         assert_eq!((grown(10, 501), grown(10, 750), grown(10, 60_000), grown(1, 501)), (11, 15, 20, 2));
     }
 
+    /// One job is let in, the others wait for it at the gate, and nothing is queued.
+    #[test]
+    fn who_waits_at_the_gate_grows_a_pool_that_has_no_queue() {
+        let mut pond = Pond::new(policy());
+        pond.capacity = 0;
+        pond.period(8);
+        let mut limits = Vec::new();
+        while !pond.gate.is_empty() {
+            pond.period(8 - pond.running.len() - pond.gate.len() - pond.queue.len());
+            limits.push(pond.limit);
+            assert!(limits.len() < 200, "they wait at the gate for ever: {limits:?}");
+        }
+        assert!(pond.limit > 1, "{limits:?}");
+    }
+
+    #[test]
+    fn who_waits_at_the_gate_is_in_use_of_the_pool() {
+        let mut policy = SojournTarget::new(Duration::MAX).linger(Duration::ZERO);
+        let now = Timestamp::from_nanos(1);
+        let mut seen = Snapshot::empty("pond", now);
+        (seen.saturation.limit, seen.saturation.active, seen.saturation.waiting) = (8, 1, 6);
+        assert_eq!(policy.scale(&seen, BOUNDS), 7);
+        policy = policy.between(8, 8);
+        assert_eq!(policy.scale(&seen, BOUNDS), 8);
+    }
+
     proptest! {
+        #[test]
+        fn wherever_they_wait_the_pool_grows_until_nobody_waits_for_long(
+            capacity in prop_oneof![Just(0usize), 0usize..40],
+            jobs in 1usize..12,
+        ) {
+            let mut pond = Pond::new(policy());
+            pond.capacity = capacity;
+            for _ in 0..400 {
+                let before = pond.limit;
+                pond.period(jobs);
+                let waited = pond.longest_wait();
+                prop_assert!(waited <= Duration::from_millis(500) || pond.limit >= before, "it shrinks in a jam");
+            }
+            prop_assert!(pond.longest_wait() <= Duration::from_millis(500), "{:?} at {}", pond.longest_wait(), pond.limit);
+        }
+
         #[test]
         fn whatever_is_seen_the_answer_is_within_all_bounds(
             (target, linger) in (0u64..10_000, 0u64..10_000),
             (least, most) in (0usize..100, 0usize..100),
             (min, more) in (0usize..50, 1usize..50),
             share in prop::num::f64::ANY,
-            seen in prop::collection::vec((0u64..20_000, 0usize..100, 0usize..100, 0usize..100), 1..20),
+            seen in prop::collection::vec(
+                ((0u64..20_000, 0u64..20_000), 0usize..100, 0usize..100, 0usize..100, 0usize..100),
+                1..20,
+            ),
         ) {
             let bounds = Limits::new(min, min + more);
             let policy = SojournTarget::new(Duration::from_millis(target))
@@ -232,14 +308,16 @@ mod tests {
                 .linger(Duration::from_millis(linger))
                 .hysteresis(share);
             let mut now = Timestamp::from_nanos(1);
-            for (waited, limit, active, queued) in seen {
+            for ((waited, at_gate), limit, active, queued, waiting) in seen {
                 now = now.after(Duration::from_secs(20));
                 let mut snapshot = Snapshot::empty("any", now);
                 let mut lane = LaneSnapshot::empty("default");
-                lane.head_since = (queued > 0).then(|| Timestamp::from_nanos(now.as_nanos() - waited * 1_000_000));
+                let ago = |millis: u64| Timestamp::from_nanos(now.as_nanos() - millis * 1_000_000);
+                lane.head_since = (queued > 0).then(|| ago(waited));
+                lane.waiting_since = (waiting > 0).then(|| ago(at_gate));
                 snapshot.lanes.push(lane);
                 (snapshot.saturation.limit, snapshot.saturation.active) = (limit, active);
-                snapshot.saturation.queued = queued;
+                (snapshot.saturation.queued, snapshot.saturation.waiting) = (queued, waiting);
                 let wanted = policy.scale(&snapshot, bounds);
                 prop_assert!((1..=bounds.max).contains(&wanted) && wanted >= bounds.min, "{wanted}");
                 prop_assert!(wanted >= least.min(bounds.max), "{wanted}");

@@ -13,9 +13,10 @@ use super::member::Newcomer;
 pub enum GroupMessage {
     /// Every member with its pool, in the order in which they were given.
     Status(RpcReplyPort<Vec<MemberStatus>>),
-    /// Has every pool admit and not dispatch.
+    /// Has every pool admit and not dispatch. One that comes up later, be it started again, is told the same as it comes up, until the group is
+    /// told to [resume](Self::Resume): what it was given before that may have begun. Whoever has one pool resume by itself has that pool alone resume.
     Quiesce(RpcReplyPort<Vec<MemberReply>>),
-    /// Has every pool dispatch again.
+    /// Has every pool dispatch again. One that comes up later is left as it comes up.
     Resume(RpcReplyPort<Vec<MemberReply>>),
     /// Shuts every pool down within this limit, the last one given first told, and then ends the group. A pool that is just coming up is shut
     /// down when it is there, in what is left of the limit; one that comes up past it is stopped, and has no report.

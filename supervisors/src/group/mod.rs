@@ -10,6 +10,7 @@ mod supervision;
 
 use std::time::Duration;
 
+use millpond::PoolMessage;
 use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use course::End;
@@ -143,8 +144,14 @@ impl Group {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             GroupMessage::Status(reply) => self.status(state, reply),
-            GroupMessage::Quiesce(reply) => self.ask_all(state, millpond::PoolMessage::Quiesce, reply),
-            GroupMessage::Resume(reply) => self.ask_all(state, millpond::PoolMessage::Resume, reply),
+            GroupMessage::Quiesce(reply) => {
+                state.set_quiesced(true);
+                self.ask_all(state, PoolMessage::Quiesce, reply);
+            }
+            GroupMessage::Resume(reply) => {
+                state.set_quiesced(false);
+                self.ask_all(state, PoolMessage::Resume, reply);
+            }
             GroupMessage::Shutdown(limit, reply) => self.shut_down(&myself, state, limit, reply),
             GroupMessage::Internal(Internal(step)) => return self.step(&myself, step, state),
         }

@@ -42,6 +42,11 @@ impl Supervision {
         self.course.end();
     }
 
+    /// What members that come up from here on are to do. One that is up is told by [`tell`](Self::tell).
+    pub(super) const fn set_quiesced(&mut self, quiesced: bool) {
+        self.course.set_quiesced(quiesced);
+    }
+
     /// Sends this to the member's pool. If it has none, or one that has ended, the port goes with the message, and that is the answer.
     pub(super) fn tell(&self, member: usize, message: PoolMessage) {
         if let Some(actor) = self.course.pool(member) {
@@ -141,6 +146,7 @@ impl Group {
                     pool.kill();
                     later(myself, self.stop_limit, Step::StillThere { actor: pool.get_id() });
                 }
+                Act::Quiesce { pool } => self.quiesce(&pool),
                 Act::Await { pool } => {
                     let group = myself.clone();
                     beside(async move {
@@ -152,6 +158,23 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// Its pool has come up while the group is quiesced.
+    fn quiesce(&self, pool: &ActorRef<PoolMessage>) {
+        let (port, answer) = concurrency::oneshot();
+        // If it has ended, the port goes with the message.
+        let _ = pool.cast(PoolMessage::Quiesce(port.into()));
+        let (pool, limit) = (pool.get_id(), self.limit);
+        beside(async move {
+            match concurrency::timeout(limit, answer).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::warn!(%pool, "a pool that came up in a quiesced group is not: {error}"),
+                Ok(Err(_)) | Err(_) => {
+                    tracing::warn!(%pool, "a pool that came up in a quiesced group does not say whether it is, for {limit:?}");
+                }
+            }
+        });
     }
 
     fn start(&self, myself: &ActorRef<GroupMessage>, member: usize, generation: u64) {

@@ -183,3 +183,49 @@ async fn more_failures_than_its_intensity_allows_fail_the_group_and_its_pools_go
     }
     Ok(())
 }
+
+/// What the gates of all members say, once each has one.
+async fn gates(group: &ActorRef<GroupMessage>) -> Vec<&'static str> {
+    all_up(group).await;
+    status(group).await.into_iter().filter_map(|member| member.snapshot).map(|pool| pool.gate).collect()
+}
+
+/// Kills its second pool, and waits until another one has come up so many times.
+async fn second_comes_up_again(group: &ActorRef<GroupMessage>, restarts: u64) {
+    all_up(group).await[1].kill();
+    while status(group).await[1].restarts < restarts {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_comes_up_while_its_group_is_quiesced_dispatches_nothing() -> Outcome {
+    let (open, opened) = tokio::sync::oneshot::channel::<()>();
+    let (begins, mut begun) = mpsc::channel(1);
+    let opened = parking_lot::Mutex::new(Some(opened));
+    let late = move |parent| {
+        let (opened, begins) = (opened.lock().take(), begins.clone());
+        async move {
+            begins.send(()).await?;
+            opened.ok_or("it is started once")?.await?;
+            Ok(ThreadPool::builder("paused-late").limits(Limits::fixed(1)).spawn_linked(parent).await?.actor())
+        }
+    };
+    let group = group("paused", Strategy::OneForOne).intensity(9, MANY).member("late", late);
+    let (group, ended) = Actor::spawn(None, group, ()).await?;
+    begun.recv().await.ok_or("it is started")?;
+    let replies = call_t!(group, GroupMessage::Quiesce, LIMIT_MS)?;
+    assert_eq!(replies.iter().map(|member| member.reply.is_some()).collect::<Vec<_>>(), [true, true, true, false]);
+    // One has its start under way, another one fails and is started again.
+    open.send(()).map_err(|()| "its start is not dropped")?;
+    second_comes_up_again(&group, 1).await;
+    assert_eq!(gates(&group).await, ["quiesced"; 4]);
+    for reply in call_t!(group, GroupMessage::Resume, LIMIT_MS)? {
+        reply.reply.expect("it answers").expect("it can");
+    }
+    second_comes_up_again(&group, 2).await;
+    assert_eq!(gates(&group).await, ["open"; 4]);
+    group.stop(None);
+    ended.await?;
+    Ok(())
+}

@@ -35,6 +35,8 @@ pub(super) enum Act<P> {
     Kill { pool: P },
     /// Tell when it is gone.
     Await { pool: P },
+    /// Have it dispatch nothing: it has come up while the group is quiesced.
+    Quiesce { pool: P },
 }
 
 /// Why the group fails.
@@ -50,6 +52,8 @@ pub(super) struct Course<P> {
     early: Vec<(ActorId, End)>,
     /// It is being shut down: nobody is started any more.
     ending: bool,
+    /// Members were told last to dispatch nothing, and not to go on.
+    quiesced: bool,
     acts: Vec<Act<P>>,
 }
 
@@ -57,7 +61,7 @@ impl<P: Known> Course<P> {
     pub(super) fn new(rules: Rules, members: impl Iterator<Item = String>) -> Self {
         let members = members.map(Standing::new).collect();
         let (failures, early, acts) = (Failures::default(), Vec::new(), Vec::new());
-        Self { rules, members, failures, early, ending: false, acts }
+        Self { rules, members, failures, early, ending: false, quiesced: false, acts }
     }
 
     /// What is to be done, in this order, since this was asked for last.
@@ -84,6 +88,11 @@ impl<P: Known> Course<P> {
     /// From here on nobody is started.
     pub(super) const fn end(&mut self) {
         self.ending = true;
+    }
+
+    /// Whoever comes up from here on is to dispatch nothing, or as it comes up. Those that are up are told by whoever says this.
+    pub(super) const fn set_quiesced(&mut self, quiesced: bool) {
+        self.quiesced = quiesced;
     }
 
     /// Has whoever is due started.
@@ -159,6 +168,8 @@ impl<P: Known> Course<P> {
         if pool.status() >= ActorStatus::Stopping {
             // Its end is told of by its event, unless it was not linked.
             self.acts.push(Act::Await { pool });
+        } else if self.quiesced && !self.ending {
+            self.acts.push(Act::Quiesce { pool });
         }
         self.start_due(now);
         Ok(())

@@ -46,6 +46,8 @@ struct There {
     is_told_to_stop: bool,
     /// Somebody shuts it down.
     is_wanted: bool,
+    /// It was told to dispatch nothing. It comes up open.
+    is_quiesced: bool,
 }
 
 /// What may happen next, each to one of those to whom it can.
@@ -55,10 +57,16 @@ enum Move {
     Fails,
     IsOverdue,
     IsTold,
-    BeginsToEnd { wanted: bool },
+    BeginsToEnd {
+        wanted: bool,
+    },
     Ends,
     Rests,
     HasHadItsTime,
+    /// Somebody has all pause, or go on.
+    Gate {
+        quiesced: bool,
+    },
 }
 
 struct World {
@@ -73,6 +81,7 @@ struct World {
     awaited: Vec<ActorId>,
     done: Vec<usize>,
     ordered: bool,
+    quiesced: bool,
 }
 
 impl World {
@@ -83,7 +92,8 @@ impl World {
         let ordered = !matches!(strategy, Strategy::OneForOne);
         let (now, starts, there, arriving) = (Timestamp::default(), Vec::new(), Vec::new(), Vec::new());
         let (resting, awaited, done) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = Self { course, now, pools: 0, starts, there, arriving, resting, awaited, done, ordered };
+        let mut world =
+            Self { course, now, pools: 0, starts, there, arriving, resting, awaited, done, ordered, quiesced: false };
         world.course.start_due(world.now);
         world.act();
         world
@@ -130,6 +140,14 @@ impl World {
                     if is_killed { Ok(()) } else { self.course.on_still_there(told.pool.id, self.now) }
                 })
             }
+            Move::Gate { quiesced } => {
+                self.course.set_quiesced(quiesced);
+                self.quiesced = quiesced;
+                let up: Vec<_> = (0..3).filter_map(|member| self.course.pool(member)).map(Known::id).collect();
+                let told = self.there.iter_mut().filter(|there| up.contains(&there.pool.id));
+                told.for_each(|there| there.is_quiesced = quiesced);
+                Some(Ok(()))
+            }
         }
         .map(|went| went.expect("it puts up with everything"))
         .map(|()| self.act())
@@ -141,7 +159,8 @@ impl World {
         self.pools += 1;
         let pool = Pool { id: ActorId::Local(self.pools), status: Rc::new(Cell::new(ActorStatus::Running)) };
         self.arriving.push((member, generation, pool.clone()));
-        self.there.push(There { pool, member, is_known: false, is_told_to_stop: false, is_wanted: false });
+        let [is_known, is_told_to_stop, is_wanted, is_quiesced] = [false; 4];
+        self.there.push(There { pool, member, is_known, is_told_to_stop, is_wanted, is_quiesced });
         Ok(())
     }
 
@@ -188,7 +207,16 @@ impl World {
                 }
                 Act::Kill { pool } => pool.status.set(ActorStatus::Stopping),
                 Act::Await { pool } => self.awaited.push(pool.id),
+                Act::Quiesce { pool } => {
+                    let told = self.there.iter_mut().find(|there| there.pool.id == pool.id).expect("it is there");
+                    told.is_quiesced = true;
+                }
             }
+        }
+        for There { pool, member, is_quiesced, .. } in &self.there {
+            // One that is on its way out as it comes up is told nothing.
+            let is_up = self.course.members[*member].has(pool.id) && pool.status() == ActorStatus::Running;
+            assert!(!is_up || *is_quiesced == self.quiesced, "{pool:?} does as the group was told last");
         }
         for There { pool, member, is_told_to_stop, .. } in self.there.iter().filter(|there| there.is_known) {
             assert!(*is_told_to_stop || self.course.members[*member].has(pool.id), "{pool:?} is nobody's");
@@ -229,6 +257,7 @@ fn moves() -> impl Generates<Value = Move> {
         2 => Just(Move::Ends),
         2 => Just(Move::Rests),
         1 => Just(Move::HasHadItsTime),
+        1 => any::<bool>().prop_map(|quiesced| Move::Gate { quiesced }),
     ]
 }
 
