@@ -75,8 +75,10 @@ pub(super) struct Link {
     socket: UnixStream,
     /// Readable once the child has died. Elsewhere than on Linux the end of the socket says so.
     dead: Option<OwnedFd>,
-    /// The stream has ended, or cannot be used any more.
+    /// The stream has ended: nothing comes any more that anybody would read.
     cut: bool,
+    /// It has died, or cannot be written to any more: so much of what it wrote is read yet at most. A child of its own may have the socket, and write for ever.
+    rest: Option<usize>,
     decoder: Decoder,
     /// What is to be written, and how much of it is.
     pub(super) out: Vec<u8>,
@@ -141,6 +143,7 @@ impl Link {
             socket,
             dead,
             cut: false,
+            rest: None,
             // Until it has said who it is, a child has no business with more.
             decoder: Decoder::new(UNGREETED),
             out: Vec::new(),
@@ -220,15 +223,18 @@ impl Link {
             if let Some(frame) = self.decoder.next()? {
                 return Ok(Event::Frame(frame));
             }
+            self.write();
+            // Read and looked at by turns: of what comes along with frames, there is room for that of one.
+            if self.rest.is_some() && self.read_rest() {
+                continue;
+            }
             if self.cut && self.dead.is_none() {
                 return Ok(Event::Ended);
             }
-            self.write();
             let seen = self.poll(until);
             if seen.died {
-                self.read_all();
-                self.cut = true;
                 self.dead = None;
+                self.rest.get_or_insert(self.decoder.enough());
                 continue;
             }
             if seen.readable {
@@ -287,7 +293,7 @@ impl Link {
 
     /// Writes as much as goes.
     pub(super) fn write(&mut self) {
-        while self.is_writing() && !self.cut {
+        while self.is_writing() && !self.cut && self.rest.is_none() {
             match self.write_once() {
                 Ok(n) => {
                     self.written += n;
@@ -321,8 +327,7 @@ impl Link {
 
     /// The child cannot be talked to any more, so it is to die, if it does not already.
     fn end_stream(&mut self) {
-        self.read_all();
-        self.cut = true;
+        self.rest = Some(self.decoder.enough());
         self.see_it_die();
     }
 
@@ -341,18 +346,31 @@ impl Link {
             return false;
         }
         match sys::receive(&self.socket, &mut self.decoder) {
-            Ok(1..) | Err(rustix::io::Errno::INTR) => true,
+            Ok(n @ 1..) => {
+                self.rest = self.rest.map(|rest| rest.saturating_sub(n));
+                true
+            }
+            Err(rustix::io::Errno::INTR) => true,
             Err(rustix::io::Errno::AGAIN) => false,
             Ok(0) | Err(_) => {
                 self.cut = true;
-                self.see_it_die();
+                // Otherwise that is seen to, or done.
+                if self.rest.is_none() {
+                    self.see_it_die();
+                }
                 false
             }
         }
     }
 
-    /// What a child wrote before it died is what it said: a result among it counts. A child of its own may have the socket yet, and write
-    /// for ever: so no more than one frame and what a socket holds.
+    /// What a child wrote before it died is what it said: a result among it counts. Reads once. False: there is no more of it, or nobody wants more.
+    fn read_rest(&mut self) -> bool {
+        let more = self.rest != Some(0) && self.read();
+        self.cut |= !more;
+        more
+    }
+
+    /// All that a dead child wrote, as bytes that are looked through and are frames no more, so that nothing that comes along is lacked.
     fn read_all(&mut self) {
         while !self.decoder.holds_enough() && self.read() {}
     }
