@@ -5,6 +5,7 @@
 use std::process::Child;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 
 use super::bell::Bell;
@@ -198,8 +199,8 @@ impl Grip {
     pub(super) fn reap(&self) -> Remains {
         self.send(&mut self.state.lock(), Asked::Kill);
         let cpu_time = self.unreaped().and_then(|pid| {
-            // Not under the lock: it may have much memory to give back. Fails if somebody else reaps all children of this process.
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+            // Not under the lock: it may have much memory to give back.
+            await_death(pid);
             // A zombie's is that of its whole life.
             self.read_unlocked(usage::cpu_time_of)?
         });
@@ -226,6 +227,12 @@ impl Grip {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
+}
+
+/// Waits until it has died, and leaves its zombie.
+fn await_death(pid: Pid) {
+    // Fails if somebody else reaps all children of this process; and, to be asked again, if this thread handles a signal.
+    let _ = retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
 }
 
 impl InProcess for Grip {
@@ -300,5 +307,56 @@ mod tests {
         let grip = held();
         assert!(grip.read_unlocked(|_| grip.reap().status.expect("it ends")).is_none());
         assert!(grip.read_unlocked(|pid| panic!("{pid:?} has been reaped")).is_none());
+    }
+
+    /// The state of a thread or process, as the system has it: `S` sleeps, `Z` has died.
+    #[cfg(target_os = "linux")]
+    fn state_of(folder: &str) -> Option<String> {
+        let stat = std::fs::read_to_string(format!("/proc/{folder}/stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// One that this process handles may come to any of its threads.
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[expect(clippy::disallowed_methods, reason = "a test of a thread that waits")]
+    fn a_signal_does_not_end_the_wait_for_a_death() {
+        use std::os::unix::thread::JoinHandleExt;
+
+        static HEARD: AtomicBool = AtomicBool::new(false);
+        extern "C" fn hear(_signal: libc::c_int) {
+            HEARD.store(true, Ordering::SeqCst);
+        }
+        // SAFETY: a plain struct, for which zeroes are a value; the handler sets a flag. What it interrupts is not begun anew by the system.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = hear as *const () as usize;
+            assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
+        }
+        let grip = held();
+        let pid = grip.unreaped().expect("it runs");
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let waits = move || {
+            tell.send(std::fs::read_link("/proc/thread-self").expect("it is there")).expect("somebody waits for it");
+            await_death(pid);
+            state_of(&pid.to_string())
+        };
+        let waits = std::thread::Builder::new().spawn(waits).expect("there are threads");
+        let me = told.recv().expect("it is told").to_str().expect("it is text").to_owned();
+        let until_it_sleeps = || {
+            while !waits.is_finished() && state_of(&me).as_deref() != Some("S") {
+                std::thread::yield_now();
+            }
+        };
+        until_it_sleeps();
+        // SAFETY: the thread has not been joined.
+        assert_eq!(unsafe { libc::pthread_kill(waits.as_pthread_t(), libc::SIGUSR2) }, 0);
+        while !HEARD.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        until_it_sleeps();
+        grip.kill_now();
+        assert_eq!(waits.join().expect("it ends").as_deref(), Some("Z"), "it has died by then");
+        assert!(grip.reap().status.is_some());
     }
 }
