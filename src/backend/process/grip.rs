@@ -38,6 +38,8 @@ struct State {
     asked: Asked,
     /// Control has had it killed, or the end of the pool.
     ordered: bool,
+    /// It had closed its socket, and did not end by itself.
+    lived_on: bool,
     /// Processes of its group were still there when its slot was given back.
     lingers: bool,
     /// When SIGKILL follows.
@@ -65,6 +67,7 @@ impl Grip {
             pid: None,
             asked: Asked::Nothing,
             ordered: false,
+            lived_on: false,
             lingers: false,
             kill_at: Timestamp::NEVER,
         };
@@ -129,7 +132,7 @@ impl Grip {
         self.bell.ring();
     }
 
-    /// SIGKILL, unless it has died by then.
+    /// SIGKILL, unless it has died by then: for one that has closed its socket.
     pub(super) fn kill_soon(&self, grace: Duration) {
         let mut state = self.state.lock();
         let at = state.kill_at.min(self.clock.now().after(grace));
@@ -144,6 +147,12 @@ impl Grip {
     /// True if control has had the child killed, or the end of its pool: not for anything that it did itself.
     pub(super) fn was_killed(&self) -> bool {
         self.state.lock().ordered
+    }
+
+    /// True if it was killed because it had closed its socket and [lived on](Self::kill_soon), and for nothing else.
+    pub(super) fn lived_on(&self) -> bool {
+        let state = self.state.lock();
+        state.lived_on && !state.ordered
     }
 
     /// True if something of its group may not have ended, though it was killed.
@@ -162,12 +171,21 @@ impl Grip {
         self.leaves.load(Ordering::Acquire)
     }
 
-    /// Sends SIGKILL if the grace after SIGTERM is over. Called by the [`killer`].
+    /// Sends SIGKILL if the grace after SIGTERM is over, or that after its socket was closed. Called by the [`killer`].
     pub(super) fn escalate(&self, now: Timestamp) {
         let mut state = self.state.lock();
-        if state.kill_at <= now {
-            self.send(&mut state, Asked::Kill);
+        if state.kill_at > now {
+            return;
         }
+        if state.asked == Asked::Nothing {
+            // Only what it died of by itself says why its socket was closed. Whoever reaps it sees to its group.
+            if state.pid.is_some_and(has_died) {
+                state.kill_at = Timestamp::NEVER;
+                return;
+            }
+            state.lived_on = true;
+        }
+        self.send(&mut state, Asked::Kill);
     }
 
     /// Begins a kill, from the child's own thread.
@@ -227,6 +245,12 @@ impl Grip {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
+}
+
+/// True if it is a zombie.
+fn has_died(pid: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    waitid(WaitId::Pid(pid), look).is_ok_and(|died| died.is_some())
 }
 
 /// Waits until it has died, and leaves its zombie.
@@ -307,6 +331,21 @@ mod tests {
         let grip = held();
         assert!(grip.read_unlocked(|_| grip.reap().status.expect("it ends")).is_none());
         assert!(grip.read_unlocked(|pid| panic!("{pid:?} has been reaped")).is_none());
+    }
+
+    /// Who has closed its socket by dying has died of something else.
+    #[test]
+    fn only_one_that_lives_on_is_killed_for_a_closed_socket() {
+        let (died, lives) = (held(), held());
+        let pid = died.unreaped().expect("it runs");
+        rustix::process::kill_process(pid, Signal::KILL).expect("it is there");
+        await_death(pid);
+        for (grip, killed) in [(died, false), (lives, true)] {
+            grip.kill_soon(Duration::ZERO);
+            grip.escalate(Timestamp::NEVER);
+            assert_eq!((grip.lived_on(), grip.is_doomed()), (killed, killed));
+            assert!(grip.reap().was_killed());
+        }
     }
 
     /// The state of a thread or process, as the system has it: `S` sleeps, `Z` has died.

@@ -53,6 +53,8 @@ pub(super) enum Breach {
     Unfit(#[from] Unfit),
     #[error("{0}")]
     Unexpected(String),
+    #[error("it closed its socket and lived on")]
+    HungUp,
 }
 
 /// Who a line of log or output is of.
@@ -396,7 +398,8 @@ impl Link {
         let remains = self.grip.reap();
         self.listen();
         let last_words = self.last_words.text();
-        let cause = match breach {
+        let hung_up = (self.grip.lived_on() && remains.was_killed()).then_some(&Breach::HungUp);
+        let cause = match breach.or(hung_up) {
             Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),
             None => attribute(&remains, self.last_words.told_of_memory(), &self.evidence, was_doomed),
         };
