@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, Exit, JobError, JobOptions, JobStatus, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
-use crate::rig::{exists, failure, open_files, pids, python, python_with, until};
+use crate::rig::{exists, failure, open_files, pids, pool, python, python_with, until};
 
 #[test]
 fn a_worker_in_another_language_does_its_jobs() {
@@ -94,6 +94,25 @@ fn a_worker_whose_main_forgot_init_cannot_have_a_pool() {
         }
     };
     assert!(exit.contains("exited with code 101"), "{exit}");
+}
+
+/// A program may be one that is a worker if it is told so, and this one is told nothing of the kind.
+#[test]
+fn a_program_that_a_worker_starts_is_not_told_that_it_is_a_worker_of_this_executable() {
+    let pool = pool("outer", 1);
+    let started = |()| {
+        let says = r#"echo "told [$MILLPOND_WORKER], and a socket: [${MILLPOND_FD:+yes}]" >&2; exit 3"#;
+        let inner = ProgramPool::builder("inner", "/bin/sh").arg("-c").arg(says);
+        let inner = inner.limits(Limits::fixed(1)).build().expect("it is built");
+        let mut said = String::new();
+        until("it is told", || {
+            said = format!("{:?}", inner.snapshot().health);
+            said.contains("told [")
+        });
+        said
+    };
+    let said = pool.submit_blocking(started, ()).unwrap().join().unwrap();
+    assert!(said.contains("told [], and a socket: [yes]"), "{said}");
 }
 
 /// Each costs its own job and itself, with what it did as the reason.
