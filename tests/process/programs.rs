@@ -248,6 +248,9 @@ fn a_worker_that_is_wrong_from_the_start_never_comes_up() {
         ("vague", "a HELLO frame whose body is not one"),
         ("version", "it speaks version 9"),
         ("eager", "before it was ready"),
+        // Whatever the pool's limit is, until it is ready it has 4 KiB.
+        ("wordy", "a frame of 4097 bytes, where 4096 are allowed"),
+        ("chatty", "a frame of 4097 bytes, where 4096 are allowed"),
     ] {
         let Some(pool) = python("tests/process/hostile.py", &[how], 1) else { return };
         let mut said = String::new();
