@@ -34,7 +34,7 @@ pub enum DeathCause {
     /// It used up the processor time that it may have ([`ChildOptions::cpu_time`](crate::process::ChildOptions::cpu_time)): it was ended by SIGXCPU, or by
     /// SIGKILL, not of millpond's, when it had used so much.
     OutOfCpuTime,
-    /// It broke the protocol, and was killed for that.
+    /// It broke the protocol, and was killed for that: also one that closed its socket and had not ended 100 ms later.
     BrokeProtocol(Arc<str>),
     /// Somebody else of this process reaped it.
     Unknown,

@@ -43,9 +43,14 @@ fn a_kill_takes_a_child_that_ignores_sigterm_and_its_grandchild() {
     assert_eq!(pool.submit_blocking(|n: u32| n, 4).unwrap().join().unwrap(), 4);
 }
 
-/// Ten thousand at full length.
+/// Ten thousand at full length. In a process of its own, where no other test opens any.
 #[test]
 fn kills_leave_no_zombie_and_no_descriptor() {
+    if std::env::var_os(VICTIM).is_none() {
+        let mut alone = start("kills_leave_no_zombie_and_no_descriptor", &format!("{}-kills", std::process::id()));
+        assert!(alone.wait().expect("it runs").success(), "it has said why");
+        return;
+    }
     let kills = usize::try_from(scaled(Duration::from_millis(10_000)).as_millis()).expect("not so many");
     let pool = pool("kills", 2);
     pids(&pool, 2);
@@ -58,8 +63,8 @@ fn kills_leave_no_zombie_and_no_descriptor() {
         assert!(matches!(failure(handle), JobError::Killed(_)), "kill {n}");
     }
     pids(&pool, 2);
-    // Other tests of this process come and go meanwhile: what is leaked is there for each kill.
-    assert!(descriptors() < before + kills / 2 + 40, "{} after {before}", descriptors());
+    // A look at a worker's files may have one open for a moment.
+    until("there are no more than before", || descriptors() <= before);
     until("nothing is defunct", || zombies().is_empty());
 }
 

@@ -102,8 +102,11 @@ def echo_memory():
 how = sys.argv[1]
 lost = 0
 can = 1 if how.startswith("memory") else 2 if how == "vague" else 0
-send(129, 0, struct.pack("<4sHBB", b"MPNX" if how == "stranger" else b"MPND", 9 if how == "version" else 1, can, 0))
+hello = struct.pack("<4sHBB", b"MPNX" if how == "stranger" else b"MPND", 9 if how == "version" else 1, can, 0)
+send(129, 0, hello + b"w" * (4097 - len(hello) if how == "wordy" else 0))
 receive()
+if how == "chatty":
+    send(136, 0, b"\3\0\0" + b"c" * 4094)
 if how == "eager":
     send(133, 1, b"before it was asked")
 send(130)

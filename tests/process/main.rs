@@ -4,6 +4,8 @@
 #![allow(missing_docs, reason = "nobody outside calls a test")]
 #![allow(clippy::disallowed_methods, reason = "tests measure, spawn and pause between two looks at a condition")]
 
+#[cfg(target_os = "linux")]
+mod alone;
 mod calls;
 mod deaths;
 #[cfg(feature = "testing")]

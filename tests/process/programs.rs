@@ -5,7 +5,7 @@ use std::time::Duration;
 use millpond::process::ChildOptions;
 use millpond::{DeathCause, Exit, JobError, JobOptions, JobStatus, Limits, PoolEvent, PoolExecutor, ProgramPool};
 
-use crate::rig::{exists, failure, open_files, pids, python, python_with, until};
+use crate::rig::{exists, failure, open_files, pids, pool, python, python_with, until};
 
 #[test]
 fn a_worker_in_another_language_does_its_jobs() {
@@ -96,6 +96,25 @@ fn a_worker_whose_main_forgot_init_cannot_have_a_pool() {
     assert!(exit.contains("exited with code 101"), "{exit}");
 }
 
+/// A program may be one that is a worker if it is told so, and this one is told nothing of the kind.
+#[test]
+fn a_program_that_a_worker_starts_is_not_told_that_it_is_a_worker_of_this_executable() {
+    let pool = pool("outer", 1);
+    let started = |()| {
+        let says = r#"echo "told [$MILLPOND_WORKER], and a socket: [${MILLPOND_FD:+yes}]" >&2; exit 3"#;
+        let inner = ProgramPool::builder("inner", "/bin/sh").arg("-c").arg(says);
+        let inner = inner.limits(Limits::fixed(1)).build().expect("it is built");
+        let mut said = String::new();
+        until("it is told", || {
+            said = format!("{:?}", inner.snapshot().health);
+            said.contains("told [")
+        });
+        said
+    };
+    let said = pool.submit_blocking(started, ()).unwrap().join().unwrap();
+    assert!(said.contains("told [], and a socket: [yes]"), "{said}");
+}
+
 /// Each costs its own job and itself, with what it did as the reason.
 #[track_caller]
 fn costs_its_job_and_itself(cases: &[(&str, &str)]) {
@@ -121,7 +140,7 @@ fn a_worker_that_breaks_the_protocol_costs_its_job_and_itself() {
         ("malformed", "a FAILURE frame whose body is not one"),
         ("bodied", "a Beat frame with a body of 3 bytes, where there is none"),
         ("flagged", "a frame header that is not zero where it should be"),
-        ("closes", "SIGKILL"),
+        ("closes", "broke the protocol: it closed its socket and lived on"),
     ]);
 }
 
@@ -229,6 +248,9 @@ fn a_worker_that_is_wrong_from_the_start_never_comes_up() {
         ("vague", "a HELLO frame whose body is not one"),
         ("version", "it speaks version 9"),
         ("eager", "before it was ready"),
+        // Whatever the pool's limit is, until it is ready it has 4 KiB.
+        ("wordy", "a frame of 4097 bytes, where 4096 are allowed"),
+        ("chatty", "a frame of 4097 bytes, where 4096 are allowed"),
     ] {
         let Some(pool) = python("tests/process/hostile.py", &[how], 1) else { return };
         let mut said = String::new();

@@ -47,6 +47,11 @@ impl Sent {
         }
     }
 
+    /// It is handed over early: the child says so before it begins it.
+    pub(super) fn early(self) -> Self {
+        Self { early: true, ..self }
+    }
+
     /// True if the child may have begun it.
     pub(super) fn may_have_begun(&self, link: &Link) -> bool {
         if self.early { self.acknowledged } else { link.has_written(self.end) }
@@ -129,7 +134,7 @@ pub(super) fn put(loan: &mut Option<Loan<Job>>, link: &mut Link, pool: &str, lim
                 return None;
             }
             frame::mark_early(&mut link.out, at);
-            Some(Sent { early: true, ..Sent::last_of(link, id, at) })
+            Some(Sent::last_of(link, id, at).early())
         });
         sent.flatten().inspect(|_| loan.hand_over())
     });

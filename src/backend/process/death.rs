@@ -89,6 +89,13 @@ pub(super) struct Remains {
     pub(super) cpu_time: Option<Duration>,
 }
 
+impl Remains {
+    /// True if SIGKILL ended it.
+    pub(super) fn was_killed(&self) -> bool {
+        self.status.and_then(|status| status.signal()) == Some(KILL)
+    }
+}
+
 /// `told_of_memory`: it said that it has none; `was_doomed`: a signal of ours was on its way.
 pub(super) fn attribute(
     remains: &Remains,

@@ -227,9 +227,14 @@ impl Decoder {
         self.limit = limit;
     }
 
-    /// True if what has arrived and is not used up is more than a frame and what is on its way after it.
+    /// As much as a frame, and what may be on its way after it.
+    pub(super) fn enough(&self) -> usize {
+        HEADER + self.limit as usize + (1 << 20)
+    }
+
+    /// True if what has arrived and is not used up is more than that.
     pub(super) fn holds_enough(&self) -> bool {
-        self.bytes.len() - self.start > HEADER + self.limit as usize + (1 << 20)
+        self.bytes.len() - self.start > self.enough()
     }
 
     /// Where to append what arrives; it has room, for no more than has arrived so far and a chunk.

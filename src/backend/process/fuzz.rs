@@ -1,8 +1,10 @@
 //! What must hold of any bytes that a child may send, however they are cut: for the fuzzer (`fuzz/`), and for tests, which run what it has found.
 //!
-//! An input is three bytes and what they say: which state the parent is in and whether payloads may come by memory files, which limit it has set, how many sizes of pieces
-//! follow; then those sizes, one byte each, and then what the child sends, cut into pieces of these sizes, again and again.
+//! An input is three bytes and what they say: which state the parent is in, whether payloads may come by memory files, whether descriptors do, and whether the child has a second
+//! job; which limit the parent has set; how many sizes of pieces follow. Then those sizes, one byte each, and then what the child sends, cut into pieces of these sizes, again
+//! and again.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::Location;
@@ -10,57 +12,107 @@ use std::task::Waker;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socketpair};
+use smallvec::SmallVec;
 
 use super::ahead::Sent;
 use super::bell::Bell;
 use super::carry::reply_of;
 use super::death::Evidence;
-use super::frame::{self, Apart, Decoder, Frame, Garbage, Kind};
+use super::frame::{self, Apart, Decoder, Frame, Garbage, HEADER, Kind};
 use super::grip::Grip;
 use super::identity::Executable;
 use super::link::{Breach, Event, Link, Tag};
+use super::memory::{self, Lost};
+use super::sys;
 use super::wire::{self, Log, Panicked, Welcome};
 use super::worker::{Failure, Hand};
 use super::{ChildOptions, Children};
 use crate::id::{ClaimNo, JobId, LaneId, WorkerId};
 use crate::job::{InHand, JobCell, JobContext, PoolNo, Registered, Share, Submission, Terms};
+use crate::slot::InProcess;
 use crate::sync::{Arc, Clock, Timestamp, Weak};
 
 /// More pieces than this are one.
 const PIECES: usize = 64;
 /// More is not looked at: it has to fit into a socket.
 const MOST: usize = 60_000;
+/// More descriptors do not come.
+const FILES: usize = 16;
 const JOB: u64 = 7;
+/// The one that is handed over together with it.
+const NEXT: u64 = 8;
 
 /// An input, taken apart.
 #[derive(Debug)]
 struct Script<'a> {
     state: u8,
-    /// Payloads may come by memory files. None does: a frame that speaks of one speaks in vain.
+    /// Payloads may come by memory files.
     shares: bool,
+    /// With a frame that speaks of a descriptor comes one; otherwise it speaks in vain.
+    accompanied: bool,
+    /// The child that has a job has the next one, too.
+    pair: bool,
     limit: u32,
     sizes: &'a [u8],
     sent: &'a [u8],
 }
+
+/// What is sent in one go, and what with it.
+type Piece<'a> = (&'a [u8], Option<&'a OwnedFd>);
 
 impl<'a> Script<'a> {
     fn of(input: &'a [u8]) -> Option<Self> {
         let (&[state, limit, sizes], rest) = input.split_first_chunk()?;
         let (sizes, sent) = rest.split_at_checked(usize::from(sizes % 32))?;
         let limit = [16, 200, 1 << 10, 1 << 16][usize::from(limit % 4)];
-        Some(Self { state: state % 3, shares: state & 0x80 != 0, limit, sizes, sent: &sent[..sent.len().min(MOST)] })
+        let [shares, accompanied, pair] = [0x80, 0x40, 0x20].map(|bit| state & bit != 0);
+        Some(Self { state: state % 3, shares, accompanied, pair, limit, sizes, sent: &sent[..sent.len().min(MOST)] })
     }
 
-    fn pieces(&self) -> Vec<&'a [u8]> {
-        let (mut rest, mut pieces) = (self.sent, Vec::new());
-        let sizes = self.sizes.iter().map(|size| usize::from(*size).max(1));
-        for size in sizes.cycle().take(PIECES) {
-            let Some((piece, left)) = rest.split_at_checked(size) else { break };
-            pieces.push(piece);
-            rest = left;
+    /// Where the frames are that a descriptor comes with.
+    fn speaking(&self) -> Vec<Range<usize>> {
+        let (mut speaking, mut at) = (Vec::new(), 0);
+        while let Some(header) = self.sent.get(at..).and_then(<[u8]>::first_chunk::<HEADER>) {
+            let [l0, l1, l2, l3, kind, flag, ..] = *header;
+            let end = at.saturating_add(HEADER).saturating_add(u32::from_le_bytes([l0, l1, l2, l3]) as usize);
+            if flag == 1 && [Kind::Job as u8, Kind::Result as u8].contains(&kind) {
+                speaking.push(at..end);
+            }
+            at = end;
         }
-        pieces.extend((!rest.is_empty()).then_some(rest));
+        speaking.truncate(if self.shares && self.accompanied { FILES } else { 0 });
+        speaking
+    }
+
+    /// Cut at these places, and wherever the system would: what is read in one go brings one descriptor, and ends before the next one, which is sent when all of the frame is of
+    /// the one before.
+    fn cut(&self, ends: impl Iterator<Item = usize>, file: &'a OwnedFd) -> Vec<Piece<'a>> {
+        let (speaking, mut pieces, mut from) = (self.speaking(), Vec::new(), 0);
+        for end in ends.chain([self.sent.len()]) {
+            while from < end.min(self.sent.len()) {
+                let first = speaking.partition_point(|frame| frame.start < from);
+                let is_open = first.checked_sub(1).is_some_and(|before| speaking[before].end > from);
+                let next = first + usize::from(!is_open);
+                let to = speaking.get(next).map_or(end, |frame| frame.start.min(end)).min(self.sent.len());
+                let comes = speaking.get(first).is_some_and(|frame| frame.start < to);
+                pieces.push((&self.sent[from..to], comes.then_some(file)));
+                from = to;
+            }
+        }
         pieces
+    }
+
+    fn pieces(&self, file: &'a OwnedFd) -> Vec<Piece<'a>> {
+        let sizes = self.sizes.iter().map(|size| usize::from(*size).max(1)).cycle().take(PIECES);
+        let ends = sizes.scan(0, |at, size| {
+            *at += size;
+            Some(*at)
+        });
+        self.cut(ends, file)
+    }
+
+    fn whole(&self, file: &'a OwnedFd) -> Vec<Piece<'a>> {
+        self.cut(std::iter::empty(), file)
     }
 }
 
@@ -69,20 +121,24 @@ impl<'a> Script<'a> {
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "the fuzzer is outside"))]
 pub fn frames(input: &[u8]) {
     let Some(script) = Script::of(input) else { return };
-    let decoded = |pieces: &[&[u8]]| decoded(script.limit, script.shares, pieces);
-    let whole = decoded(&[script.sent]);
-    assert_eq!(decoded(&script.pieces()), whole);
-    let bytes: Vec<_> = script.sent.chunks(1).collect();
-    assert_eq!(decoded(&bytes), whole);
+    let decoded = |pieces: &[Piece<'_>]| decoded(script.limit, script.shares, pieces);
+    let file = ended();
+    let whole = decoded(&script.whole(&file));
+    assert_eq!(decoded(&script.pieces(&file)), whole);
+    assert_eq!(decoded(&script.cut(1..script.sent.len(), &file)), whole);
 }
 
-fn decoded(limit: u32, shares: bool, pieces: &[&[u8]]) -> (Vec<Apart>, Vec<u8>, Option<Garbage>) {
+fn decoded(limit: u32, shares: bool, pieces: &[Piece<'_>]) -> (Vec<Apart>, Vec<u8>, Option<Garbage>) {
     let (mut decoder, mut frames, mut again) = (Decoder::new(limit), Vec::new(), Vec::new());
     decoder.share(shares);
     let (mut arrived, mut garbage) = (0, None);
-    for piece in pieces {
+    for (piece, file) in pieces {
         decoder.room().extend_from_slice(piece);
         arrived += piece.len();
+        if file.is_some() {
+            // As good as a descriptor, and cheaper.
+            decoder.take_in([], true);
+        }
         while garbage.is_none() {
             match decoder.next() {
                 Ok(Some(frame)) => {
@@ -100,7 +156,7 @@ fn decoded(limit: u32, shares: bool, pieces: &[&[u8]]) -> (Vec<Apart>, Vec<u8>, 
             break;
         }
     }
-    let sent: Vec<u8> = pieces.concat();
+    let sent: Vec<u8> = pieces.iter().flat_map(|(piece, _)| *piece).copied().collect();
     assert!(sent.starts_with(&again), "frames that were not sent");
     (frames, again, garbage)
 }
@@ -110,6 +166,9 @@ fn put_again(out: &mut Vec<u8>, frame: &Frame, body: &[u8]) {
     out[at + 6..at + 8].copy_from_slice(&frame.lost.to_le_bytes());
     if frame.early {
         frame::mark_early(out, at);
+    }
+    if frame.enclosed.is_some() {
+        out[at + 5] = 1;
     }
     out.extend_from_slice(body);
     frame::end(out, at, u32::MAX).expect("it was a frame");
@@ -133,44 +192,56 @@ fn read_body(frame: &Frame, body: &[u8]) {
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "the fuzzer is outside"))]
 pub fn session(input: &[u8]) {
     let Some(script) = Script::of(input) else { return };
-    let whole: Vec<_> = (!script.sent.is_empty()).then_some(script.sent).into_iter().collect();
-    let end = led(&script, &whole, false);
-    assert_eq!(led(&script, &script.pieces(), false), end, "cut into pieces");
-    assert_eq!(led(&script, &script.pieces(), true), end, "of one that has died");
+    let file = ended();
+    let end = led(&script, &script.whole(&file), false);
+    assert_eq!(led(&script, &script.pieces(&file), false), end, "cut into pieces");
+    assert_eq!(led(&script, &script.pieces(&file), true), end, "of one that has died");
 }
 
 /// What became of a child that sends these and then ends its stream.
-fn led(script: &Script<'_>, pieces: &[&[u8]], has_died: bool) -> String {
+fn led(script: &Script<'_>, pieces: &[Piece<'_>], has_died: bool) -> String {
     led_as(script, pieces, has_died, None)
 }
 
 /// The same of a child that has to be of this build, if so.
-fn led_as(script: &Script<'_>, pieces: &[&[u8]], has_died: bool, identity: Option<&'static Executable>) -> String {
+fn led_as(script: &Script<'_>, pieces: &[Piece<'_>], has_died: bool, identity: Option<&'static Executable>) -> String {
     // Such a socket gives out pieces as they went in; the parent reads it as it reads its own.
     let pair = || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
-    let (ours, theirs) = pair().expect("there are sockets");
-    for piece in pieces {
-        send(&theirs, piece, SendFlags::empty()).expect("it has room");
+    let (ours, theirs) = pair().map(|(ours, theirs)| (ours, UnixStream::from(theirs))).expect("there are sockets");
+    for (piece, file) in pieces {
+        match file {
+            Some(file) => sys::send_with(&theirs, piece, file).expect("it has room"),
+            None => send(&theirs, piece, SendFlags::empty()).expect("it has room"),
+        };
     }
     shutdown(&theirs, Shutdown::Write).expect("it is open");
+    let (hand, mut link) = linked(UnixStream::from(ours), has_died, script, identity);
+    let end = match script.state {
+        0 => comes_up(&hand, &mut link),
+        1 => idles(&hand, &mut link, script.limit),
+        _ => has_a_job(&hand, &mut link, script),
+    };
+    drop(theirs);
+    end
+}
+
+/// The parent's side of a child that is at the other end of that socket, as far as it lives.
+fn linked(
+    ours: UnixStream,
+    has_died: bool,
+    script: &Script<'_>,
+    identity: Option<&'static Executable>,
+) -> (Hand, Link) {
     let bell = Bell::new().expect("there are sockets");
     let clock = Clock::real();
     let grip = Grip::new(bell.clone(), clock.clone(), Duration::ZERO);
     let options = ChildOptions::new().frame_limit(script.limit);
     let tag = Tag { pool: Arc::from("fuzzed"), worker: WorkerId { slot: 0, generation: 1 }, pid: 0, job: None };
-    let ours = UnixStream::from(ours);
     ours.set_nonblocking(true).expect("it can be");
     let parts = (grip.clone(), bell.clone(), clock.clone());
     let mut link = Link::over((ours, has_died.then(ended)), parts, tag, (None, None), Evidence::default());
     link.share(script.shares);
-    let hand = Hand { children: Children { options, ..Children::default() }, identity, grip, bell, clock };
-    let end = match script.state {
-        0 => comes_up(&hand, &mut link),
-        1 => idles(&hand, &mut link, script.limit),
-        _ => has_a_job(&hand, &mut link, script.limit),
-    };
-    drop(theirs);
-    end
+    (Hand { children: Children { options, ..Children::default() }, identity, grip, bell, clock }, link)
 }
 
 /// Readable, as the descriptor of a process is that has died.
@@ -205,21 +276,59 @@ fn rests(hand: &Hand, link: &mut Link) -> String {
     end.map_or_else(|breach| breach.to_string(), |()| "ended".to_owned())
 }
 
-fn has_a_job(hand: &Hand, link: &mut Link, limit: u32) -> String {
-    link.set_limit(limit);
-    let at = wire::begin_job(&mut link.out, JOB, "label", 0);
+fn put_job(link: &mut Link, job: u64) -> Sent {
+    let at = wire::begin_job(&mut link.out, job, "label", 0);
     link.out.extend_from_slice(b"payload");
     frame::end(&mut link.out, at, u32::MAX).expect("it is short");
-    let mut sent = Sent::last_of(link, JOB, at);
-    match hand.exchange(&mut sent, (&mut None, &mut None), link, &context(), Waker::noop()) {
-        Ok(frame) => match reply_of(link, &frame).map(|reply| format!("{reply:?}")) {
-            Ok(reply) => format!("{reply}, {}", rests(hand, link)),
-            Err(breach) => breach.to_string(),
-        },
-        Err((begun, breach)) => {
-            assert!(begun, "it had all of its job");
-            breach.map_or_else(|| "lost".to_owned(), |breach| breach.to_string())
+    Sent::last_of(link, job, at)
+}
+
+fn has_a_job(hand: &Hand, link: &mut Link, script: &Script<'_>) -> String {
+    link.set_limit(script.limit);
+    let (mut sent, mut ahead) = (put_job(link, JOB), None);
+    if script.pair {
+        ahead = Some(put_job(link, NEXT).early());
+        // So that it is asked for at once, and not when the clock says so.
+        hand.grip.leave();
+        hand.bell.hear();
+    }
+    let (mut said, mut is_early) = (SmallVec::<[String; 3]>::new(), false);
+    loop {
+        match hand.exchange(&mut sent, (&mut ahead, &mut None), link, &context(), Waker::noop()) {
+            Ok(frame) => match answer_of(link, frame, script.limit) {
+                Ok(answer) => said.push(answer),
+                Err(breach) => {
+                    said.push(breach.to_string());
+                    break;
+                }
+            },
+            Err((begun, breach)) => {
+                assert!(begun || is_early, "it had all of its job");
+                said.push(breach.map_or_else(|| "lost".to_owned(), |breach| breach.to_string()));
+                // Whether the early one had begun is known, too, however it was cut.
+                let early = if is_early { Some(sent) } else { ahead };
+                said.extend(early.filter(|early| early.was_begun(link)).map(|early| format!("with #{}", early.job)));
+                break;
+            }
         }
+        match ahead.take() {
+            Some(next) => (sent, is_early) = (next, true),
+            None => {
+                said.push(rests(hand, link));
+                break;
+            }
+        }
+    }
+    said.join(", ")
+}
+
+/// As an outcome is made of it.
+fn answer_of(link: &Link, mut frame: Frame, limit: u32) -> Result<String, Breach> {
+    let Some(came) = frame.enclosed.take() else { return reply_of(link, &frame).map(|reply| format!("{reply:?}")) };
+    match memory::open(came, link.body(&frame), limit) {
+        Ok(payload) => Ok(format!("{} bytes of {:?}", payload.len(), payload.first())),
+        Err(Lost::Refused(said)) => Ok(said),
+        Err(Lost::Unfit(unfit)) => Err(unfit.into()),
     }
 }
 
@@ -255,156 +364,4 @@ impl InHand for Nobody {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Runs what the fuzzer has found, each of which goes another way than the others.
-    fn run(corpus: &str, property: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/corpus").join(corpus);
-        let files: Vec<_> =
-            std::fs::read_dir(&folder).expect("it is there").map(|file| file.expect("it is").path()).collect();
-        assert!(files.len() > 20, "{} is nearly empty", folder.display());
-        for file in files {
-            let input = std::fs::read(&file).expect("it can be read");
-            let held = std::panic::catch_unwind(|| property(&input));
-            assert!(held.is_ok(), "{} does not hold", file.display());
-        }
-    }
-
-    #[test]
-    fn what_was_found_for_the_decoder_holds() {
-        run("frames", frames);
-    }
-
-    #[test]
-    fn what_was_found_for_the_parent_holds() {
-        run("session", session);
-    }
-
-    /// What a child sends that comes up, idles, or has job 7, and what the parent says of it; each costs the child its life.
-    #[test]
-    fn whatever_is_not_as_the_protocol_says_is_a_breach() {
-        let framed = |kind, job, body: &[u8]| {
-            let mut out = Vec::new();
-            frame::put(&mut out, kind, job, body);
-            out
-        };
-        let changed = |kind, job, at: usize| {
-            let mut out = framed(kind, job, b"");
-            out[at] = 1;
-            out
-        };
-        let hello = |flags: &[u8]| framed(Kind::Hello, 0, &[b"MPND\x01\0", flags].concat());
-        let zero = "a frame header that is not zero where it should be";
-        let panicked = [&[0; 12][..], b"x"].concat();
-        let table = [
-            (0, hello(&[2, 0]), "a HELLO frame whose body is not one"),
-            (0, hello(&[0, 1]), "a HELLO frame whose body is not one"),
-            (0, hello(&[0]), "a HELLO frame whose body is not one"),
-            (0, changed(Kind::Hello, 0, 8), "a Hello frame about job #1"),
-            (
-                0,
-                [hello(&[0, 0]), framed(Kind::Ready, 0, b"x")].concat(),
-                "a Ready frame with a body of 1 bytes, where there is none",
-            ),
-            (0, [hello(&[0, 0]), changed(Kind::Ready, 0, 8)].concat(), "a Ready frame about job #1"),
-            (1, changed(Kind::Log, 0, 7), zero),
-            (1, framed(Kind::Log, 0, &[0, 0, 0]), "a LOG frame whose body is not one"),
-            (1, framed(Kind::Goodbye, 0, b"x"), "a Goodbye frame with a body of 1 bytes, where there is none"),
-            (2, changed(Kind::Ack, JOB, 5), zero),
-            (2, changed(Kind::Beat, JOB, 6), zero),
-            (2, changed(Kind::Result, JOB, 5), zero),
-            (2, framed(Kind::Ack, JOB, b"x"), "a Ack frame with a body of 1 bytes, where there is none"),
-            (2, framed(Kind::Beat, JOB, b"xy"), "a Beat frame with a body of 2 bytes, where there is none"),
-            (2, framed(Kind::Beat, 0, b""), "a Beat frame about job #0"),
-            (2, framed(Kind::Result, 0, b"x"), "a Result frame about job #0"),
-            (2, framed(Kind::Failure, JOB, b""), "a FAILURE frame whose body is not one"),
-            (2, framed(Kind::Panic, JOB, &panicked), "a PANIC frame whose body is not one"),
-        ];
-        for (state, sent, words) in table {
-            let script = Script { state, shares: false, limit: 1 << 10, sizes: &[], sent: &sent };
-            assert_eq!(led(&script, &[&sent], false), words, "{sent:?}");
-            assert_eq!(led(&script, &[&sent], true), words, "{sent:?}");
-        }
-    }
-
-    #[test]
-    fn a_child_of_another_build_does_not_come_up() {
-        let own = Executable::own().expect("it is there");
-        let hello = |identity: &[u8]| {
-            let mut out = Vec::new();
-            frame::put(&mut out, Kind::Hello, 0, &[b"MPND\x01\0\0\0", identity].concat());
-            frame::put(&mut out, Kind::Ready, 0, &[]);
-            out
-        };
-        let mut other = own.identity().to_vec();
-        other[20] ^= 1;
-        for (identity, words) in [
-            (own.identity(), "came up, ended"),
-            (&other, "it is another build of this executable"),
-            (&own.identity()[1..], "it is another build of this executable"),
-            (&[], "it is another build of this executable"),
-        ] {
-            let sent = hello(identity);
-            let script = Script { state: 0, shares: false, limit: 1 << 10, sizes: &[], sent: &sent };
-            assert_eq!(led_as(&script, &[&sent], false, Some(own)), words);
-        }
-    }
-
-    /// What is garbage where nobody shares is a payload that did not come where both do; and it is so however it is cut.
-    #[test]
-    fn a_frame_that_speaks_of_a_memory_file_in_vain_is_a_breach() {
-        let mut sent = Vec::new();
-        frame::put(&mut sent, Kind::Result, JOB, &7_u64.to_le_bytes());
-        sent[5] = 1;
-        for (state, words) in [
-            (2, "a frame header that is not zero where it should be"),
-            (0x80 | 2, "a frame that speaks of a descriptor, which did not come"),
-        ] {
-            let input = [&[state, 2, 1, 5][..], &sent].concat();
-            frames(&input);
-            session(&input);
-            let script = Script::of(&input).expect("it is one");
-            assert_eq!(led(&script, &[&sent], false), words);
-        }
-    }
-
-    /// Frames that are nearly right.
-    fn sent() -> impl Strategy<Value = Vec<u8>> {
-        let kinds = (1_u8..6).chain(129..139).chain([0, 6, 200]).collect::<Vec<_>>();
-        let body = prop_oneof![
-            3 => Just(Vec::new()),
-            1 => Just(b"MPND\x01\0\0\0who".to_vec()),
-            2 => prop::collection::vec(prop_oneof![Just(0_u8), 0_u8..9, any::<u8>()], 0..40),
-        ];
-        let job = prop_oneof![4 => Just(JOB), 2 => Just(0), 1 => any::<u64>()];
-        let frame = (prop::sample::select(kinds), job, body, prop::option::weighted(0.05, (0_usize..16, any::<u8>())));
-        let frame = frame.prop_map(|(kind, job, body, wrong)| {
-            let mut bytes = Vec::new();
-            frame::put(&mut bytes, Kind::Ack, job, &body);
-            bytes[4] = kind;
-            if let Some((at, byte)) = wrong {
-                bytes[at] = byte;
-            }
-            bytes
-        });
-        prop::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn frames_that_are_nearly_right_hold(
-            (state, limit) in any::<(u8, u8)>(),
-            sizes in prop::collection::vec(any::<u8>(), 0..8),
-            sent in sent(),
-        ) {
-            let input = [&[state, limit, sizes.len() as u8][..], &sizes, &sent].concat();
-            frames(&input);
-            session(&input);
-        }
-    }
-}
+mod tests;

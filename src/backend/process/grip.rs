@@ -5,6 +5,7 @@
 use std::process::Child;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 
 use super::bell::Bell;
@@ -37,6 +38,8 @@ struct State {
     asked: Asked,
     /// Control has had it killed, or the end of the pool.
     ordered: bool,
+    /// It had closed its socket, and did not end by itself.
+    lived_on: bool,
     /// Processes of its group were still there when its slot was given back.
     lingers: bool,
     /// When SIGKILL follows.
@@ -64,6 +67,7 @@ impl Grip {
             pid: None,
             asked: Asked::Nothing,
             ordered: false,
+            lived_on: false,
             lingers: false,
             kill_at: Timestamp::NEVER,
         };
@@ -128,7 +132,7 @@ impl Grip {
         self.bell.ring();
     }
 
-    /// SIGKILL, unless it has died by then.
+    /// SIGKILL, unless it has died by then: for one that has closed its socket.
     pub(super) fn kill_soon(&self, grace: Duration) {
         let mut state = self.state.lock();
         let at = state.kill_at.min(self.clock.now().after(grace));
@@ -143,6 +147,12 @@ impl Grip {
     /// True if control has had the child killed, or the end of its pool: not for anything that it did itself.
     pub(super) fn was_killed(&self) -> bool {
         self.state.lock().ordered
+    }
+
+    /// True if it was killed because it had closed its socket and [lived on](Self::kill_soon), and for nothing else.
+    pub(super) fn lived_on(&self) -> bool {
+        let state = self.state.lock();
+        state.lived_on && !state.ordered
     }
 
     /// True if something of its group may not have ended, though it was killed.
@@ -161,12 +171,21 @@ impl Grip {
         self.leaves.load(Ordering::Acquire)
     }
 
-    /// Sends SIGKILL if the grace after SIGTERM is over. Called by the [`killer`].
+    /// Sends SIGKILL if the grace after SIGTERM is over, or that after its socket was closed. Called by the [`killer`].
     pub(super) fn escalate(&self, now: Timestamp) {
         let mut state = self.state.lock();
-        if state.kill_at <= now {
-            self.send(&mut state, Asked::Kill);
+        if state.kill_at > now {
+            return;
         }
+        if state.asked == Asked::Nothing {
+            // Only what it died of by itself says why its socket was closed. Whoever reaps it sees to its group.
+            if state.pid.is_some_and(has_died) {
+                state.kill_at = Timestamp::NEVER;
+                return;
+            }
+            state.lived_on = true;
+        }
+        self.send(&mut state, Asked::Kill);
     }
 
     /// Begins a kill, from the child's own thread.
@@ -198,8 +217,8 @@ impl Grip {
     pub(super) fn reap(&self) -> Remains {
         self.send(&mut self.state.lock(), Asked::Kill);
         let cpu_time = self.unreaped().and_then(|pid| {
-            // Not under the lock: it may have much memory to give back. Fails if somebody else reaps all children of this process.
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+            // Not under the lock: it may have much memory to give back.
+            await_death(pid);
             // A zombie's is that of its whole life.
             self.read_unlocked(usage::cpu_time_of)?
         });
@@ -226,6 +245,18 @@ impl Grip {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
+}
+
+/// True if it is a zombie.
+fn has_died(pid: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    waitid(WaitId::Pid(pid), look).is_ok_and(|died| died.is_some())
+}
+
+/// Waits until it has died, and leaves its zombie.
+fn await_death(pid: Pid) {
+    // Fails if somebody else reaps all children of this process; and, to be asked again, if this thread handles a signal.
+    let _ = retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
 }
 
 impl InProcess for Grip {
@@ -300,5 +331,71 @@ mod tests {
         let grip = held();
         assert!(grip.read_unlocked(|_| grip.reap().status.expect("it ends")).is_none());
         assert!(grip.read_unlocked(|pid| panic!("{pid:?} has been reaped")).is_none());
+    }
+
+    /// Who has closed its socket by dying has died of something else.
+    #[test]
+    fn only_one_that_lives_on_is_killed_for_a_closed_socket() {
+        let (died, lives) = (held(), held());
+        let pid = died.unreaped().expect("it runs");
+        rustix::process::kill_process(pid, Signal::KILL).expect("it is there");
+        await_death(pid);
+        for (grip, killed) in [(died, false), (lives, true)] {
+            grip.kill_soon(Duration::ZERO);
+            grip.escalate(Timestamp::NEVER);
+            assert_eq!((grip.lived_on(), grip.is_doomed()), (killed, killed));
+            assert!(grip.reap().was_killed());
+        }
+    }
+
+    /// The state of a thread or process, as the system has it: `S` sleeps, `Z` has died.
+    #[cfg(target_os = "linux")]
+    fn state_of(folder: &str) -> Option<String> {
+        let stat = std::fs::read_to_string(format!("/proc/{folder}/stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// One that this process handles may come to any of its threads.
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[expect(clippy::disallowed_methods, reason = "a test of a thread that waits")]
+    fn a_signal_does_not_end_the_wait_for_a_death() {
+        use std::os::unix::thread::JoinHandleExt;
+
+        static HEARD: AtomicBool = AtomicBool::new(false);
+        extern "C" fn hear(_signal: libc::c_int) {
+            HEARD.store(true, Ordering::SeqCst);
+        }
+        // SAFETY: a plain struct, for which zeroes are a value; the handler sets a flag. What it interrupts is not begun anew by the system.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = hear as *const () as usize;
+            assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
+        }
+        let grip = held();
+        let pid = grip.unreaped().expect("it runs");
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let waits = move || {
+            tell.send(std::fs::read_link("/proc/thread-self").expect("it is there")).expect("somebody waits for it");
+            await_death(pid);
+            state_of(&pid.to_string())
+        };
+        let waits = std::thread::Builder::new().spawn(waits).expect("there are threads");
+        let me = told.recv().expect("it is told").to_str().expect("it is text").to_owned();
+        let until_it_sleeps = || {
+            while !waits.is_finished() && state_of(&me).as_deref() != Some("S") {
+                std::thread::yield_now();
+            }
+        };
+        until_it_sleeps();
+        // SAFETY: the thread has not been joined.
+        assert_eq!(unsafe { libc::pthread_kill(waits.as_pthread_t(), libc::SIGUSR2) }, 0);
+        while !HEARD.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        until_it_sleeps();
+        grip.kill_now();
+        assert_eq!(waits.join().expect("it ends").as_deref(), Some("Z"), "it has died by then");
+        assert!(grip.reap().status.is_some());
     }
 }

@@ -55,6 +55,8 @@ pub(super) enum Breach {
     Unfit(#[from] Unfit),
     #[error("{0}")]
     Unexpected(String),
+    #[error("it closed its socket and lived on")]
+    HungUp,
 }
 
 /// Who a line of log or output is of.
@@ -76,11 +78,13 @@ pub(super) struct Link {
     pub(super) tag: Tag,
     socket: UnixStream,
     /// All that is waited for but the socket, as one descriptor.
-    rest: Option<OwnedFd>,
+    others: Option<OwnedFd>,
     /// Readable once the child has died. Elsewhere than on Linux the end of the socket says so.
     dead: Option<OwnedFd>,
-    /// The stream has ended, or cannot be used any more.
+    /// The stream has ended: nothing comes any more that anybody would read.
     cut: bool,
+    /// It has died, or cannot be written to any more: so much of what it wrote is read yet at most. A child of its own may have the socket, and write for ever.
+    rest: Option<usize>,
     decoder: Decoder,
     /// What is to be written, and how much of it is.
     pub(super) out: Vec<u8>,
@@ -139,15 +143,16 @@ impl Link {
         evidence: Evidence,
     ) -> Self {
         let (printed, complained) = (Stream::new(printed), Stream::new(complained));
-        let rest = sys::watch_all(&[Some(bell.fd()), dead.as_ref().map(AsFd::as_fd), printed.fd(), complained.fd()]);
+        let others = sys::watch_all(&[Some(bell.fd()), dead.as_ref().map(AsFd::as_fd), printed.fd(), complained.fd()]);
         Self {
             grip,
             bell,
             tag,
             socket,
-            rest,
+            others,
             dead,
             cut: false,
+            rest: None,
             // Until it has said who it is, a child has no business with more.
             decoder: Decoder::new(UNGREETED),
             out: Vec::new(),
@@ -227,16 +232,19 @@ impl Link {
             if let Some(frame) = self.decoder.next()? {
                 return Ok(Event::Frame(frame));
             }
+            self.write();
+            // Read and looked at by turns: of what comes along with frames, there is room for that of one.
+            if self.rest.is_some() && self.read_rest() {
+                continue;
+            }
             if self.cut && self.dead.is_none() {
                 return Ok(Event::Ended);
             }
-            self.write();
             let seen = self.poll(until.min(self.allowance.due()));
             self.tell_of_dropped();
             if seen.died {
-                self.read_all();
-                self.cut = true;
                 self.dead = None;
+                self.rest.get_or_insert(self.decoder.enough());
                 continue;
             }
             if seen.readable {
@@ -255,9 +263,9 @@ impl Link {
     fn poll(&mut self, until: Timestamp) -> Seen {
         let interest = if self.is_writing() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut timeout = (until < Timestamp::NEVER).then(|| timespec(until.since(self.clock.now())));
-        if let Some(rest) = self.rest.as_ref().filter(|_| !self.cut) {
-            // The rest seldom comes, and to wait for two is cheaper than for five.
-            let mut fds = [PollFd::new(&self.socket, interest), PollFd::new(rest, PollFlags::IN)];
+        if let Some(others) = self.others.as_ref().filter(|_| !self.cut) {
+            // The others seldom have something, and to wait for two is cheaper than for five.
+            let mut fds = [PollFd::new(&self.socket, interest), PollFd::new(others, PollFlags::IN)];
             let _ = poll(&mut fds, timeout.as_ref());
             if fds[1].revents().is_empty() {
                 return Seen { readable: fds[0].revents().intersects(COME), rung: false, died: false };
@@ -312,7 +320,7 @@ impl Link {
 
     /// Writes as much as goes.
     pub(super) fn write(&mut self) {
-        while self.is_writing() && !self.cut {
+        while self.is_writing() && !self.cut && self.rest.is_none() {
             match self.write_once() {
                 Ok(n) => {
                     self.written += n;
@@ -346,8 +354,7 @@ impl Link {
 
     /// The child cannot be talked to any more, so it is to die, if it does not already.
     fn end_stream(&mut self) {
-        self.read_all();
-        self.cut = true;
+        self.rest = Some(self.decoder.enough());
         self.see_it_die();
     }
 
@@ -366,18 +373,31 @@ impl Link {
             return false;
         }
         match sys::receive(&self.socket, &mut self.decoder) {
-            Ok(1..) | Err(rustix::io::Errno::INTR) => true,
+            Ok(n @ 1..) => {
+                self.rest = self.rest.map(|rest| rest.saturating_sub(n));
+                true
+            }
+            Err(rustix::io::Errno::INTR) => true,
             Err(rustix::io::Errno::AGAIN) => false,
             Ok(0) | Err(_) => {
                 self.cut = true;
-                self.see_it_die();
+                // Otherwise that is seen to, or done.
+                if self.rest.is_none() {
+                    self.see_it_die();
+                }
                 false
             }
         }
     }
 
-    /// What a child wrote before it died is what it said: a result among it counts. A child of its own may have the socket yet, and write
-    /// for ever: so no more than one frame and what a socket holds.
+    /// What a child wrote before it died is what it said: a result among it counts. Reads once. False: there is no more of it, or nobody wants more.
+    fn read_rest(&mut self) -> bool {
+        let more = self.rest != Some(0) && self.read();
+        self.cut |= !more;
+        more
+    }
+
+    /// All that a dead child wrote, as bytes that are looked through and are frames no more, so that nothing that comes along is lacked.
     fn read_all(&mut self) {
         while !self.decoder.holds_enough() && self.read() {}
     }
@@ -404,7 +424,8 @@ impl Link {
         self.listen();
         self.allowance.settle(|lines| tell_dropped(&self.tag, lines));
         let last_words = self.last_words.text();
-        let cause = match breach {
+        let hung_up = (self.grip.lived_on() && remains.was_killed()).then_some(&Breach::HungUp);
+        let cause = match breach.or(hung_up) {
             Some(breach) => DeathCause::BrokeProtocol(Arc::from(breach.to_string())),
             None => {
                 let (told_of_memory, now) = (self.last_words.told_of_memory(), self.clock.now());

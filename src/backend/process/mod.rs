@@ -229,6 +229,8 @@ impl Backend for Programs {
     fn start(&self, cx: WorkerContext<dyn ProcessJob>, _supervisor: &ActorCell) -> Result<Started, StartError> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
+        // In a worker of this executable that is set, and says what its programs are not.
+        inside::unmark(&mut command);
         self.children.options.shape(&mut command);
         self.children.start(cx, command, None)
     }

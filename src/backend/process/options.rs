@@ -29,7 +29,8 @@ pub enum Output {
     Discarded,
 }
 
-/// How the children of a pool are started, and what each may use. Everything is as in this process unless it is said.
+/// How the children of a pool are started, and what each may use. Everything is as in this process unless it is said, but for signals: a child begins with
+/// none blocked, and ignores neither SIGTERM nor SIGXCPU, whatever this process does.
 #[derive(Clone, Debug)]
 pub struct ChildOptions {
     memory: Option<u64>,
@@ -187,8 +188,8 @@ impl ChildOptions {
         self
     }
 
-    /// How long a child that is killed has from SIGTERM to SIGKILL; default 100 ms. A child of this executable dies of the first,
-    /// unless the job has a handler of its own for it.
+    /// How long a child that is killed has from SIGTERM to SIGKILL; default 100 ms. A child of this executable dies of the first, also if this process blocks or
+    /// ignores it, unless the job does or has a handler of its own for it.
     ///
     /// Whoever has a worker killed waits for so long, and gives it up as abandoned after that, though it may live until its SIGKILL, while its slot is
     /// used again. So this is to be less than what the last rung of a [`Ladder`](crate::Ladder) gives: a second, in [`Ladder::kill`](crate::Ladder::kill) and

@@ -41,6 +41,7 @@ pub(super) fn confine(command: &mut Command, socket: RawFd, before: BeforeExec) 
     let (parent, death) = (rustix::process::getpid(), before.at_parents_death.signal());
     let life = move || {
         close_others()?;
+        hear(death)?;
         // SAFETY: the parent keeps the socket open until the spawn has returned, so the number is that descriptor's here, too.
         fcntl_setfd(unsafe { BorrowedFd::borrow_raw(socket) }, FdFlags::empty())?;
         for &(resource, soft, hard) in &before.limits {
@@ -59,6 +60,26 @@ pub(super) fn confine(command: &mut Command, socket: RawFd, before: BeforeExec) 
     // SAFETY: `life` runs in a copy of this process with one thread, so it may call only what is safe in a signal handler. It makes system
     // calls and reads what it was given; it allocates nothing, takes no lock, and an error of the system's is a number.
     unsafe { command.pre_exec(life) };
+}
+
+/// What this process blocks or ignores is its own affair, and would be its children's too, also after the exec: they hear whatever they are to end of. (Of ignored signals
+/// std sees to SIGPIPE alone.) Blocked is nothing.
+fn hear(death: libc::c_int) -> io::Result<()> {
+    for signal in [libc::SIGTERM, libc::SIGXCPU, death] {
+        // SAFETY: it takes a number and what is no handler.
+        let done = unsafe { libc::signal(signal, libc::SIG_DFL) } != libc::SIG_ERR;
+        // Nobody can ignore that.
+        if !done && signal != libc::SIGKILL {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: the set is a plain one, for which zeroes are a value, and it is emptied before it is read; nobody asks for the old one.
+    let done = unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Gives up what this process may, for another user and group: the groups first, while it may.

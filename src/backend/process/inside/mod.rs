@@ -72,6 +72,11 @@ macro_rules! process_test_entry {
     };
 }
 
+/// A program is no worker of this executable, unless its pool's options say so after this.
+pub(super) fn unmark(command: &mut Command) {
+    command.env_remove(MARK);
+}
+
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
 /// The socket's number, in a process that was started to be a worker.
