@@ -72,7 +72,7 @@ struct Scene {
     members: [(Pool<Scripted>, Script); 2],
     clock: SettableClock,
     door: Arc<Door>,
-    key: mpsc::Sender<()>,
+    key: mpsc::SyncSender<()>,
     runs: MixedHandle<u64>,
     stuck: MixedHandle<u64>,
     waits: MixedHandle<u64>,
@@ -80,7 +80,7 @@ struct Scene {
 
 fn scene(is_at: Where) -> Scene {
     let clock = SettableClock::new();
-    let (key, opens) = mpsc::channel();
+    let (key, opens) = mpsc::sync_channel(0);
     let door = Arc::new(Door {
         is_at,
         shut: AtomicBool::new(false),
