@@ -209,7 +209,14 @@ pub(crate) struct Cell {
     process: OnceLock<Arc<dyn InProcess>>,
     /// The memory that its guest has in use, in bytes; `u64::MAX`: nobody has said. A figure that goes with nothing else.
     guest_memory: AtomicU64,
+    /// The same as its last job left it, or as it came up: what it keeps from job to job.
+    guest_keeps: AtomicU64,
     clock: Clock,
+}
+
+fn said(bytes: &AtomicU64) -> Option<u64> {
+    let bytes = bytes.load(Ordering::Relaxed);
+    (bytes != u64::MAX).then_some(bytes)
 }
 
 impl Cell {
@@ -241,6 +248,7 @@ impl Cell {
             failure: Mutex::new(None),
             process: OnceLock::new(),
             guest_memory: AtomicU64::new(u64::MAX),
+            guest_keeps: AtomicU64::new(u64::MAX),
             clock,
         })
     }
@@ -373,9 +381,24 @@ impl Cell {
         self.guest_memory.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Called by the worker alone, between two jobs.
+    #[cfg(feature = "guest")]
+    pub(crate) fn keep_guest_memory(&self) {
+        self.guest_keeps.store(self.guest_memory.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     fn guest_memory(&self) -> Option<u64> {
-        let bytes = self.guest_memory.load(Ordering::Relaxed);
-        (bytes != u64::MAX).then_some(bytes)
+        said(&self.guest_memory)
+    }
+
+    /// What its guest has in use between jobs; not what a job has that runs, and may give back.
+    fn guest_keeps(&self) -> Option<u64> {
+        said(&self.guest_keeps)
+    }
+
+    /// False if it is known that its guest has no more than so much in use any more. Of a process, what was read last stands.
+    pub(crate) fn may_keep_more_than(&self, most: u64) -> bool {
+        self.process.get().is_some() || self.guest_keeps().is_some_and(|bytes| bytes > most)
     }
 
     /// Notes why it did not come up.

@@ -36,7 +36,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.cells().into_iter().filter(is_fresh).collect()
     }
 
-    /// Why this worker is to be recycled, if it is by now and is not due yet. What it was asked about for stands if it is the memory, which is
+    /// Why this worker is to be recycled, if it is by now and is not due yet. What it was asked about for stands if it is a process's memory, which is
     /// not read here.
     pub(crate) fn worn(&self, cell: &Cell, asked: Option<RecycleReason>, now: Timestamp) -> Option<RecycleReason> {
         let state = cell.lock();
@@ -48,7 +48,8 @@ impl<J: ?Sized + Envelope> Plane<J> {
             _ if is_due || !is_free => None,
             Some(most) if cell.jobs_done() >= most => Some(RecycleReason::Jobs(most)),
             _ => {
-                let grown = asked.filter(|reason| matches!(reason, RecycleReason::Memory(_)));
+                let grown =
+                    asked.filter(|reason| matches!(reason, RecycleReason::Memory(_)) && self.may_be_too_large(cell));
                 self.reason(cell, age, idle, now).or(grown)
             }
         }
@@ -83,7 +84,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         stays
     }
 
-    /// True if the worker is due still. One that was due because it idled is not once it has had a job.
+    /// True if the worker is due still. One that was due because it idled is not once it has had a job; one whose guest had grown is not once a job has had that go.
     pub(crate) fn is_due(&self, cell: &Cell, now: Timestamp) -> bool {
         self.is_to_be_replaced(cell, now) && cell.lock().leave.is_none()
     }
@@ -93,7 +94,16 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let mut state = cell.lock();
         let idles = self.idle_limit(&state) <= now;
         state.due.take_if(|reason| matches!(reason, RecycleReason::Idle(_)) && !idles);
+        self.forget_what_is_gone(cell, &mut state);
         state.seated() && state.due.is_some()
+    }
+
+    fn forget_what_is_gone(&self, cell: &Cell, state: &mut CellState) {
+        state.due.take_if(|reason| matches!(reason, RecycleReason::Memory(_)) && !self.may_be_too_large(cell));
+    }
+
+    fn may_be_too_large(&self, cell: &Cell) -> bool {
+        self.config.recycle.above_memory.is_some_and(|most| cell.may_keep_more_than(most))
     }
 
     /// True if one worker less is no worker too few: more than `min` are up, or there is no room for another one before one has gone, and there
@@ -118,6 +128,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         state: &mut CellState,
         now: Timestamp,
     ) -> bool {
+        self.forget_what_is_gone(cell, state);
         let due = state.due.filter(|reason| !matches!(reason, RecycleReason::Idle(_)));
         let Some(reason) = due.filter(|_| self.can_spare_one()) else { return false };
         ready.lets_one_go = false;
@@ -209,6 +220,8 @@ mod tests {
 
     use super::super::tests::Demands;
     use super::super::{Plane, WorkerContext};
+    #[cfg(feature = "guest")]
+    use crate::config::Recycle;
     use crate::config::{Limits, PoolConfig};
     use crate::id::{LaneId, WorkerId};
     use crate::job::{JobCell, Share, Submission};
@@ -225,6 +238,42 @@ mod tests {
         assert!(!plane.has_one_to_spare());
         plane.set_cooling(0, 0, 0);
         assert!(plane.has_one_to_spare());
+    }
+
+    /// A job may have grown its guest, and another one have had that trap, before the turn comes.
+    #[cfg(feature = "guest")]
+    #[test]
+    fn who_was_due_for_what_its_guest_had_is_not_when_that_is_gone() {
+        let recycle = Recycle::new().above_memory(9);
+        let config = PoolConfig { limits: Limits::fixed(1), recycle, ..PoolConfig::new("recycle") };
+        let plane: Arc<Plane<JobCell<u64, u64>>> = Plane::new(config, Box::new(Demands::default()));
+        let cell = plane.seat_worker(WorkerId { slot: 0, generation: 1 }, 0);
+        let mut worker = WorkerContext::new(plane.clone(), cell.clone());
+        let mut poll = Context::from_waker(Waker::noop());
+        let now = plane.clock.now();
+        let has = |bytes| {
+            cell.set_guest_memory(bytes);
+            cell.keep_guest_memory();
+        };
+        let reason = RecycleReason::Memory(10);
+        // It idles as control looks.
+        assert!(worker.poll_take(&mut poll).is_pending());
+        has(Some(10));
+        assert!(plane.make_due(&cell, reason) && plane.is_due(&cell, now));
+        has(None);
+        assert!(!plane.is_due(&cell, now));
+        assert_eq!(plane.worn(&cell, Some(reason), now), None, "a hook was asked meanwhile");
+        // It has a job as it is given the turn.
+        let submission = Submission { lane: LaneId(0), site: Location::caller(), terms: None };
+        assert!(plane.try_admit(Share::alone(7, submission)).is_ok());
+        let claim = worker.next_blocking().expect("it has a job");
+        has(Some(10));
+        assert!(plane.make_due(&cell, reason));
+        plane.let_one_go(std::slice::from_ref(&cell), now);
+        has(Some(9));
+        claim.run(|job, key| job.run(key, |n| n + 1));
+        assert!(worker.poll_take(&mut poll).is_pending());
+        assert!(cell.lock().leave.is_none(), "it stays");
     }
 
     /// The turn came when there was one to spare, who has left meanwhile; the next one has a seat, and may never come up.

@@ -32,14 +32,14 @@ impl Cell {
         }
     }
 
-    /// The memory that its process or its guest has in use, in bytes. Not for the control thread.
+    /// The memory that its process has in use, or its guest from job to job, in bytes. Not for the control thread.
     #[cfg(any(feature = "guest", feature = "process"))]
     pub(crate) fn memory_in_use(&self) -> Option<u64> {
         #[cfg(feature = "process")]
         if let Some(process) = self.process.get() {
             return process.resident_memory();
         }
-        self.guest_memory()
+        self.guest_keeps()
     }
 
     /// Has its process told now, while it has a job, that it is to leave after it.

@@ -21,6 +21,9 @@ on_every_engine! {
     a_function_that_is_not_there_costs_nobody_an_instance,
     a_guest_calls_into_this_process,
     a_function_of_this_process_that_panics_is_a_job_that_panicked,
+    what_a_script_goes_on_after_is_no_other_jobs_fault,
+    a_script_may_call_again_after_a_fault_of_this_processs,
+    who_has_used_up_its_fuel_has_none_for_another_call,
     a_guest_sees_that_it_is_to_stop,
     a_script_that_says_that_it_was_interrupted_has_failed_and_its_worker_goes_on,
     what_is_not_there_after_a_call_is_no_job_that_never_began,
@@ -96,6 +99,7 @@ fn a_guest_calls_into_this_process<K: Kind>() -> Outcome {
         let job = JobContext::current().expect("a job calls");
         assert!(Crossing::here().is_some(), "this is its worker's thread");
         tell.store(job.job_id().get(), Ordering::Relaxed);
+        Ok(())
     })));
     let handle = ask(&pool, "call");
     let id = handle.id().get();
@@ -112,6 +116,38 @@ fn a_function_of_this_process_that_panics_is_a_job_that_panicked<K: Kind>() -> O
         let text = error.to_string();
         assert!(text.contains("the host is out of sorts") && text.contains("calls.rs"), "{text}");
     }
+    assert_eq!(ask(&pool, "fine").join()?, 1);
+    Ok(())
+}
+
+/// Such as one that asks another function if the first has no answer. Its instance goes on, and with it the next job.
+fn what_a_script_goes_on_after_is_no_other_jobs_fault<K: Kind>() -> Outcome {
+    let out_of_fuel = pool(K::plugin().fuelled(10_000));
+    assert_eq!(ask(&out_of_fuel, "count").join()?, 1);
+    for count in 2..=3 {
+        assert_eq!(put(&out_of_fuel, K::despite("spin", None)).join()?, 0);
+        assert_eq!(ask(&out_of_fuel, "count").join()?, count, "in the same instance");
+        assert_eq!(put(&out_of_fuel, K::call("turns", 100)).join()?, 0);
+    }
+    assert_eq!(fault(ask(&out_of_fuel, "spin")), GuestFault::OutOfFuel { fuel: 10_000 });
+
+    let failed = pool(K::calling(Arc::new(|| Err(GuestFault::NoRoom { bytes: 7 }))));
+    assert_eq!(put(&failed, K::despite("call", None)).join()?, 0);
+    assert_eq!(ask(&failed, "fine").join()?, 1);
+    assert_eq!(fault(ask(&failed, "call")), GuestFault::NoRoom { bytes: 7 });
+    Ok(())
+}
+
+fn a_script_may_call_again_after_a_fault_of_this_processs<K: Kind>() -> Outcome {
+    let pool = pool(K::calling(Arc::new(|| Err(GuestFault::NoRoom { bytes: 7 }))).fuelled(10_000));
+    assert_eq!(put(&pool, K::despite("call", Some("fine"))).join()?, 1);
+    assert_eq!(fault(put(&pool, K::despite("fine", Some("call")))), GuestFault::NoRoom { bytes: 7 });
+    Ok(())
+}
+
+fn who_has_used_up_its_fuel_has_none_for_another_call<K: Kind>() -> Outcome {
+    let pool = pool(K::plugin().fuelled(10_000));
+    assert_eq!(fault(put(&pool, K::despite("spin", Some("fine")))), GuestFault::OutOfFuel { fuel: 10_000 });
     assert_eq!(ask(&pool, "fine").join()?, 1);
     Ok(())
 }

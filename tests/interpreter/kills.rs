@@ -84,6 +84,7 @@ fn a_call_that_blocks_this_process_is_abandoned_and_counted<K: Kind>() -> Outcom
     let engine = K::calling(Arc::new(move || {
         entered.store(true, Ordering::Release);
         until("it is let go", || door.load(Ordering::Acquire));
+        Ok(())
     }));
     let pool = builder(engine).kill_grace(Duration::from_millis(10)).build()?;
     let handle = ask(&pool, "call_and_spin");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millpond::GuestFault;
 use millpond::interpreter::{Engine, Script};
 
 /// An interpreter, with a plugin that has these functions of one number that give one:
@@ -15,7 +16,7 @@ pub(crate) trait Kind: Engine + Sized {
     fn plugin() -> Self;
 
     /// One that calls `host` in its functions `call`, which then gives 1, and `call_and_spin`, which then never ends; and which has `fine`.
-    fn calling(host: Arc<dyn Fn() + Send + Sync>) -> Self;
+    fn calling(host: Arc<Host>) -> Self;
 
     /// The plugin, whose instances go so many times round a loop as they are made.
     fn starting(turns: i64) -> Self;
@@ -31,10 +32,16 @@ pub(crate) trait Kind: Engine + Sized {
     /// Calls `count`, and then what is not there.
     fn count_and_miss() -> impl Script<Self, Output = i64>;
 
+    /// Calls `first`, whatever comes of it, and then `last`; without that it gives 0.
+    fn despite(first: &'static str, last: Option<&'static str>) -> impl Script<Self, Output = i64>;
+
     fn fresh(self) -> Self;
     fn memory(self, bytes: usize) -> Self;
     fn fuelled(self, units: u64) -> Self;
 }
+
+/// What a guest calls of this process's.
+pub(crate) type Host = dyn Fn() -> Result<(), GuestFault> + Send + Sync;
 
 pub(crate) enum Never {
     Ends,

@@ -7,6 +7,8 @@ mod kinds;
 mod rig;
 
 mod calls;
+#[cfg(feature = "testing")]
+mod clocked;
 mod hostile;
 mod kills;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millpond::{Ended, PoolExecutor, ThreadPool};
+use millpond::{CloseReason, ControlError, Ended, PoolExecutor, ThreadPool};
 use millpond_supervisors::mixed::{Member, MixedEnd, MixedPool, MixedRejectReason};
 
 use tokio_test::{assert_pending, task::spawn};
@@ -165,6 +165,33 @@ fn an_abort_ends_what_waits_and_what_runs() {
     assert_eq!(soon(runs).expect_err("it was killed").ended(), Ended::Killed);
     assert_eq!(soon(here).expect_err("it never began").ended(), Ended::NotStarted);
     stage.at_rest();
+}
+
+/// One way, as for a single pool: nobody pauses what drains, and then has it wait for ever.
+#[test]
+fn nobody_pauses_what_drains() {
+    let stage = plain("pause-drain", 2, 9);
+    let handles = [stage.put(1), stage.put(2)];
+    assert_eq!(stage.take(0), 1);
+    let mut drain = spawn(stage.pool.drain(LIMIT));
+    assert_pending!(drain.poll());
+    for replies in [soon(stage.pool.quiesce(LIMIT)), soon(stage.pool.resume(LIMIT))] {
+        let late = |reply: &millpond_supervisors::mixed::MemberReply<()>| matches!(&reply.reply, Err(error @ ControlError::TooLate { reason: CloseReason::Draining, .. }) if error.to_string().contains(stage.pool.name()));
+        assert!(replies.len() == 2 && replies.iter().all(late), "{replies:?}");
+    }
+    assert!(stage.members.iter().all(|(pool, _)| pool.gate() == "open"));
+    stage.finish(0, 10);
+    assert_eq!(stage.take(0), 2);
+    stage.finish(0, 20);
+    assert!(soon(drain).is_ok());
+    assert_eq!(handles.map(|handle| soon(handle).unwrap()), [10, 20]);
+    stage.pool.abort();
+    let replies = soon(stage.pool.quiesce(LIMIT));
+    assert!(
+        replies
+            .iter()
+            .all(|member| matches!(member.reply, Err(ControlError::TooLate { reason: CloseReason::Shutdown, .. })))
+    );
 }
 
 /// As for any pool: what was admitted is worked off, within a limit.

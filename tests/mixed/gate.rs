@@ -1,10 +1,10 @@
 //! The one admission: places, who waits for them, and who is handed back.
 
-use millpond::Ended;
+use millpond::{Ended, LimitKind};
 use millpond_supervisors::mixed::{Member, MixedBuildError, MixedJoinError, MixedPool, MixedRejectReason};
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 
-use crate::rig::{SECOND, named, plain, soon, stage, until, waits};
+use crate::rig::{SECOND, named, plain, scripted, soon, stage, until, waits};
 
 #[test]
 fn a_place_is_taken_from_the_admission_to_the_outcome_wherever_the_job_is() {
@@ -100,6 +100,41 @@ fn what_has_expired_before_it_comes_is_handed_back() {
     let (job, reason) = submitter.try_submit(1).expect_err("it is late").into_parts();
     assert!(job == 1 && matches!(reason, MixedRejectReason::AlreadyExpired { .. }), "{reason}");
     stage.at_rest();
+}
+
+/// One of no time at all, and whose: of the job's, or of what each job has in that member.
+#[test]
+fn a_limit_that_leaves_no_time_is_named_and_a_members_own_ends_no_job() {
+    let none = std::time::Duration::ZERO;
+    let stage = plain("no-time", 1, 0);
+    let busy = stage.occupy(0);
+    let waits_before = stage.put(7);
+    // Whether it would wait or not.
+    for _ in 0..2 {
+        let submitters =
+            [stage.pool.job().run_limit(none), stage.pool.job().queue_limit(none), stage.pool.job().deadline_in(none)];
+        for (submitter, expected) in submitters.into_iter().zip([LimitKind::Run, LimitKind::Queue, LimitKind::Deadline])
+        {
+            let rejected = submitter.try_submit(1).expect_err("it has no time");
+            let MixedRejectReason::AlreadyExpired { limit, .. } = rejected.reason() else { panic!("{rejected}") };
+            assert_eq!(*limit, expected, "{rejected}");
+        }
+        waits_before.cancel();
+        until("nobody waits", || stage.pool.saturation().queued == 0);
+    }
+    drop((busy, waits_before));
+
+    let clock = millpond::testing::SettableClock::new();
+    let ((hasty, _script), (other, other_script)) = (scripted("hasty", &clock, 0), scripted("hasty", &clock, 0));
+    let hasty =
+        Member::new(std::sync::Arc::new(hasty)).options(millpond::JobOptions::new().run_limit(none)).named("hasty");
+    let builder = MixedPool::builder(named("hasty")).clock(clock.clock()).member(hasty);
+    let pool = builder.member(Member::new(std::sync::Arc::new(other)).named("other")).build().expect("it is built");
+    let handle = pool.job().deadline_in(SECOND).try_submit(5).expect("the other one takes it");
+    assert_eq!(handle.member().as_deref(), Some("other"));
+    until("it runs", || other_script.take(crate::rig::FIRST) == Some(5));
+    assert!(other_script.finish(crate::rig::FIRST, 50));
+    assert_eq!(soon(handle).unwrap(), 50);
 }
 
 #[test]

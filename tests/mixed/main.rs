@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests spawn, and pause between two looks at a condition")]
 
 mod again;
+mod blocked;
 mod ends;
 mod gate;
 mod histories;

@@ -33,9 +33,9 @@ fn is_alone(test: &str, by: &[&str]) -> bool {
     false
 }
 
-/// Signals of a line of this process's status, a bit each.
+/// Signals of a line of the status of this thread, a bit each. The main thread of a child of tests may be starting the one that is asked, with all blocked.
 fn signals(line: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("there is /proc");
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("there is /proc");
     let found = status.lines().find_map(|found| found.strip_prefix(line)).expect("it is there");
     u64::from_str_radix(found.trim(), 16).expect("a number")
 }

@@ -91,7 +91,7 @@ impl Crossing {
     }
 
     /// The guest has so many bytes of memory in use: what the inventory shows ([`Facts::guest_memory`](crate::Facts::guest_memory)), and what
-    /// [`Recycle::above_memory`](crate::Recycle::above_memory) goes by. It stands until this is said again, or the instance is gone.
+    /// [`Recycle::above_memory`](crate::Recycle::above_memory) goes by, as a job has left it. It stands until this is said again, or the instance is gone.
     #[inline]
     pub fn set_memory(&self, bytes: u64) {
         self.0.brake.cell().set_guest_memory(Some(bytes));
@@ -100,6 +100,11 @@ impl Crossing {
     /// There is no instance any more.
     pub(super) fn forget_memory(&self) {
         self.0.brake.cell().set_guest_memory(None);
+    }
+
+    /// What its instance has in use now is what it keeps until its next job.
+    pub(super) fn keep_memory(&self) {
+        self.0.brake.cell().keep_guest_memory();
     }
 
     /// The worker takes a job into its hands, or has none any more.

@@ -90,6 +90,7 @@ impl<E: Engine, S: Script<E>> Runs<E> for JobCell<Scripted<S>, S::Output> {
         if instance.is_none() {
             place.crossing.forget_memory();
         }
+        place.crossing.keep_memory();
         if matches!(done, Ok(Err(GuestFault::Interrupted)) | Err(_)) && place.crossing.brake().has_stopped() {
             return None;
         }

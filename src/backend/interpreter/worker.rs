@@ -38,6 +38,7 @@ impl<E: Engine> Seat<E> {
                 Ok(instance) => kept = Some(instance),
                 Err(error) => return give_up(error, &mut cx),
             }
+            crossing.keep_memory();
         }
         loop {
             let Some(claim) = cx.next_blocking() else { break };

@@ -9,7 +9,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::error::{Attempt, MixedEnd, MixedError};
-use super::guard::{Mailbox, Note, let_go, wake};
+use super::guard::{Mailbox, Note, wake};
 use super::submit::Terms;
 
 /// What became of every job ever offered.
@@ -206,17 +206,18 @@ impl<T> Slot<T> {
         drop((outcome, waker));
     }
 
-    fn publish(&self, outcome: Outcome<T>) {
+    /// Gives it back if nobody wants it.
+    fn publish(&self, outcome: Outcome<T>) -> Option<Outcome<T>> {
         let (unwanted, waker) = {
             let mut seen = self.seen.lock();
             seen.is_done = true;
             let unwanted = if seen.detached { Some(outcome) } else { seen.outcome.replace(outcome) };
             (unwanted, seen.waker.take())
         };
-        let_go(unwanted);
         if let Some(waker) = waker {
             wake(waker);
         }
+        unwanted
     }
 }
 
@@ -232,8 +233,9 @@ impl<T> Promise<T> {
         Self { book, slot, place: Some(place) }
     }
 
-    pub(super) fn kept(mut self, output: T) {
-        self.end(Ended::Completed, Ok(output));
+    /// Gives the output back if nobody wants it: it is the user's.
+    pub(super) fn kept(mut self, output: T) -> Option<Outcome<T>> {
+        self.end(Ended::Completed, Ok(output))
     }
 
     pub(super) fn broken(mut self, end: MixedEnd, attempts: Vec<Attempt>) {
@@ -250,15 +252,16 @@ impl<T> Promise<T> {
             end,
             attempts,
         };
-        self.end(error.ended(), Err(Box::new(error)));
+        // If nobody wants it, it goes here: nothing in it is the user's to drop.
+        drop(self.end(error.ended(), Err(Box::new(error))));
     }
 
     /// All bookkeeping is done before the outcome is there.
-    fn end(&mut self, how: Ended, outcome: Outcome<T>) {
+    fn end(&mut self, how: Ended, outcome: Outcome<T>) -> Option<Outcome<T>> {
         // Gives it to whoever waits longest for one.
         drop(self.place.take());
         self.book.end(how);
-        self.slot.publish(outcome);
+        self.slot.publish(outcome)
     }
 }
 

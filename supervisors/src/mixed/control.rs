@@ -3,10 +3,10 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use millpond::{ControlError, Ledger, PoolExecutor, ShutdownReport, TimeLimit, Timestamp};
+use millpond::{CloseReason, ControlError, Ledger, PoolExecutor, ShutdownReport, TimeLimit, Timestamp};
 
 use super::MixedPool;
 use super::guard::{Boxed, all, block_on, guarded};
@@ -44,25 +44,23 @@ pub struct StillAtWork {
 }
 
 impl<J: Send + 'static, T: Send + 'static> MixedPool<J, T> {
-    /// Admits and gives nothing to members, which are quiesced too, all at once, until [`resume`](Self::resume). Each answers within `limit`.
+    /// Admits and gives nothing to members, which are quiesced too, all at once, until [`resume`](Self::resume). Each answers within `limit`. If the mixed pool drains, or was
+    /// shut down, no member is asked, and each reply is [`ControlError::TooLate`].
     ///
     /// # Cancel safety
     ///
     /// Once polled, it takes its course; a dropped future leaves the replies unread.
     pub async fn quiesce(&self, limit: TimeLimit) -> Vec<MemberReply<()>> {
-        self.shared().turn_to(Gate::Quiesced);
-        self.shared().ask_all(|pool| Box::pin(pool.quiesce(limit))).await
+        self.shared().turn_all(Gate::Quiesced, "quiesce", |pool| Box::pin(pool.quiesce(limit))).await
     }
 
-    /// Goes on, after a quiesce, and has all members go on.
+    /// Goes on, after a quiesce, and has all members go on. If the mixed pool drains, or was shut down, as for [`quiesce`](Self::quiesce).
     ///
     /// # Cancel safety
     ///
     /// As for [`quiesce`](Self::quiesce).
     pub async fn resume(&self, limit: TimeLimit) -> Vec<MemberReply<()>> {
-        // First: who drops the future leaves nothing paused here whose members go on.
-        self.shared().turn_to(Gate::Open);
-        self.shared().ask_all(|pool| Box::pin(pool.resume(limit))).await
+        self.shared().turn_all(Gate::Open, "resume", |pool| Box::pin(pool.resume(limit))).await
     }
 
     /// Refuses new jobs, waits until those that were admitted have their outcomes, and then drains all members at once; all of it within `limit`. One way.
@@ -88,7 +86,8 @@ impl<J: Send + 'static, T: Send + 'static> MixedPool<J, T> {
     /// Ends it, and all its members, within `limit`. For three quarters of that, jobs go on as before, and new ones are refused; then what no member has ends
     /// as not started, and the members are shut down, all at once, in what is left. Members whose jobs are others', too, end with those.
     ///
-    /// When this answers, every job has its outcome, unless a member does not answer: then the jobs there have it when that pool has ended.
+    /// When this answers, every job has its outcome, unless a member does not answer: then the jobs there have it when that pool has ended. A job whose
+    /// own route, copy or adapter blocks has it when that returns, and the ledger shows it as pending.
     ///
     /// # Cancel safety
     ///
@@ -148,6 +147,36 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         let asked = self.members.iter().map(|member| ask(&*member.pool)).collect();
         let replies = all(asked).await.into_iter().zip(&self.members);
         replies.map(|(reply, member)| MemberReply { member: member.name.clone(), reply }).collect()
+    }
+
+    /// Turns the gate and tells all members, which hear of it in the order in which the gate was turned. A pool that drains does neither any more: that is one way.
+    async fn turn_all(
+        &self,
+        gate: Gate,
+        operation: &'static str,
+        ask: impl Fn(&dyn PoolExecutor) -> Boxed<'_, Result<(), ControlError>>,
+    ) -> Vec<MemberReply<()>> {
+        let mut asked = pin!(self.ask_all(ask));
+        let first = {
+            let _told = self.telling.lock();
+            let stands = self.turn_and_tell(gate);
+            if stands >= Gate::Draining {
+                return self.too_late(stands, operation);
+            }
+            // The message to each is sent as it is first polled; who waits is told by the polls after that.
+            asked.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        match first {
+            Poll::Ready(replies) => replies,
+            Poll::Pending => asked.await,
+        }
+    }
+
+    fn too_late(&self, stands: Gate, operation: &'static str) -> Vec<MemberReply<()>> {
+        let reason = if stands == Gate::Draining { CloseReason::Draining } else { CloseReason::Shutdown };
+        let late = || ControlError::TooLate { pool: self.name.clone(), operation, reason: reason.clone() };
+        let members = self.members.iter().map(|member| member.name.clone());
+        members.map(|member| MemberReply { member, reply: Err(late()) }).collect()
     }
 
     /// Waits until every job has ended; false if that is not so at `until`.

@@ -276,7 +276,7 @@ pub enum MixedRejectReason {
         /// What those said that were asked.
         refusals: Vec<Refusal>,
     },
-    /// The deadline, or a queue limit, had passed before the job came.
+    /// The deadline, or a queue or run limit of no time at all, had passed before the job came.
     #[error("mixed pool `{pool}`: the job's {limit} had passed before it came")]
     AlreadyExpired {
         /// The mixed pool.

@@ -21,13 +21,6 @@ pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     })
 }
 
-/// Drops what is a user's.
-pub(super) fn let_go<V>(value: V) {
-    if let Err(message) = catch(|| drop(value)) {
-        tracing::error!("a job, or an output, of a mixed pool panicked as it was dropped: {message}");
-    }
-}
-
 /// Wakes whoever waits: a waker is its executor's code.
 pub(super) fn wake(waker: Waker) {
     if let Err(message) = catch(|| waker.wake()) {

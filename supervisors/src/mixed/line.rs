@@ -60,7 +60,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
             offers += 1;
             let label = job.errand.terms.label.clone();
             let is_fresh = job.errand.attempts.is_empty();
-            let waits_on = self.go_on(job);
+            let waits_on = self.go_on(job, true);
             self.state.lock().offered = false;
             if waits_on && is_fresh {
                 walk.held_up.insert(label);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use millpond::{DynExecutor, JobError, JobHandle, JobId, JobOptions, PoolExecutor, RejectReason, Timestamp};
 
 use super::error::{Refusal, RefusalReason};
-use super::guard::{catch, let_go};
+use super::guard::catch;
 use super::route::MemberView;
 use super::submit::Terms;
 
@@ -28,7 +28,7 @@ impl<J: Send + 'static, T: Send + 'static> Member<J, T> {
 
     /// A pool that takes other jobs, and gives something else: `job` makes one of its jobs, and `output` makes ours of what that gives.
     ///
-    /// Both are called on the submitter's thread or the mixed pool's, which others wait for: they are to be quick. `job` may be called for a
+    /// Both are called on the submitter's thread or one of the mixed pool's for users' code, where others may wait for them: they are to be quick. `job` may be called for a
     /// member that then has no place. A panic in it passes this member over; one in `output` is the job's failure.
     pub fn adapted<K, U>(
         pool: Arc<dyn DynExecutor<K, U>>,
@@ -71,8 +71,14 @@ impl<J: Send + 'static, T: Send + 'static> Member<J, T> {
         }
     }
 
-    /// Gives it the job, if there is a place for it now.
-    pub(super) fn submit(&self, job: J, terms: &Terms, queue_left: Option<std::time::Duration>) -> Taken<J, T> {
+    /// Gives it the job, if there is a place for it now. What is left over is put into `left`.
+    pub(super) fn submit(
+        &self,
+        job: J,
+        terms: &Terms,
+        queue_left: Option<std::time::Duration>,
+        left: &mut Left,
+    ) -> Taken<J, T> {
         let mut options = self.options.clone().submitted_from(terms.site);
         if let Some(label) = &terms.label {
             options = options.label(label);
@@ -86,7 +92,7 @@ impl<J: Send + 'static, T: Send + 'static> Member<J, T> {
         if terms.deadline != Timestamp::NEVER {
             options = options.deadline_at(terms.deadline);
         }
-        self.host.submit(job, options)
+        self.host.submit(job, options, left)
     }
 
     pub(super) fn refusal(&self, member: usize, reason: RefusalReason) -> Refusal {
@@ -100,6 +106,13 @@ impl<J, T> std::fmt::Debug for Member<J, T> {
     }
 }
 
+/// Values of the user's that nobody needs any more, to be dropped where that may take its time.
+pub(super) type Left = Vec<Box<dyn Send>>;
+
+fn leave(left: &mut Left, value: impl Send + 'static) {
+    left.push(Box::new(value));
+}
+
 /// What becomes of a job that a member is given.
 pub(super) type Taken<J, T> = Result<Box<dyn Run<T>>, NotTaken<J>>;
 
@@ -109,10 +122,17 @@ pub(super) enum NotTaken<J> {
     Broke(String),
 }
 
+/// What a job in a member gave.
+pub(super) enum Given<T> {
+    Ours(T),
+    /// What makes it ours is the user's.
+    Another(Box<dyn FnOnce() -> T + Send>),
+}
+
 /// A job in a member.
 pub(super) trait Run<T>: Send {
-    /// `Err(Err(text))`: what makes the output ours panicked.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Result<JobError, String>>>;
+    /// Runs no user's code.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Given<T>, JobError>>;
     fn cancel(&self);
     fn id(&self) -> JobId;
     /// True if the member has lost a worker under it.
@@ -120,15 +140,15 @@ pub(super) trait Run<T>: Send {
 }
 
 trait Host<J, T>: Send + Sync {
-    fn submit(&self, job: J, options: JobOptions) -> Taken<J, T>;
+    fn submit(&self, job: J, options: JobOptions, left: &mut Left) -> Taken<J, T>;
 }
 
 struct AsItIs<J: Send + 'static, T: Send + 'static>(Arc<dyn DynExecutor<J, T>>);
 
 impl<J: Send + 'static, T: Send + 'static> Host<J, T> for AsItIs<J, T> {
-    fn submit(&self, job: J, options: JobOptions) -> Taken<J, T> {
+    fn submit(&self, job: J, options: JobOptions, _: &mut Left) -> Taken<J, T> {
         match catch(|| self.0.try_submit_dyn(job, options)) {
-            Ok(Ok(handle)) => Ok(Box::new(Running { handle, output: |output| output })),
+            Ok(Ok(handle)) => Ok(Box::new(Running { handle, given: Given::Ours })),
             Ok(Err(rejected)) => Err(refused(rejected.into_parts())),
             Err(message) => Err(NotTaken::Broke(message)),
         }
@@ -154,44 +174,45 @@ where
     I: Fn(&J) -> K + Send + Sync,
     O: Fn(U) -> T + Send + Sync + 'static,
 {
-    fn submit(&self, job: J, options: JobOptions) -> Taken<J, T> {
+    fn submit(&self, job: J, options: JobOptions, left: &mut Left) -> Taken<J, T> {
         let made = match catch(|| (self.job)(&job)) {
             Ok(made) => made,
             Err(message) => return Err(NotTaken::Refused(job, RefusalReason::Adapter(message))),
         };
         match catch(|| self.pool.try_submit_dyn(made, options)) {
             Ok(Ok(handle)) => {
-                let_go(job);
+                leave(left, job);
                 let output = self.output.clone();
-                Ok(Box::new(Running { handle, output: move |given| output(given) }))
+                let given = move |other| {
+                    let output = output.clone();
+                    Given::Another(Box::new(move || output(other)))
+                };
+                Ok(Box::new(Running { handle, given }))
             }
             Ok(Err(rejected)) => {
                 let (made, reason) = rejected.into_parts();
-                let_go(made);
+                leave(left, made);
                 Err(refused((job, reason)))
             }
             Err(message) => {
-                let_go(job);
+                leave(left, job);
                 Err(NotTaken::Broke(message))
             }
         }
     }
 }
 
-struct Running<U: 'static, O> {
+struct Running<U: 'static, G> {
     handle: JobHandle<U>,
-    output: O,
+    given: G,
 }
 
-impl<T, U: Send + 'static, O: Fn(U) -> T + Send> Run<T> for Running<U, O>
+impl<T, U: Send + 'static, G: Fn(U) -> Given<T> + Send> Run<T> for Running<U, G>
 where
     Self: Unpin,
 {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Result<JobError, String>>> {
-        Pin::new(&mut self.handle).poll(cx).map(|outcome| match outcome {
-            Ok(output) => catch(|| (self.output)(output)).map_err(Err),
-            Err(error) => Err(Ok(error)),
-        })
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Given<T>, JobError>> {
+        Pin::new(&mut self.handle).poll(cx).map_ok(|output| (self.given)(output))
     }
 
     fn cancel(&self) {

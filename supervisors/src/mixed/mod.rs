@@ -44,11 +44,13 @@
 //! # Ok(()) }
 //! ```
 
+mod alarm;
 mod book;
 mod control;
 mod error;
 mod guard;
 mod handle;
+mod hands;
 mod inventory;
 mod line;
 mod member;
@@ -77,6 +79,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use book::Book;
+use hands::Hands;
 use pool::{Shared, State};
 
 /// How many places there are if nobody says.
@@ -87,7 +90,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 /// Several pools behind one admission and one route; see [the module](self). A clone is another handle of the same.
 ///
 /// It belongs to its handles: when the last is dropped, what was admitted is worked off, within the [shutdown limit](MixedBuilder::shutdown_limit), and then it lets go of
-/// its members. It has a thread of its own and needs no runtime.
+/// its members. It has a thread of its own, and others for code of yours (routes, adapters, drops), and needs no runtime.
 pub struct MixedPool<J: Send + 'static, T: Send + 'static> {
     owner: Arc<Owner<J, T>>,
 }
@@ -134,7 +137,7 @@ impl<J: Send + 'static, T: Send + 'static> MixedPool<J, T> {
         self.shared().members.iter().map(Member::view).collect()
     }
 
-    /// How full all members are together: sums, read without a lock as those are. `queued` and `waiting` count jobs that wait here and
+    /// How full all members are together: sums, for which no member's locks are taken, and two short ones of this pool's. `queued` and `waiting` count jobs that wait here and
     /// submitters that wait for a place, too. Members' other submitters are in it.
     pub fn saturation(&self) -> Saturation {
         self.shared().saturation()
@@ -335,7 +338,10 @@ impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
             let (first, second) = (first.name.clone(), second.name.clone());
             return Err(MixedBuildError::SamePool { pool, twice, first, second });
         }
+        let book = Arc::new(Book::default());
         let shared = Arc::new(Shared {
+            hands: Hands::new(name.clone(), book.mailbox.clone()),
+            telling: Mutex::new(()),
             name,
             members,
             route,
@@ -345,7 +351,7 @@ impl<J: Send + 'static, T: Send + 'static> MixedBuilder<J, T> {
             most: places,
             admission_limit,
             shutdown_limit,
-            book: Arc::new(Book::default()),
+            book,
             state: Mutex::new(State::new()),
         });
         start(&shared).map_err(|source| MixedBuildError::Thread { pool: shared.name.clone(), source })?;

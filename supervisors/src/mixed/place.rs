@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millpond::{LimitKind, RejectReason, Timestamp};
+use millpond::{LimitKind, Timestamp};
 
 use super::error::{Attempt, Refusal, RefusalReason, Traces};
-use super::guard::{catch, let_go};
-use super::member::{NotTaken, Run};
+use super::guard::catch;
+use super::member::{Left, NotTaken, Run};
 use super::pool::Shared;
 use super::route::{FallBack, MemberView, Route, Routed, Step};
 use super::submit::{Again, Terms};
@@ -51,6 +51,13 @@ impl<J> Errand<J> {
         if deadline <= queue { (deadline, LimitKind::Deadline) } else { (queue, LimitKind::Queue) }
     }
 
+    /// A limit because of which it must not begin now, or could not: one of no time at all has passed before the job comes.
+    pub(super) fn passed(&self, now: Timestamp) -> Option<LimitKind> {
+        let (expires, limit) = self.expires_at();
+        let cannot_run = self.terms.run_limit == Some(Duration::ZERO);
+        (now >= expires).then_some(limit).or(cannot_run.then_some(LimitKind::Run))
+    }
+
     /// True if the job may be given to another member after its last attempt.
     pub(super) fn may_go_on(&self) -> bool {
         let traces = self.attempts.last().map_or(Traces::None, |attempt| attempt.traces);
@@ -70,6 +77,11 @@ impl<J> Errand<J> {
         self.attempts.push(attempt);
     }
 
+    /// What of it is the user's to drop.
+    pub(super) fn into_jobs(self) -> [Option<J>; 2] {
+        [self.job, self.spare]
+    }
+
     /// The job for a member, with a copy kept if it may be needed again.
     fn take(&mut self) -> Result<J, String> {
         if let (Some(job), None, Some(copy)) = (&self.job, &self.spare, self.again.copy()) {
@@ -85,17 +97,14 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         let views: Vec<_> = self.members.iter().map(|member| member.view()).collect();
         let mut refusals = Vec::new();
         loop {
-            let (expires, limit) = errand.expires_at();
             let now = self.clock.now();
-            if now >= expires {
+            if let Some(limit) = errand.passed(now) {
                 return Placed::Expired(limit);
             }
             match self.ask(errand, &views, &refusals) {
                 Step::To(member) => match self.offer(errand, member, now) {
                     Ok(run) => return Placed::With(member, run),
-                    Err(Offered::Refused(RefusalReason::Pool(RejectReason::AlreadyExpired { .. }))) => {
-                        return Placed::Expired(limit);
-                    }
+                    // One that finds a limit passed has read the clock later. If none of the job's is, it is one that this member has of its own.
                     Err(Offered::Refused(reason)) => refusals.push(self.members[member].refusal(member, reason)),
                     Err(Offered::Broke(message)) => return Placed::Broke(member, message),
                 },
@@ -110,7 +119,12 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         let queue_left = errand.terms.queue_limit.map(|limit| errand.since.after(limit).since(now));
         let copied = errand.take();
         let job = copied.map_err(|message| Offered::Refused(RefusalReason::Adapter(message)))?;
-        match self.members[member].submit(job, &errand.terms, queue_left) {
+        let mut left = Left::new();
+        let taken = self.members[member].submit(job, &errand.terms, queue_left, &mut left);
+        if !left.is_empty() {
+            self.hands.let_go(left);
+        }
+        match taken {
             Ok(run) => {
                 errand.job = errand.spare.take();
                 Ok(run)
@@ -120,7 +134,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
                 Err(Offered::Refused(reason))
             }
             Err(NotTaken::Broke(message)) => {
-                let_go(errand.spare.take());
+                self.hands.let_go(errand.spare.take());
                 Err(Offered::Broke(message))
             }
         }

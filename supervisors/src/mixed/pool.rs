@@ -1,4 +1,5 @@
-//! The state of a mixed pool, and its thread: it looks at attempts that have ended, gives jobs that wait to members, and ends those whose time is over.
+//! The state of a mixed pool, and its thread: it looks at attempts that have ended, has jobs that wait given to members, and ends those whose time is over. What is a user's
+//! runs on its hands.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -9,11 +10,12 @@ use millpond::{Clock, PoolMessage, Saturation, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::book::{Book, Promise};
+use super::book::{Book, Promise, Slot};
 use super::error::{Attempt, MixedEnd, Traces};
-use super::guard::{Note, Rouse, catch, guarded, let_go, wake};
+use super::guard::{Note, Rouse, catch, wake};
+use super::hands::Hands;
 use super::line::Walk;
-use super::member::{Member, Run};
+use super::member::{Given, Member, Run};
 use super::place::{Errand, Placed};
 use super::route::Route;
 
@@ -48,6 +50,10 @@ pub(super) struct Shared<J, T> {
     pub(super) admission_limit: Option<Duration>,
     pub(super) shutdown_limit: Duration,
     pub(super) book: Arc<Book>,
+    /// Where users' code runs.
+    pub(super) hands: Arc<Hands>,
+    /// Held while the gate is turned and members are told: they hear of it in that order. No user's code runs under it.
+    pub(super) telling: Mutex<()>,
     pub(super) state: Mutex<State<J, T>>,
 }
 
@@ -58,15 +64,25 @@ pub(super) struct State<J, T> {
     pub(super) last: u64,
     /// By number: the order of admission.
     pub(super) waiting: BTreeMap<u64, Job<J, T>>,
-    /// One of them is in the thread's hands, which offers it to members.
+    /// One of them is in the hands of whoever walks along them, and offers them to members.
     pub(super) offered: bool,
+    /// One walk is out at a time.
+    walk: Walking,
     running: HashMap<u64, Running<J, T>>,
     /// When the first of those that wait expires, or before.
     expiry: Timestamp,
-    alarms: HashMap<u64, (Timestamp, Waker)>,
-    last_alarm: u64,
+    pub(super) alarms: HashMap<u64, (Timestamp, Waker)>,
+    pub(super) last_alarm: u64,
     /// When it closes by itself.
     closes_at: Timestamp,
+}
+
+/// Where the walks along the line are.
+enum Walking {
+    /// None is out; so far has the round come.
+    Rests(Walk),
+    /// `again`: something has changed since it went out.
+    Out { again: bool },
 }
 
 /// A job that was admitted.
@@ -89,6 +105,7 @@ impl<J, T> State<J, T> {
             last: 0,
             waiting: BTreeMap::new(),
             offered: false,
+            walk: Walking::Rests(Walk::default()),
             running: HashMap::new(),
             expiry: Timestamp::NEVER,
             alarms: HashMap::new(),
@@ -112,21 +129,15 @@ impl<J, T> State<J, T> {
 
     /// Whether anything happens by itself, as time passes.
     fn is_timed(&self) -> bool {
-        !self.waiting.is_empty() || !self.alarms.is_empty() || self.closes_at != Timestamp::NEVER
+        // What a walk has in its hands it may put back, and tells nobody.
+        let may_wait = !self.waiting.is_empty() || matches!(self.walk, Walking::Out { .. });
+        may_wait || !self.alarms.is_empty() || self.closes_at != Timestamp::NEVER
     }
 }
 
 impl<J, T> Job<J, T> {
     fn number(&self) -> u64 {
         self.promise.slot.about.job
-    }
-
-    /// It ends without an output; `attempt`: how the last one failed, if that is not noted yet.
-    pub(super) fn fail(self, end: MixedEnd, attempt: Option<Attempt>) {
-        let Self { promise, mut errand } = self;
-        errand.attempts.extend(attempt);
-        promise.broken(end, std::mem::take(&mut errand.attempts));
-        let_go(errand);
     }
 }
 
@@ -153,13 +164,40 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         all
     }
 
+    /// A job ends without an output; `attempt`: how its last one failed, if that is not noted yet.
+    pub(super) fn fail(&self, job: Job<J, T>, end: MixedEnd, attempt: Option<Attempt>) {
+        let Job { promise, mut errand } = job;
+        errand.attempts.extend(attempt);
+        promise.broken(end, std::mem::take(&mut errand.attempts));
+        self.let_go(errand);
+    }
+
+    fn keep(&self, job: Job<J, T>, output: T) {
+        let Job { promise, errand } = job;
+        if let Some(unwanted) = promise.kept(output) {
+            self.hands.let_go(unwanted);
+        }
+        self.let_go(errand);
+    }
+
+    fn let_go(&self, errand: Errand<J>) {
+        // Each for itself: the drop of one may panic.
+        errand.into_jobs().into_iter().flatten().for_each(|job| self.hands.let_go(job));
+    }
+
     pub(super) fn waiting_here(&self) -> usize {
         self.state.lock().waiting_here()
     }
 
-    /// Goes from one state of the gate to another, unless it is further on already.
-    pub(super) fn turn_to(&self, gate: Gate) {
-        let was_quiesced = {
+    /// Goes from one state of the gate to another, unless it is further on already, and says where it stands then.
+    pub(super) fn turn_to(&self, gate: Gate) -> Gate {
+        let _told = self.telling.lock();
+        self.turn_and_tell(gate)
+    }
+
+    /// The same, for who holds `telling`.
+    pub(super) fn turn_and_tell(&self, gate: Gate) -> Gate {
+        let (stands, was_quiesced) = {
             let mut state = self.state.lock();
             let was = state.gate;
             if gate > was || was == Gate::Quiesced {
@@ -168,7 +206,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
             if state.gate >= Gate::Draining {
                 self.places.close();
             }
-            was == Gate::Quiesced && state.gate == Gate::Draining
+            (state.gate, was == Gate::Quiesced && state.gate == Gate::Draining)
         };
         // What is paused would never drain. Nobody waits for the answers: a member that is gone has ended its jobs.
         if was_quiesced {
@@ -178,6 +216,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
             }
         }
         self.book.mailbox.post(Note::Look);
+        stands
     }
 
     /// Nobody has a handle any more: what was admitted has this long.
@@ -190,9 +229,11 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     /// The job is in that member's pool.
     pub(super) fn begin(&self, job: Job<J, T>, member: usize, run: Box<dyn Run<T>>) {
         let number = job.number();
-        job.promise.slot.is_with(Some((self.members[member].name.clone(), run.id())));
+        let slot = job.promise.slot.clone();
+        slot.is_with(Some((self.members[member].name.clone(), run.id())));
         self.state.lock().running.insert(number, Running { job, member, run });
         self.book.mailbox.post(Note::Ready(number));
+        self.heed_cancel(number, &slot);
     }
 
     pub(super) fn let_wait(&self, job: Job<J, T>) {
@@ -201,45 +242,56 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         self.book.mailbox.post(Note::Look);
     }
 
-    /// `was_offered`: by the thread, which has it in its hands.
+    /// `was_offered`: by a walk along the line, which has it in its hands.
     fn put(&self, job: Job<J, T>, was_offered: bool) {
         let (expires, _) = job.errand.expires_at();
-        let mut state = self.state.lock();
-        state.expiry = state.expiry.min(expires);
-        state.waiting.insert(job.number(), job);
-        // In one step, so that it is never counted twice, or not at all.
-        state.offered &= !was_offered;
+        let (number, slot) = (job.number(), job.promise.slot.clone());
+        {
+            let mut state = self.state.lock();
+            state.expiry = state.expiry.min(expires);
+            state.waiting.insert(number, job);
+            // In one step, so that it is never counted twice, or not at all.
+            state.offered &= !was_offered;
+        }
+        self.heed_cancel(number, &slot);
+    }
+
+    /// Whoever looked for the job while it was in somebody's hands has not found it.
+    fn heed_cancel(&self, number: u64, slot: &Slot<T>) {
+        if slot.is_cancelled() {
+            self.book.mailbox.post(Note::Cancel(number));
+        }
     }
 
     /// The life of the pool's thread: it ends when nobody comes any more and every job has ended.
-    pub(super) fn drive(&self) {
+    pub(super) fn drive(self: &Arc<Self>) {
         self.book.mailbox.is_read_here();
-        let mut round = Walk::default();
         loop {
             for note in self.book.mailbox.take() {
-                // Nothing of a user's runs unguarded below; if something else is wrong, it costs one job, and not all.
+                // Nothing of a user's runs below but wakers, which are guarded; if something is wrong, it costs one job, and not all.
                 if let Err(message) = catch(|| self.heed(note)) {
                     tracing::error!(pool = &*self.name, "a mixed pool's thread panicked: {message}");
                 }
             }
-            if let Err(message) = catch(|| self.pass(&mut round)) {
+            if let Err(message) = catch(|| self.pass()) {
                 tracing::error!(pool = &*self.name, "a mixed pool's thread panicked: {message}");
             }
             let (gate, is_timed) = {
                 let state = self.state.lock();
                 (state.gate, state.is_timed())
             };
-            if gate >= Gate::Draining && self.book.rests() {
+            let hands_full = self.hands.look();
+            if gate >= Gate::Draining && self.book.rests() && !hands_full {
                 return self.book.mailbox.is_read_no_more();
             }
             // What is posted from here on unparks it.
             if self.book.mailbox.is_empty() {
-                if is_timed { std::thread::park_timeout(TICK) } else { std::thread::park() }
+                if is_timed || hands_full { std::thread::park_timeout(TICK) } else { std::thread::park() }
             }
         }
     }
 
-    fn heed(&self, note: Note) {
+    fn heed(self: &Arc<Self>, note: Note) {
         match note {
             Note::Ready(job) => self.look_at(job),
             Note::Cancel(job) => self.cancel(job),
@@ -248,73 +300,84 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     }
 
     /// The attempt of a job may have ended. If not, this is told when it has.
-    fn look_at(&self, number: u64) {
-        // Taken out: the poll is a user's code, among others.
+    fn look_at(self: &Arc<Self>, number: u64) {
         let Some(mut running) = self.state.lock().running.remove(&number) else { return };
         let waker = Waker::from(Arc::new(Rouse { mailbox: self.book.mailbox.clone(), job: number }));
         match running.run.poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => {
                 self.state.lock().running.insert(number, running);
             }
-            Poll::Ready(Ok(output)) => {
-                let Job { promise, errand } = running.job;
-                promise.kept(output);
-                let_go(errand);
+            Poll::Ready(Ok(Given::Ours(output))) => self.keep(running.job, output),
+            Poll::Ready(Ok(Given::Another(make))) => {
+                let shared = self.clone();
+                self.hands.run(move || match catch(make) {
+                    Ok(output) => shared.keep(running.job, output),
+                    Err(message) => {
+                        shared.has_failed(running, |member, name| Attempt::adapter(member, name, message, Traces::Over))
+                    }
+                });
             }
             Poll::Ready(Err(error)) => {
-                let Running { mut job, member, run } = running;
-                let name = self.members[member].name.clone();
-                let attempt = match error {
-                    Ok(error) => Attempt::job(member, name, error, run.was_lost()),
-                    Err(message) => Attempt::adapter(member, name, message, Traces::Over),
-                };
-                job.errand.failed(attempt, self.clock.now());
-                self.after_failure(job);
+                let was_lost = running.run.was_lost();
+                self.has_failed(running, |member, name| Attempt::job(member, name, error, was_lost));
             }
         }
     }
 
-    fn after_failure(&self, job: Job<J, T>) {
+    /// The job goes on, or ends.
+    fn has_failed(self: &Arc<Self>, running: Running<J, T>, how: impl FnOnce(usize, Arc<str>) -> Attempt) {
+        let Running { mut job, member, .. } = running;
+        job.errand.failed(how(member, self.members[member].name.clone()), self.clock.now());
         let gate = self.state.lock().gate;
         if gate == Gate::Closed || job.promise.slot.is_cancelled() || !job.errand.may_go_on() {
-            return job.fail(MixedEnd::Failed, None);
+            return self.fail(job, MixedEnd::Failed, None);
         }
         if gate == Gate::Quiesced {
             return self.let_wait(job);
         }
-        self.go_on(job);
+        let shared = self.clone();
+        self.hands.run(move || {
+            if shared.go_on(job, false) {
+                shared.book.mailbox.post(Note::Look);
+            }
+        });
     }
 
-    /// Gives the job to a member; true if it waits for one instead.
-    pub(super) fn go_on(&self, mut job: Job<J, T>) -> bool {
-        match self.place(&mut job.errand) {
+    /// Gives the job to a member; true if it waits for one instead. `was_offered`: as in `put`.
+    pub(super) fn go_on(&self, mut job: Job<J, T>, was_offered: bool) -> bool {
+        let placed = self.place(&mut job.errand);
+        if was_offered && !matches!(placed, Placed::Waits) {
+            // Before its outcome is there.
+            self.state.lock().offered = false;
+        }
+        match placed {
             Placed::With(member, run) => self.begin(job, member, run),
             Placed::Waits => {
                 job.promise.slot.is_with(None);
-                self.put(job, true);
+                self.put(job, was_offered);
                 return true;
             }
-            Placed::GivesUp(_) if !job.errand.attempts.is_empty() => job.fail(MixedEnd::Failed, None),
-            Placed::GivesUp(refusals) => job.fail(MixedEnd::NoMember(refusals), None),
+            Placed::GivesUp(_) if !job.errand.attempts.is_empty() => self.fail(job, MixedEnd::Failed, None),
+            Placed::GivesUp(refusals) => self.fail(job, MixedEnd::NoMember(refusals), None),
             Placed::Expired(limit) => {
                 let after = self.waited(&job.errand);
-                job.fail(MixedEnd::TimedOut { limit, after }, None);
+                self.fail(job, MixedEnd::TimedOut { limit, after }, None);
             }
             Placed::Broke(member, message) => {
                 let name = self.members[member].name.clone();
-                job.fail(MixedEnd::Failed, Some(Attempt::adapter(member, name, message, Traces::Final)));
+                self.fail(job, MixedEnd::Failed, Some(Attempt::adapter(member, name, message, Traces::Final)));
             }
         }
         false
     }
 
-    fn cancel(&self, number: u64) {
+    fn cancel(self: &Arc<Self>, number: u64) {
         let waited = {
             let mut state = self.state.lock();
             state.waiting.remove(&number)
         };
         if let Some(job) = waited {
-            return job.fail(MixedEnd::Cancelled, None);
+            return self.fail(job, MixedEnd::Cancelled, None);
         }
         let running = self.state.lock().running.remove(&number);
         if let Some(running) = running {
@@ -326,7 +389,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     }
 
     /// What is due, for whatever reason.
-    fn pass(&self, round: &mut Walk) {
+    fn pass(self: &Arc<Self>) {
         let now = self.clock.now();
         let (gate, rung) = {
             let mut state = self.state.lock();
@@ -338,7 +401,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         };
         rung.into_iter().for_each(|(_, (_, waker))| wake(waker));
         match gate {
-            Gate::Open | Gate::Draining => self.hand_out(round),
+            Gate::Open | Gate::Draining => self.walk(),
             Gate::Quiesced => {}
             Gate::Closed => self.end(Timestamp::NEVER, |_| MixedEnd::NotStarted),
         }
@@ -346,6 +409,36 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         if expired {
             self.end(now, |errand| MixedEnd::TimedOut { limit: errand.expires_at().1, after: self.waited(errand) });
         }
+    }
+
+    /// Has those that wait offered to members.
+    fn walk(self: &Arc<Self>) {
+        let mut round = {
+            let mut state = self.state.lock();
+            if state.waiting.is_empty() {
+                return;
+            }
+            match std::mem::replace(&mut state.walk, Walking::Out { again: false }) {
+                Walking::Rests(round) => round,
+                Walking::Out { .. } => {
+                    state.walk = Walking::Out { again: true };
+                    return;
+                }
+            }
+        };
+        let shared = self.clone();
+        self.hands.run(move || {
+            if let Err(message) = catch(|| shared.hand_out(&mut round)) {
+                tracing::error!(pool = &*shared.name, "a mixed pool's walk along its line panicked: {message}");
+            }
+            let again = {
+                let mut state = shared.state.lock();
+                matches!(std::mem::replace(&mut state.walk, Walking::Rests(round)), Walking::Out { again: true })
+            };
+            if again {
+                shared.book.mailbox.post(Note::Look);
+            }
+        });
     }
 
     /// Ends those that wait and expire by `now`.
@@ -359,44 +452,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
         };
         for (_, job) in over {
             let end = how(&job.errand);
-            job.fail(end, None);
+            self.fail(job, end, None);
         }
-    }
-
-    /// A moment that is waited for.
-    pub(super) fn alarm(&self, at: Timestamp) -> Alarm<'_, J, T> {
-        let mut state = self.state.lock();
-        state.last_alarm += 1;
-        Alarm { shared: self, number: state.last_alarm, at }
-    }
-}
-
-/// See [`Shared::alarm`].
-pub(super) struct Alarm<'a, J, T> {
-    shared: &'a Shared<J, T>,
-    number: u64,
-    at: Timestamp,
-}
-
-impl<J: Send + 'static, T: Send + 'static> Alarm<'_, J, T> {
-    /// True once it is over; until then the pool's thread tells when it is.
-    pub(super) fn poll(&self, cx: &Context<'_>) -> bool {
-        if self.shared.clock.now() >= self.at {
-            return true;
-        }
-        if self.at != Timestamp::NEVER {
-            let alarm = (self.at, guarded(cx.waker()));
-            let before = self.shared.state.lock().alarms.insert(self.number, alarm);
-            drop(before);
-            self.shared.book.mailbox.post(Note::Look);
-        }
-        false
-    }
-}
-
-impl<J, T> Drop for Alarm<'_, J, T> {
-    fn drop(&mut self) {
-        let before = self.shared.state.lock().alarms.remove(&self.number);
-        drop(before);
     }
 }

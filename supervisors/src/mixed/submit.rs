@@ -248,10 +248,11 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
             (state.last, state.goes_on())
         };
         let mut errand = Errand::new(job, terms, again, self.clock.now());
-        let placed = match goes_on {
-            None => Placed::GivesUp(Vec::new()),
-            Some(true) => self.place(&mut errand),
-            Some(false) => Placed::Waits,
+        let placed = match (goes_on, errand.passed(self.clock.now())) {
+            (None, _) => Placed::GivesUp(Vec::new()),
+            (_, Some(limit)) => Placed::Expired(limit),
+            (Some(true), None) => self.place(&mut errand),
+            (Some(false), None) => Placed::Waits,
         };
         let reason = match &placed {
             Placed::GivesUp(_) if goes_on.is_none() => Some(self.closed()),
@@ -279,7 +280,7 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
             Placed::With(member, run) => self.begin(job, member, run),
             Placed::Broke(member, message) => {
                 let name = self.members[member].name.clone();
-                job.fail(MixedEnd::Failed, Some(Attempt::adapter(member, name, message, Traces::Final)));
+                self.fail(job, MixedEnd::Failed, Some(Attempt::adapter(member, name, message, Traces::Final)));
             }
             _ => self.let_wait(job),
         }

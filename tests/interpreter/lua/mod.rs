@@ -7,9 +7,9 @@ mod hostile;
 use std::sync::Arc;
 
 use millpond::GuestFault;
-use millpond::interpreter::{Lua, LuaCall, LuaInstance, Script};
+use millpond::interpreter::{Lua, LuaCall, LuaInstance, Script, mlua};
 
-use crate::kinds::{Kind, Never};
+use crate::kinds::{Host, Kind, Never};
 
 const PLUGIN: &str = r#"
 number = 7
@@ -71,13 +71,10 @@ impl Kind for Lua {
         Self::new(PLUGIN)
     }
 
-    fn calling(host: Arc<dyn Fn() + Send + Sync>) -> Self {
+    fn calling(host: Arc<Host>) -> Self {
         Self::new(CALLING).host(move |state| {
             let host = host.clone();
-            let called = state.function(move |_, ()| {
-                host();
-                Ok(())
-            })?;
+            let called = state.function(move |_, ()| host().map_err(mlua::Error::external))?;
             state.lua().globals().set("host", called)
         })
     }
@@ -103,6 +100,10 @@ impl Kind for Lua {
 
     fn count_and_miss() -> impl Script<Self, Output = i64> {
         CountAndMiss
+    }
+
+    fn despite(first: &'static str, last: Option<&'static str>) -> impl Script<Self, Output = i64> {
+        Despite(first, last)
     }
 
     fn fresh(self) -> Self {
@@ -137,5 +138,17 @@ impl Script<Lua> for CountAndMiss {
     fn run(self, instance: &mut LuaInstance) -> Result<i64, GuestFault> {
         instance.call::<_, i64>("count", ())?;
         instance.call("none", ())
+    }
+}
+
+struct Despite(&'static str, Option<&'static str>);
+
+impl Script<Lua> for Despite {
+    type Output = i64;
+
+    fn run(self, instance: &mut LuaInstance) -> Result<i64, GuestFault> {
+        let Self(first, last) = self;
+        let _whatever = instance.call::<_, i64>(first, 0);
+        last.map_or(Ok(0), |last| instance.call(last, 0))
     }
 }

@@ -61,6 +61,7 @@ fn an_instance_too_many_is_a_job_that_never_began() -> Outcome {
     let wasm = Wasm::calling(Arc::new(move || {
         entered.store(true, Ordering::Release);
         until("it is let go", || door.load(Ordering::Acquire));
+        Ok(())
     }));
     let pool = pool(wasm.fresh_per_job().instance_limit(1));
     pool.blocking().resize(Limits::fixed(2), LIMIT)?;

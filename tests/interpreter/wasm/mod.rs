@@ -9,7 +9,7 @@ use millpond::GuestFault;
 use millpond::interpreter::wasmtime::Linker;
 use millpond::interpreter::{Guest, Script, Wasm, WasmCall, WasmInstance};
 
-use crate::kinds::{Kind, Never};
+use crate::kinds::{Host, Kind, Never};
 
 const PLUGIN: &str = r#"(module
     (import "millpond" "cancelled" (func $cancelled (result i32)))
@@ -64,10 +64,10 @@ impl Kind for Wasm {
         Self::new(PLUGIN)
     }
 
-    fn calling(host: Arc<dyn Fn() + Send + Sync>) -> Self {
+    fn calling(host: Arc<Host>) -> Self {
         Self::new(CALLING).host(move |linker: &mut Linker<Guest>| {
             let host = host.clone();
-            linker.func_wrap("host", "call", move || host()).map(drop)
+            linker.func_wrap("host", "call", move || Ok(host()?)).map(drop)
         })
     }
 
@@ -96,6 +96,10 @@ impl Kind for Wasm {
 
     fn count_and_miss() -> impl Script<Self, Output = i64> {
         CountAndMiss
+    }
+
+    fn despite(first: &'static str, last: Option<&'static str>) -> impl Script<Self, Output = i64> {
+        Despite(first, last)
     }
 
     fn fresh(self) -> Self {
@@ -130,5 +134,17 @@ impl Script<Wasm> for CountAndMiss {
     fn run(self, instance: &mut WasmInstance) -> Result<i64, GuestFault> {
         instance.call::<i64, i64>("count", 0)?;
         instance.call::<i64, i64>("none", 0)
+    }
+}
+
+struct Despite(&'static str, Option<&'static str>);
+
+impl Script<Wasm> for Despite {
+    type Output = i64;
+
+    fn run(self, instance: &mut WasmInstance) -> Result<i64, GuestFault> {
+        let Self(first, last) = self;
+        let _whatever = instance.call::<i64, i64>(first, 0);
+        last.map_or(Ok(0), |last| instance.call::<i64, i64>(last, 0))
     }
 }

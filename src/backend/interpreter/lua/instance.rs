@@ -7,7 +7,7 @@ use mlua::{FromLuaMulti, IntoLuaMulti, LuaOptions, MultiValue, StdLib, Value};
 
 use super::hook;
 use super::host::LuaHost;
-use super::watch::Watch;
+use super::watch::{Stop, Watch};
 use super::{Compiled, HostFunctions};
 use crate::backend::interpreter::Crossing;
 use crate::error::GuestFault;
@@ -141,18 +141,22 @@ impl LuaInstance {
         self.crossing.enter_guest()?;
         let done = {
             let _left = Left::enter(self);
-            f(&self.lua)
+            // Whoever has used up the job's fuel, and was forgiven that, has none for another call either.
+            if self.watch.is_over() { None } else { Some(f(&self.lua)) }
         };
         self.tell();
-        if let Some(panic) = self.watch.take_panic() {
-            resume_unwind(panic);
-        }
+        let stopped = self.watch.ended(&self.lua);
+        let stopped = stopped.map(|why| match why {
+            Stop::Fault(fault) => fault,
+            Stop::Panicked(panic) => resume_unwind(panic),
+        });
         // It was left already: here is asked how.
         self.crossing.leave_guest()?;
-        match (self.watch.fault(), done) {
+        match (stopped, done) {
             // What it caught of this, and answered then, is nobody's.
             (Some(fault), _) => Err(fault),
-            (None, done) => done.map_err(|error| self.fault(&error)),
+            (None, Some(done)) => done.map_err(|error| self.fault(&error)),
+            (None, None) => Err(GuestFault::Interrupted),
         }
     }
 

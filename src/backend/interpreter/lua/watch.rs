@@ -26,10 +26,10 @@ pub(super) struct Watch {
 }
 
 /// Why it must not go on.
-enum Stop {
+pub(super) enum Stop {
     Fault(GuestFault),
-    /// A function of this process's panicked.
-    Panicked(Option<Box<dyn Any + Send>>),
+    /// A function of this process's panicked, with this.
+    Panicked(Box<dyn Any + Send>),
 }
 
 impl Watch {
@@ -43,11 +43,24 @@ impl Watch {
         })
     }
 
-    /// Is asked from now on, and counts from here.
+    /// Is asked from now on, and counts from here. Whatever was before is over.
     pub(super) fn begin(&self, lua: &mlua::Lua) -> mlua::Result<()> {
+        drop(self.stop.lock().take());
         // The state's own thread alone writes and reads it.
         self.left.store(self.fuel.unwrap_or(0), Ordering::Relaxed);
         hook::every(lua, self.slice())
+    }
+
+    /// Why the code that has just ended had to stop, if it had to. What runs after it is other code: it may go on as far as brake and fuel allow, and pays a slice
+    /// for what was not counted of this.
+    pub(super) fn ended(&self, lua: &mlua::Lua) -> Option<Stop> {
+        let stopped = self.stop.lock().take()?;
+        self.spend(self.slice().unsigned_abs().into());
+        // It sets a hook, for which nothing of the state's memory is needed.
+        if let Err(error) = hook::every(lua, self.slice()) {
+            tracing::error!("a Lua state could not be looked at anew: {error}");
+        }
+        Some(stopped)
     }
 
     /// What is counted at a time.
@@ -69,14 +82,19 @@ impl Watch {
         if self.brake.as_ref().is_some_and(Brake::is_pulled) {
             self.stop(Stop::Fault(GuestFault::Interrupted));
         }
-        if let Some(fuel) = self.fuel {
-            let left = self.left.load(Ordering::Relaxed).saturating_sub(spent);
-            self.left.store(left, Ordering::Relaxed);
-            if left == 0 {
-                self.stop(Stop::Fault(GuestFault::OutOfFuel { fuel }));
-            }
+        if let Some(fuel) = self.fuel
+            && self.spend(spent) == 0
+        {
+            self.stop(Stop::Fault(GuestFault::OutOfFuel { fuel }));
         }
         self.must_stop()
+    }
+
+    /// What is left then.
+    fn spend(&self, fuel: u64) -> u64 {
+        let left = self.left.load(Ordering::Relaxed).saturating_sub(fuel);
+        self.left.store(left, Ordering::Relaxed);
+        left
     }
 
     /// The first reason stands.
@@ -99,14 +117,6 @@ impl Watch {
         match &*self.stop.lock() {
             Some(Stop::Fault(fault)) => Some(fault.clone()),
             Some(Stop::Panicked(_)) | None => None,
-        }
-    }
-
-    /// What a function of this process's panicked with.
-    pub(super) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
-        match &mut *self.stop.lock() {
-            Some(Stop::Panicked(panic)) => panic.take(),
-            Some(Stop::Fault(_)) | None => None,
         }
     }
 
@@ -148,7 +158,7 @@ impl Watch {
             }
             // What it captured may be torn: no script gets to catch that, and to call it again.
             Err(panic) => {
-                self.stop(Stop::Panicked(Some(panic)));
+                self.stop(Stop::Panicked(panic));
                 self.end_if_stopped(lua)?;
                 Err(mlua::Error::external(GuestFault::Interrupted))
             }
