@@ -7,10 +7,14 @@ use millpond::{PoolExecutor, WorkerState};
 
 use crate::books::Kept;
 use crate::errand::Act;
+use crate::hooks;
 use crate::inside::RESERVED;
 use crate::kinds::Kind;
-use crate::plan::{HOOKS, Mend, RESERVE};
-use crate::site::{FOREVER, SUBMITTERS, Signal, Site, eventually};
+use crate::plan::{HOOKS, Habit, Mend, Patience, RESERVE};
+use crate::site::{FOREVER, LIMIT, SUBMITTERS, Signal, Site, eventually, limits};
+
+/// What the hook does that is asked about idle exits, one rest after the other. One that hangs may do so at what it is told before that.
+const HABITS: [Habit; 5] = [Habit::Denies, Habit::Delays, Habit::Panics, Habit::Allows, Habit::CallsBack];
 
 impl<K: Kind> Site<K> {
     #[track_caller]
@@ -20,6 +24,8 @@ impl<K: Kind> Site<K> {
         self.everybody_is_answered();
         self.nothing_is_owed();
         self.seats_are_right();
+        self.nothing_is_owed();
+        self.idle_exits_are_asked_about();
         self.nothing_is_owed();
         self.nothing_is_left();
         self.shared.allowed.rest(self.pool.snapshot().limits.max);
@@ -112,5 +118,46 @@ impl<K: Kind> Site<K> {
         assert_eq!(self.pool.snapshot().lanes[0].active, max - RESERVE, "{}", self.pool.inventory_now());
         self.shared.let_go();
         held.into_iter().for_each(Kept::join);
+    }
+
+    /// Amid the load nobody idles for long enough, but by chance: here all seats come free at once, and all workers but one may leave.
+    #[track_caller]
+    fn idle_exits_are_asked_about(&self) {
+        const ASKED: &str = "idle exit: asked";
+        let before = self.pool.snapshot().limits;
+        self.pool.blocking().resize(limits::<K>(RESERVE, before.max), LIMIT).expect("no hook is asked");
+        let asked = self.shared.tally.count(ASKED);
+        let habit = HABITS[self.shared.rests.fetch_add(1, Ordering::AcqRel) % HABITS.len()];
+        // More than once if they had run so many jobs by then that they were recycled.
+        eventually(|| {
+            let held = self.take_all_seats();
+            let hook = hooks::spec(0, habit, Patience::Endless, &self.shared);
+            self.pool.blocking().set_hook(hook, LIMIT).expect("there is room");
+            self.shared.let_go();
+            held.into_iter().for_each(Kept::join);
+            let is_asked = || self.shared.tally.count(ASKED) > asked;
+            eventually(|| {
+                let seen = self.pool.saturation();
+                let all_left = seen.workers <= RESERVE && seen.starting == 0;
+                (is_asked() || all_left).then_some(()).ok_or_else(|| format!("{seen}\n{}", self.pool.inventory_now()))
+            });
+            self.mend(Mend::RemoveHook(0));
+            is_asked().then_some(()).ok_or_else(|| format!("{ASKED}\n{}", self.pool.inventory_now()))
+        });
+        self.pool.blocking().resize(before, LIMIT).expect("no hook is asked");
+    }
+
+    /// With jobs that hold them until the latch is opened.
+    #[track_caller]
+    fn take_all_seats(&self) -> Vec<Kept> {
+        let max = self.pool.snapshot().limits.max;
+        let lanes = std::iter::repeat_n("default", max - RESERVE).chain(std::iter::repeat_n(RESERVED, RESERVE));
+        let put = |lane| self.put_into(lane, Act::Stubborn(FOREVER, self.shared.latch()));
+        let held: Vec<_> = lanes.filter_map(put).collect();
+        eventually(|| {
+            let (inside, _) = self.shared.inside.count();
+            (inside == max).then_some(()).ok_or_else(|| format!("{inside} run\n{}", self.pool.inventory_now()))
+        });
+        held
     }
 }

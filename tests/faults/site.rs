@@ -81,6 +81,8 @@ pub struct Shared {
     pub inside: Inside,
     pub alive: Censuses,
     pub parked: AtomicUsize,
+    /// How often the pool has come to rest.
+    pub rests: AtomicUsize,
     signal: AtomicU8,
     ending: AtomicU8,
     /// A handle that does not own the pool.

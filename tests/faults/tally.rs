@@ -47,6 +47,10 @@ impl Tally {
         }
     }
 
+    pub fn count(&self, what: &str) -> u64 {
+        self.0.lock().get(what).copied().unwrap_or_default()
+    }
+
     /// Kinds of fault that have not taken effect yet.
     pub fn missing(&self) -> Vec<&'static str> {
         let seen = self.0.lock();
@@ -128,6 +132,10 @@ const NEEDED: &[&str] = &[
     "start: asked",
     "resize: asked",
     "terminate: asked",
+    "idle exit: asked",
+    "idle exit: asked, Allows",
+    "idle exit: asked, Denies",
+    "idle exit: asked, Delays",
     "recycle: asked",
     "overdue: asked",
     "recycle or overdue: vetoed",
