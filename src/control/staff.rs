@@ -223,9 +223,8 @@ impl<B: Backend> Supervision<B> {
     pub(super) fn retire_idle(&mut self, now: Timestamp) -> Timestamp {
         let limits = self.plane().limits();
         let next = if self.asks_before_exits() {
-            let next = self.end_idle_questions(now);
             self.ask_idle_exits(now);
-            next
+            self.end_idle_questions(now)
         } else {
             self.plane().retire_idle(now, self.kept_beyond_min(now))
         };

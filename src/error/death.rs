@@ -26,15 +26,15 @@ pub enum DeathCause {
     Signalled(i32),
     /// It wanted more memory than it may have, or than there is. Two things tell of that: it aborted after Rust's standard library had said so on its standard
     /// error, if that is [captured](crate::process::Output::Captured); or it was ended by SIGKILL, not of millpond's, and the kernel has killed for want of memory
-    /// in this process's control group (of version 2) since the child was started. One such kill is put down to one child, and none to a child that dies ten seconds after it was
-    /// seen, which it is as any child is started or dies of SIGKILL. Those in groups below count only where the kernel (before 5.2) does not tell them apart. Which process
+    /// in this process's control group (of version 2) since the child was started. One such kill is put down to one child, and none to a child that dies ten seconds after the last one was
+    /// seen, which they are as any child is started or dies of SIGKILL. Those in groups below count only where the kernel (before 5.2) does not tell them apart. Which process
     /// it was the kernel does not say: had it been another one of the group, say a grandchild, the next child that somebody kills is taken for it, unless it was seen before that.
     /// And a child that was moved to another group is not known to have run out: its cause is [`Signalled`](Self::Signalled).
     OutOfMemory,
     /// It used up the processor time that it may have ([`ChildOptions::cpu_time`](crate::process::ChildOptions::cpu_time)): it was ended by SIGXCPU, or by
     /// SIGKILL, not of millpond's, when it had used so much.
     OutOfCpuTime,
-    /// It broke the protocol, and was killed for that: also one that closed its socket and had not ended 100 ms later.
+    /// It broke the protocol, and was killed for that: also one that closed its socket and 100 ms later was not about to end (on Linux; elsewhere that is [`Signalled`](Self::Signalled)).
     BrokeProtocol(Arc<str>),
     /// Somebody else of this process reaped it.
     Unknown,

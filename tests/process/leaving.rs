@@ -120,7 +120,8 @@ fn a_kill_is_seen_through_while_an_answer_is_read() {
 /// A ladder is the caller's, and not refused for what it leaves a child. They stand still, and so do not die of SIGTERM.
 #[test]
 fn a_ladder_that_gives_less_than_a_child_may_take_gives_it_up_and_one_that_kills_twice_ends_it() {
-    let (grace, moment) = (LIMIT.0, Duration::from_millis(10));
+    // Longer than anybody here waits: what ends one is not that it is over.
+    let (grace, moment) = (10 * LIMIT.0, Duration::from_millis(10));
     let options = ChildOptions::new().term_grace(grace);
     let pool = builder("impatient").limits(Limits::fixed(2)).child(options).kill_grace(2 * grace).build().unwrap();
     let both = pids(&pool, 2);
@@ -144,7 +145,7 @@ fn a_ladder_that_gives_less_than_a_child_may_take_gives_it_up_and_one_that_kills
     let report = pool.blocking().terminate(Select::Job(given_up.id()), once.clone(), LIMIT).unwrap();
     assert_eq!(report.targets[0].fate, Fate::Abandoned, "{report}");
     assert!(runs(lives), "it has its grace");
-    let report = pool.blocking().terminate(Select::Job(ended.id()), once.then(Rung::Kill, grace), LIMIT).unwrap();
+    let report = pool.blocking().terminate(Select::Job(ended.id()), once.then(Rung::Kill, LIMIT.0), LIMIT).unwrap();
     assert_eq!(report.targets[0].fate, Fate::Killed, "{report}");
     assert!(!exists(dies));
     // The end of the pool takes the other one.

@@ -30,6 +30,12 @@ enum Asked {
     Kill,
 }
 
+/// From one look at a child that is exiting to the next.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One whose main thread is over, and others of which go on, is exiting for ever: after so many looks it is killed.
+const MOST_LOOKS: u32 = 50;
+
 #[derive(Debug)]
 struct State {
     /// There from the spawn to the reaping.
@@ -40,6 +46,8 @@ struct State {
     ordered: bool,
     /// It had closed its socket, and did not end by itself.
     lived_on: bool,
+    /// So often it was found to be exiting, which takes as long as what it had takes to be given back.
+    exiting: u32,
     /// Processes of its group were still there when its slot was given back.
     lingers: bool,
     /// When SIGKILL follows.
@@ -68,6 +76,7 @@ impl Grip {
             asked: Asked::Nothing,
             ordered: false,
             lived_on: false,
+            exiting: 0,
             lingers: false,
             kill_at: Timestamp::NEVER,
         };
@@ -182,6 +191,10 @@ impl Grip {
             if state.pid.is_some_and(has_died) {
                 state.kill_at = Timestamp::NEVER;
                 return;
+            }
+            if state.exiting < MOST_LOOKS && state.pid.is_some_and(usage::is_exiting) {
+                state.exiting += 1;
+                return self.kill_by(&mut state, now.after(LOOK));
             }
             state.lived_on = true;
         }
@@ -340,6 +353,8 @@ mod tests {
         let pid = died.unreaped().expect("it runs");
         rustix::process::kill_process(pid, Signal::KILL).expect("it is there");
         await_death(pid);
+        let is_exiting = |grip: &Grip| usage::is_exiting(grip.unreaped().expect("it is not reaped"));
+        assert_eq!((is_exiting(&died), is_exiting(&lives)), (cfg!(target_os = "linux"), false));
         for (grip, killed) in [(died, false), (lives, true)] {
             grip.kill_soon(Duration::ZERO);
             grip.escalate(Timestamp::NEVER);

@@ -263,6 +263,7 @@ impl Link {
     fn poll(&mut self, until: Timestamp) -> Seen {
         let interest = if self.is_writing() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut timeout = (until < Timestamp::NEVER).then(|| timespec(until.since(self.clock.now())));
+        let mut is_said = false;
         if let Some(others) = self.others.as_ref().filter(|_| !self.cut) {
             // The others seldom have something, and to wait for two is cheaper than for five.
             let mut fds = [PollFd::new(&self.socket, interest), PollFd::new(others, PollFlags::IN)];
@@ -270,7 +271,7 @@ impl Link {
             if fds[1].revents().is_empty() {
                 return Seen { readable: fds[0].revents().intersects(COME), rung: false, died: false };
             }
-            timeout = Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+            (timeout, is_said) = (Some(Timespec { tv_sec: 0, tv_nsec: 0 }), true);
         }
         let sources = [
             (!self.cut).then(|| self.socket.as_fd()),
@@ -294,6 +295,10 @@ impl Link {
         });
         drop(fds);
         let [readable, rung, died, printed, complained] = ready;
+        if is_said && !(rung || died || printed || complained) {
+            // One of them is closed here, and somebody who was forked has a copy of it: that one would be told of for ever.
+            self.others = None;
+        }
         if printed || complained {
             self.listen();
         }

@@ -59,6 +59,21 @@ pub(super) fn cpu_time_of(_pid: Pid) -> Option<Duration> {
     None
 }
 
+/// True if its main thread is past the point where it can do anything, though it may have much to give back before it is a zombie. It closes its sockets meanwhile.
+#[cfg(target_os = "linux")]
+pub(super) fn is_exiting(pid: Pid) -> bool {
+    /// `PF_EXITING`, of `include/linux/sched.h`.
+    const EXITING: u64 = 4;
+    // The ninth; the second is a name in brackets, which may hold anything.
+    let flags = |stat: String| stat.rsplit(')').next()?.split_whitespace().nth(6)?.parse::<u64>().ok();
+    read(pid, "stat").and_then(flags).is_some_and(|flags| flags & EXITING != 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_exiting(_pid: Pid) -> bool {
+    false
+}
+
 #[cfg(target_os = "linux")]
 fn read(pid: Pid, name: &str) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero())).ok()

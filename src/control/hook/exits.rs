@@ -108,7 +108,7 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// Withdraws what is asked about workers that have worked since, or are on their way out. Says when to look again.
+    /// Withdraws what is asked about workers that have worked since, or are on their way out. Says when to look again: for those that may stay, never.
     pub(in crate::control) fn end_idle_questions(&mut self, now: Timestamp) -> Timestamp {
         let Spared { workers, look_at } = &self.hooks.spared;
         if workers.is_empty() {
@@ -123,11 +123,12 @@ impl<B: Backend> Supervision<B> {
                 state.state == WorkerState::Idle && state.claims() == claims
             })
         };
-        let over = workers.iter().filter(|(worker, spare)| !still_idles(**worker, spare.claims));
+        let asked = |spare: &Spare| spare.question.is_some();
+        let over = workers.iter().filter(|(worker, spare)| asked(spare) && !still_idles(**worker, spare.claims));
         let over: Vec<_> = over.map(|(worker, _)| *worker).collect();
         over.into_iter().for_each(|worker| self.end_idle_question(worker));
         let next = now.after(LOOK);
         self.hooks.spared.look_at = next;
-        if self.hooks.spared.workers.is_empty() { Timestamp::NEVER } else { next }
+        if self.hooks.spared.workers.values().any(asked) { next } else { Timestamp::NEVER }
     }
 }

@@ -170,7 +170,9 @@ impl Group {
             match concurrency::timeout(limit, answer).await {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => tracing::warn!(%pool, "a pool that came up in a quiesced group is not: {error}"),
-                Ok(Err(_)) | Err(_) => {
+                // It has ended.
+                Ok(Err(_)) => {}
+                Err(_) => {
                     tracing::warn!(%pool, "a pool that came up in a quiesced group does not say whether it is, for {limit:?}");
                 }
             }

@@ -87,7 +87,7 @@ impl<J: Send + 'static, T: Send + 'static> MixedPool<J, T> {
     /// as not started, and the members are shut down, all at once, in what is left. Members whose jobs are others', too, end with those.
     ///
     /// When this answers, every job has its outcome, unless a member does not answer: then the jobs there have it when that pool has ended. A job whose
-    /// own route, copy or adapter blocks has it when that returns, and the ledger shows it as pending.
+    /// own route, copy or adapter blocks has it when that returns: this then answers up to five seconds after `limit`, and the ledger shows it as pending.
     ///
     /// # Cancel safety
     ///

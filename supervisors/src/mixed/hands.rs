@@ -12,7 +12,7 @@ use super::guard::{Mailbox, Note, catch};
 
 type Errand = Box<dyn FnOnce() + Send>;
 
-/// How long one errand may take before the next ones get another thread, by the machine's clock.
+/// How long one errand may take, or wait, before the next ones get another thread, by the machine's clock.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long a thread waits for errands before it ends.
 const LINGER: Duration = Duration::from_secs(5);
@@ -30,7 +30,8 @@ pub(super) struct Hands {
 
 #[derive(Default)]
 struct State {
-    errands: VecDeque<Errand>,
+    /// With when each came.
+    errands: VecDeque<(Timestamp, Errand)>,
     /// Threads that wait for errands.
     waiting: usize,
     /// Threads in an errand, with when it began.
@@ -51,7 +52,7 @@ impl Hands {
     pub(super) fn run(self: &Arc<Self>, errand: impl FnOnce() + Send + 'static) {
         let (first, tell) = {
             let mut state = self.state.lock();
-            state.errands.push_back(Box::new(errand));
+            state.errands.push_back((self.clock.now(), Box::new(errand)));
             self.work.notify_one();
             let waits = state.errands.len() > state.waiting;
             let tell = waits && !std::mem::replace(&mut state.watched, true);
@@ -85,7 +86,9 @@ impl Hands {
     fn another(&self, state: &mut State) -> Option<u64> {
         let now = self.clock.now();
         let all_hang = state.busy.iter().all(|&(_, since)| now.since(since) >= PATIENCE);
-        if state.errands.len() <= state.waiting || !all_hang || state.waiting > 0 || state.busy.len() >= MOST {
+        let too_slow = state.errands.front().is_some_and(|&(since, _)| now.since(since) >= PATIENCE);
+        let is_wanted = state.errands.len() > state.waiting && (all_hang || too_slow);
+        if !is_wanted || state.waiting > 0 || state.busy.len() >= MOST {
             return None;
         }
         state.last += 1;
@@ -138,7 +141,7 @@ impl Hands {
         }
         state.waiting -= 1;
         state.busy.push((thread, self.clock.now()));
-        let errand = state.errands.pop_front();
+        let errand = state.errands.pop_front().map(|(_, errand)| errand);
         let waits = state.errands.len() > state.waiting && !std::mem::replace(&mut state.watched, true);
         drop(state);
         if waits {

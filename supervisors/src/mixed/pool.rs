@@ -168,16 +168,18 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     pub(super) fn fail(&self, job: Job<J, T>, end: MixedEnd, attempt: Option<Attempt>) {
         let Job { promise, mut errand } = job;
         errand.attempts.extend(attempt);
-        promise.broken(end, std::mem::take(&mut errand.attempts));
+        let attempts = std::mem::take(&mut errand.attempts);
+        // Before it has ended: the pool's thread, which sees to it that nothing waits for a hand that hangs, may end with the last job.
         self.let_go(errand);
+        promise.broken(end, attempts);
     }
 
     fn keep(&self, job: Job<J, T>, output: T) {
         let Job { promise, errand } = job;
+        self.let_go(errand);
         if let Some(unwanted) = promise.kept(output) {
             self.hands.let_go(unwanted);
         }
-        self.let_go(errand);
     }
 
     fn let_go(&self, errand: Errand<J>) {
@@ -328,19 +330,29 @@ impl<J: Send + 'static, T: Send + 'static> Shared<J, T> {
     fn has_failed(self: &Arc<Self>, running: Running<J, T>, how: impl FnOnce(usize, Arc<str>) -> Attempt) {
         let Running { mut job, member, .. } = running;
         job.errand.failed(how(member, self.members[member].name.clone()), self.clock.now());
-        let gate = self.state.lock().gate;
-        if gate == Gate::Closed || job.promise.slot.is_cancelled() || !job.errand.may_go_on() {
-            return self.fail(job, MixedEnd::Failed, None);
-        }
-        if gate == Gate::Quiesced {
-            return self.let_wait(job);
-        }
+        let Some(job) = self.unless_it_stays(job) else { return };
         let shared = self.clone();
         self.hands.run(move || {
-            if shared.go_on(job, false) {
+            // It may have waited for a hand.
+            let job = shared.unless_it_stays(job);
+            if job.is_some_and(|job| shared.go_on(job, false)) {
                 shared.book.mailbox.post(Note::Look);
             }
         });
+    }
+
+    /// Gives a job back that has failed and may be given to another member now. Otherwise it ends or waits.
+    fn unless_it_stays(self: &Arc<Self>, job: Job<J, T>) -> Option<Job<J, T>> {
+        let gate = self.state.lock().gate;
+        if gate == Gate::Closed || job.promise.slot.is_cancelled() || !job.errand.may_go_on() {
+            self.fail(job, MixedEnd::Failed, None);
+            return None;
+        }
+        if gate == Gate::Quiesced {
+            self.let_wait(job);
+            return None;
+        }
+        Some(job)
     }
 
     /// Gives the job to a member; true if it waits for one instead. `was_offered`: as in `put`.

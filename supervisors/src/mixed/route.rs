@@ -6,8 +6,8 @@ use millpond::{Capabilities, Health, KillReach, Saturation};
 
 use super::error::{Attempt, Refusal};
 
-/// Decides which member a job is offered to next. It touches nothing, and answers at once: it is asked on the submitter's thread or on the mixed
-/// pool's, which others wait for.
+/// Decides which member a job is offered to next. It touches nothing, and answers at once: it is asked on the submitter's thread or on one of the mixed
+/// pool's for users' code, where others may wait for it.
 ///
 /// One that panics, or names a member that there is not or that has refused the job just now, has no say from then on: [`FallBack`] decides instead, which is an error in
 /// the log, and [`MixedPool::route_fault`](super::MixedPool::route_fault) says so.
