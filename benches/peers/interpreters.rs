@@ -7,12 +7,12 @@ use ::millpond::interpreter::wasmtime::{
     Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store, TypedFunc,
 };
 use ::millpond::interpreter::{Wasm, WasmCall};
-use ::millpond::{InterpreterPool, JobStatus, Ladder, Limits, PoolExecutor, Select, TimeLimit};
+use ::millpond::{InterpreterPool, JobStatus, Ladder, Select, TimeLimit};
 
 use crate::channel;
 use crate::harness::figures::{micros, quantile};
-use crate::harness::{Measured, Side, fresh_name, load};
-use crate::millpond::hooked;
+use crate::harness::{Measured, Side, load};
+use crate::millpond::one_guest;
 
 const MODULE: &str = r#"(module
     (memory 1)
@@ -22,20 +22,13 @@ const MODULE: &str = r#"(module
 /// Jobs on their way at a time, where the worker is to have no pause.
 const OUTSTANDING: usize = 64;
 
-fn pool(wasm: Wasm) -> InterpreterPool<Wasm> {
-    let builder = InterpreterPool::builder(fresh_name(), wasm).limits(Limits::fixed(1));
-    let pool = hooked(builder).build().expect("the module is sound");
-    load::wait_until("the worker idles", || pool.saturation().idle == 1);
-    pool
-}
-
 fn call(number: u64) -> WasmCall<u64, u64> {
     WasmCall::new("next", number)
 }
 
 /// Calls with a reply, one at a time.
 pub(crate) fn calls() -> impl Side {
-    Pooled(pool(Wasm::new(MODULE)), 1)
+    Pooled(one_guest(Wasm::new(MODULE)), 1)
 }
 
 struct Pooled(InterpreterPool<Wasm>, usize);
@@ -86,8 +79,8 @@ impl Bare {
 /// What a fresh instance adds to each job, beside a bare one from the same allocator that is made and dropped.
 pub(crate) fn fresh(turns: usize) -> Measured {
     const JOBS: u64 = 20_000;
-    let mut kept = Pooled(pool(Wasm::new(MODULE)), OUTSTANDING);
-    let mut fresh = Pooled(pool(Wasm::new(MODULE).fresh_per_job()), OUTSTANDING);
+    let mut kept = Pooled(one_guest(Wasm::new(MODULE)), OUTSTANDING);
+    let mut fresh = Pooled(one_guest(Wasm::new(MODULE).fresh_per_job()), OUTSTANDING);
     let mut config = Config::new();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
     let mut bare = Bare::new(&config);
@@ -104,7 +97,7 @@ pub(crate) fn fresh(turns: usize) -> Measured {
 
 /// The p99 of the time from the kill of a loop without end until its outcome is there.
 pub(crate) fn killed(kills: usize) -> Measured {
-    let pool = pool(Wasm::new(MODULE));
+    let pool = one_guest(Wasm::new(MODULE));
     let kill = |_| {
         let spins = pool.submit_blocking(WasmCall::<u64, u64>::new("spin", 0)).expect("a pool that takes jobs");
         load::wait_until("it runs", || spins.status() == JobStatus::Running);

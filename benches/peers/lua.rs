@@ -3,21 +3,18 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use ::millpond::InterpreterPool;
 use ::millpond::interpreter::{Lua, LuaCall, mlua};
-use ::millpond::{InterpreterPool, Limits, PoolExecutor};
 
 use crate::channel;
-use crate::harness::{Side, fresh_name, load};
-use crate::millpond::hooked;
+use crate::harness::{Side, load};
+use crate::millpond::one_guest;
 
 const SCRIPT: &str = "function add_one(n) return n + 1 end";
 
 /// Calls with a reply, one at a time.
 pub(crate) fn calls() -> impl Side {
-    let builder = InterpreterPool::builder(fresh_name(), Lua::new(SCRIPT)).limits(Limits::fixed(1));
-    let pool = hooked(builder).build().expect("the script is sound");
-    load::wait_until("the worker idles", || pool.saturation().idle == 1);
-    Pooled(pool)
+    Pooled(one_guest(Lua::new(SCRIPT)))
 }
 
 struct Pooled(InterpreterPool<Lua>);

@@ -40,6 +40,15 @@ pub(crate) fn hooked<B: Backend>(builder: PoolBuilder<B>) -> PoolBuilder<B> {
     (0..hooks()).fold(builder, |builder, number| builder.hook(format!("onlooker-{number}"), Onlooker))
 }
 
+/// A pool of one worker with that engine, which idles.
+#[cfg(any(feature = "interpreter", feature = "lua"))]
+pub(crate) fn one_guest<E: millpond::interpreter::Engine>(engine: E) -> millpond::InterpreterPool<E> {
+    let builder = millpond::InterpreterPool::builder(fresh_name(), engine).limits(Limits::fixed(1));
+    let pool = hooked(builder).build().expect("the code is sound");
+    load::wait_until("the worker idles", || pool.saturation().idle == 1);
+    pool
+}
+
 /// Async jobs with a reply, from `callers` callers.
 pub(crate) fn asynchronous(callers: u64) -> impl Side {
     let runtime = runtime();

@@ -3,17 +3,17 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use ::millpond::InterpreterPool;
 use ::millpond::interpreter::wasmtime::{
     Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
 };
 use ::millpond::interpreter::{Wasi, WasiCommand};
-use ::millpond::{InterpreterPool, Limits, PoolExecutor};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 
-use crate::harness::{Side, fresh_name, load};
-use crate::millpond::hooked;
+use crate::harness::{Side, load};
+use crate::millpond::one_guest;
 
 /// Writes what it reads.
 const MODULE: &str = r#"(module
@@ -33,10 +33,7 @@ const OUTSTANDING: usize = 64;
 
 /// One run after the other.
 pub(crate) fn commands() -> impl Side {
-    let builder = InterpreterPool::builder(fresh_name(), Wasi::new(MODULE)).limits(Limits::fixed(1));
-    let pool = hooked(builder).build().expect("the module is sound");
-    load::wait_until("the worker idles", || pool.saturation().idle == 1);
-    Pooled(pool)
+    Pooled(one_guest(Wasi::new(MODULE)))
 }
 
 struct Pooled(InterpreterPool<Wasi>);
