@@ -30,8 +30,8 @@ enum Asked {
     Kill,
 }
 
-/// From one look at a child that is exiting to the next.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long a child that has ended its stream has to die by itself; and from one look at one that is exiting to the next.
+const DYING: Duration = Duration::from_millis(100);
 
 /// One whose main thread is over, and others of which go on, is exiting for ever: after so many looks it is killed.
 const MOST_LOOKS: u32 = 50;
@@ -142,9 +142,9 @@ impl Grip {
     }
 
     /// SIGKILL, unless it has died by then: for one that has closed its socket.
-    pub(super) fn kill_soon(&self, grace: Duration) {
+    pub(super) fn kill_soon(&self) {
         let mut state = self.state.lock();
-        let at = state.kill_at.min(self.clock.now().after(grace));
+        let at = state.kill_at.min(self.clock.now().after(DYING));
         self.kill_by(&mut state, at);
     }
 
@@ -194,7 +194,7 @@ impl Grip {
             }
             if state.exiting < MOST_LOOKS && state.pid.is_some_and(usage::is_exiting) {
                 state.exiting += 1;
-                return self.kill_by(&mut state, now.after(LOOK));
+                return self.kill_by(&mut state, now.after(DYING));
             }
             state.lived_on = true;
         }
@@ -356,7 +356,7 @@ mod tests {
         let is_exiting = |grip: &Grip| usage::is_exiting(grip.unreaped().expect("it is not reaped"));
         assert_eq!((is_exiting(&died), is_exiting(&lives)), (cfg!(target_os = "linux"), false));
         for (grip, killed) in [(died, false), (lives, true)] {
-            grip.kill_soon(Duration::ZERO);
+            grip.kill_soon();
             grip.escalate(Timestamp::NEVER);
             assert_eq!((grip.lived_on(), grip.is_doomed()), (killed, killed));
             assert!(grip.reap().was_killed());

@@ -23,9 +23,6 @@ use crate::error::{Death, DeathCause};
 use crate::id::WorkerId;
 use crate::sync::{Arc, Clock, Timestamp};
 
-/// How long a child that has ended its stream has to die by itself.
-const DYING: Duration = Duration::from_millis(100);
-
 /// The longest body of a frame of a child that has not said who it is.
 const UNGREETED: u32 = 4 << 10;
 
@@ -366,7 +363,7 @@ impl Link {
     /// It has ended the stream: as a rule it is dying, and what of is to be found out. If it is not, it is killed.
     fn see_it_die(&self) {
         if self.dead.is_some() {
-            self.grip.kill_soon(DYING);
+            self.grip.kill_soon();
         } else {
             self.grip.kill_now();
         }

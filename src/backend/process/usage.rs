@@ -64,8 +64,8 @@ pub(super) fn cpu_time_of(_pid: Pid) -> Option<Duration> {
 pub(super) fn is_exiting(pid: Pid) -> bool {
     /// `PF_EXITING`, of `include/linux/sched.h`.
     const EXITING: u64 = 4;
-    // The ninth; the second is a name in brackets, which may hold anything.
-    let flags = |stat: String| stat.rsplit(')').next()?.split_whitespace().nth(6)?.parse::<u64>().ok();
+    // The ninth.
+    let flags = |stat: String| after_name(&stat)?.nth(6)?.parse::<u64>().ok();
     read(pid, "stat").and_then(flags).is_some_and(|flags| flags & EXITING != 0)
 }
 
@@ -86,11 +86,17 @@ fn resident(statm: &str) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// The fourteenth and fifteenth are ticks in user and in system code; the second is a name in brackets, which may hold anything.
+/// The third and those that follow; the second is a name in brackets, which may hold anything.
+#[cfg(target_os = "linux")]
+fn after_name(stat: &str) -> Option<std::str::SplitWhitespace<'_>> {
+    stat.rsplit(')').next().map(str::split_whitespace)
+}
+
+/// The fourteenth and fifteenth are ticks in user and in system code.
 #[cfg(target_os = "linux")]
 fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
-    let mut after_name = stat.rsplit(')').next()?.split_whitespace().skip(11);
-    let ticks: u64 = after_name.next()?.parse::<u64>().ok()? + after_name.next()?.parse::<u64>().ok()?;
+    let mut from_there = after_name(stat)?.skip(11);
+    let ticks: u64 = from_there.next()?.parse::<u64>().ok()? + from_there.next()?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 1_000 / ticks_per_second.max(1)))
 }
 

@@ -56,17 +56,13 @@ impl Ear {
 
 impl Shared {
     fn attend(&self, post: &Post) {
-        // How many jobs had begun when none was found to run.
+        // How many jobs had begun by the last look.
         let mut begun = 0;
         loop {
-            let claim = post.running();
-            if claim == 0 && post.begun() != begun {
-                // Between two jobs, as it seems: to be woken for the next one costs more than to look again.
-                begun = post.begun();
-                std::thread::park_timeout(MOMENT);
-                continue;
-            }
-            if claim == 0 {
+            let (claim, before) = (post.running(), begun);
+            begun = post.begun();
+            // One that finds none between two jobs, as it seems, looks again: to be woken for the next one costs more.
+            if claim == 0 && begun == before {
                 // SeqCst with `begin` and `Ear::attend`: either the job is seen here, or this is seen there.
                 self.asleep.store(true, Ordering::SeqCst);
                 if post.running() == 0 {
@@ -76,7 +72,7 @@ impl Shared {
                 continue;
             }
             std::thread::park_timeout(MOMENT);
-            if post.running() == claim {
+            if claim != 0 && post.running() == claim {
                 self.hear_for(post, claim);
             }
         }
