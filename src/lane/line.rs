@@ -74,6 +74,12 @@ impl<T> Line<T> {
         })
     }
 
+    /// The entry that so many others stand before, unless there is something older.
+    #[inline]
+    pub(crate) fn ahead(&self, others: usize) -> Option<&T> {
+        self.entries.get(others)
+    }
+
     pub(crate) fn front(&self) -> Option<&T> {
         let older = self.older.as_ref().and_then(|older| older.returned.front().or_else(|| older.kept.front()));
         older.or_else(|| self.entries.front())

@@ -7,7 +7,7 @@ use super::turnover::{Spent, Turn, Turned};
 use super::{Inbox, Plane, Ready};
 use crate::gate::Gate;
 use crate::job::Envelope;
-use crate::slot::{Cell, Hand, transition};
+use crate::slot::{Cell, Hand, Taken, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 
@@ -40,7 +40,13 @@ impl<J: ?Sized + Envelope> Plane<J> {
     }
 
     /// A turnover of a worker that idles or has run its job. `None`: nothing was done, since it is not calm, or more than one job waits.
-    pub(super) fn turn_calmly(&self, cell: &Arc<Cell>, now: Timestamp, spent: Option<&Spent>) -> Option<Turned<J>> {
+    pub(super) fn turn_calmly(
+        &self,
+        cell: &Arc<Cell>,
+        now: Timestamp,
+        spent: Option<&Spent>,
+        taken: &mut Option<Taken<J>>,
+    ) -> Option<Turned<J>> {
         let mut rare = None;
         let mut inbox = self.inbox.lock();
         let line = &mut inbox.lanes[0].jobs;
@@ -62,9 +68,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let turn = match job {
             Some(job) => {
                 // A plain store: the inbox lock makes this the only writer. Release pairs with the load in `taken`.
-                let taken = &self.calmly.taken;
-                taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Release);
-                self.seat(&self.calmly.shard, &mut state, job, now)
+                let count = &self.calmly.taken;
+                count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
+                self.seat(&self.calmly.shard, &mut state, job, now, taken)
             }
             None => {
                 transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
@@ -75,7 +81,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         };
         drop(state);
         self.stop_searching(&mut inbox, cell);
-        if spent.is_none() && matches!(turn, Turn::Run(_)) && self.lacks_spares(&mut inbox) {
+        if spent.is_none() && turn == Turn::Run && self.lacks_spares(&mut inbox) {
             rare.get_or_insert_default().demand = true;
         }
         Some(Turned { turn, called: false, more: false, rare })

@@ -6,6 +6,8 @@ use crate::sync::{Arc, Ordering, Timestamp};
 
 /// No node, as `usize::MAX` in a cell.
 const NONE: usize = usize::MAX;
+/// In a cell: the shortest idle, which has no node.
+const NEAREST: usize = usize::MAX - 1;
 
 /// So many workers are looked at in one hold of the lock.
 const BITE: usize = 256;
@@ -13,17 +15,23 @@ const BITE: usize = 256;
 /// The idle list of one pool, guarded by its inbox lock, as the places in its cells are.
 #[derive(Default)]
 pub(super) struct Idle {
+    /// The shortest idle, if it is not the list's last: while a pool has few jobs this one comes and goes with each of them, and no link is changed.
+    nearest: Option<Waits>,
     nodes: Vec<Node>,
     ends: Option<Ends>,
     /// Nodes without a worker.
     free: Vec<usize>,
 }
 
+/// Who waits, and since when.
+struct Waits {
+    cell: Arc<Cell>,
+    since: Timestamp,
+}
+
 struct Node {
     /// `None`: it is free.
-    cell: Option<Arc<Cell>>,
-    /// Since when that idles.
-    since: Timestamp,
+    waits: Option<Waits>,
     before: usize,
     behind: usize,
 }
@@ -36,23 +44,37 @@ struct Ends {
 
 impl Idle {
     pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_none()
+        self.nearest.is_none() && self.ends.is_none()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.nodes.len() - self.free.len()
+        self.nodes.len() - self.free.len() + usize::from(self.nearest.is_some())
     }
 
     /// A worker idles, `since` when. One that was called in vain has all that time, and goes back to its place: whoever has idled for longest
-    /// leaves first. Looked for from the near end, since whoever idles shortest is called first.
+    /// leaves first.
     pub(super) fn add(&mut self, cell: Arc<Cell>, since: Timestamp) {
+        let waits = Waits { cell, since };
+        let last = || self.ends.and_then(|ends| self.since_of(ends.last));
+        let shortest = self.nearest.as_ref().map(|nearest| nearest.since).or_else(last);
+        if shortest.is_some_and(|shortest| shortest > since) {
+            return self.put_in(waits);
+        }
+        waits.cell.idle_at.store(NEAREST, Ordering::Relaxed);
+        if let Some(second) = self.nearest.replace(waits) {
+            self.put_in(second);
+        }
+    }
+
+    /// Puts one into the list, to its place: looked for from the near end, since whoever idles shortest is called first.
+    fn put_in(&mut self, waits: Waits) {
         let (mut before, mut behind) = (self.ends.map_or(NONE, |ends| ends.last), NONE);
-        while before != NONE && self.nodes[before].since > since {
+        while self.since_of(before).is_some_and(|since| since > waits.since) {
             (behind, before) = (before, self.nodes[before].before);
         }
         let place = self.free.pop().unwrap_or(self.nodes.len());
-        cell.idle_at.store(place, Ordering::Relaxed);
-        let node = Node { cell: Some(cell), since, before, behind };
+        waits.cell.idle_at.store(place, Ordering::Relaxed);
+        let node = Node { waits: Some(waits), before, behind };
         if place == self.nodes.len() {
             self.nodes.push(node);
         } else {
@@ -69,31 +91,50 @@ impl Idle {
         }
     }
 
+    /// Since when the worker of this node idles, if there is one.
+    fn since_of(&self, place: usize) -> Option<Timestamp> {
+        self.nodes.get(place)?.waits.as_ref().map(|waits| waits.since)
+    }
+
     /// The shortest idle.
     pub(super) fn pop(&mut self) -> Option<Arc<Cell>> {
-        self.take(self.ends?.last)
+        match self.ends {
+            Some(Ends { last, .. }) if self.nearest.is_none() => self.take(last),
+            _ => self.take_nearest(),
+        }
     }
 
     /// The longest idle.
     pub(super) fn pop_first(&mut self) -> Option<Arc<Cell>> {
-        self.take(self.ends?.first)
+        match self.ends {
+            Some(Ends { first, .. }) => self.take(first),
+            None => self.take_nearest(),
+        }
     }
 
     pub(super) fn first(&self) -> Option<&Arc<Cell>> {
-        self.nodes[self.ends?.first].cell.as_ref()
+        let first = self.ends.and_then(|ends| self.nodes[ends.first].waits.as_ref());
+        first.or(self.nearest.as_ref()).map(|waits| &waits.cell)
     }
 
     /// Takes this one out. False if it is not in.
     pub(super) fn remove(&mut self, cell: &Cell) -> bool {
         match cell.idle_at.load(Ordering::Relaxed) {
             NONE => false,
+            NEAREST => self.take_nearest().is_some(),
             place => self.take(place).is_some(),
         }
     }
 
+    fn take_nearest(&mut self) -> Option<Arc<Cell>> {
+        let Waits { cell, since: _ } = self.nearest.take()?;
+        cell.idle_at.store(NONE, Ordering::Relaxed);
+        Some(cell)
+    }
+
     fn take(&mut self, place: usize) -> Option<Arc<Cell>> {
-        let Node { cell, since: _, before, behind } = &mut self.nodes[place];
-        let (cell, before, behind) = (cell.take()?, *before, *behind);
+        let Node { waits, before, behind } = &mut self.nodes[place];
+        let (Waits { cell, since: _ }, before, behind) = (waits.take()?, *before, *behind);
         cell.idle_at.store(NONE, Ordering::Relaxed);
         self.free.push(place);
         if before != NONE {
@@ -114,20 +155,24 @@ impl Idle {
     pub(super) fn bite(&self, last: Option<&Cell>, wanted: impl Fn(Timestamp) -> bool) -> Vec<Arc<Cell>> {
         let begin = match last.map(|cell| cell.idle_at.load(Ordering::Relaxed)) {
             None => self.ends.map_or(NONE, |ends| ends.first),
+            // Nobody follows them.
+            Some(NONE | NEAREST) => return Vec::new(),
             Some(place) => self.nodes.get(place).map_or(NONE, |node| node.behind),
         };
-        let wanted = self.nodes_from(begin).take(BITE).take_while(|node| wanted(node.since));
-        wanted.filter_map(|node| node.cell.clone()).collect()
+        let wanted = self.all_from(begin).take(BITE).take_while(|waits| wanted(waits.since));
+        wanted.map(|waits| waits.cell.clone()).collect()
     }
 
-    fn nodes_from(&self, place: usize) -> impl Iterator<Item = &Node> {
-        std::iter::successors(self.nodes.get(place), |node| self.nodes.get(node.behind))
+    /// Those from this node on.
+    fn all_from(&self, place: usize) -> impl Iterator<Item = &Waits> {
+        let nodes = std::iter::successors(self.nodes.get(place), |node| self.nodes.get(node.behind));
+        nodes.filter_map(|node| node.waits.as_ref()).chain(&self.nearest)
     }
 
     /// All of them: for tests alone, since it would hold the lock for as long as there are many.
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Cell>> {
-        self.nodes_from(self.ends.map_or(NONE, |ends| ends.first)).filter_map(|node| node.cell.as_ref())
+        self.all_from(self.ends.map_or(NONE, |ends| ends.first)).map(|waits| &waits.cell)
     }
 }
 

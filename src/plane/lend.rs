@@ -5,13 +5,13 @@
 use tracing::Span;
 
 use super::lent::Lent;
-use super::turnover::{Spent, Turn, Turned};
+use super::turnover::{Spent, Turned};
 use super::{After, Plane, Ready};
 use crate::error::{JobError, KilledJob};
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{ClaimKey, Envelope, InHand, JobContext, PoolNo, Runs, Share, inside, span_ahead, tell_end};
 use crate::policy::Exit;
-use crate::slot::{Cell, CellState};
+use crate::slot::{Cell, CellState, Taken};
 use crate::sync::{Arc, Ordering, Timestamp};
 
 /// So many dead entries of a line are passed in one hold of the lock.
@@ -186,6 +186,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         now: Timestamp,
         spent: Option<&Spent>,
         loan: &mut Option<Loan<J>>,
+        taken: &mut Option<Taken<J>>,
     ) -> Option<(Turned<J>, Option<Span>)> {
         let mut after = After::default();
         let mut ready = self.ready.lock();
@@ -202,7 +203,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.ready.passed(job.header().lane().index());
         let begun = job.header().begin_loan();
         debug_assert!(begun, "the record goes with the state");
-        let Turn::Run(taken) = self.seat(shard, &mut state, job, now) else { return None };
+        let turn = self.seat(shard, &mut state, job, now, taken);
         drop(state);
         if ready.waiters {
             // A place came free.
@@ -214,7 +215,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         }
         let (called, rare) = (after.wake.is_some(), after.rare.take());
         self.after(after);
-        Some((Turned { turn: Turn::Run(taken), called, more: false, rare }, span))
+        Some((Turned { turn, called, more: false, rare }, span))
     }
 
     /// A job that was lent and has not begun goes back to the front of its lane. An abort that is under way finds it there: it takes all loans before it ends what

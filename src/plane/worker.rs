@@ -271,16 +271,17 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     pub(super) fn turn(&mut self, now: Timestamp, spent: Option<Spent>) -> Seldom<J> {
         let looks = spent.is_none();
         let turned = self.turn_to_lent(now, spent.as_ref());
-        let turned = turned.unwrap_or_else(|| self.plane.turnover(&self.cell, now, spent));
+        let turned = turned.unwrap_or_else(|| self.plane.turnover(&self.cell, now, spent, &mut self.taken));
         let Turned { turn, called, more, rare } = turned;
         self.called = called;
         if looks {
             self.company.found(more);
         }
         match turn {
-            Turn::Run(taken) => {
-                let taken = self.taken.insert(taken);
-                self.plane.note_claimed(&self.cell, taken.job(), taken.claim, now);
+            Turn::Run => {
+                if let Some(taken) = &self.taken {
+                    self.plane.note_claimed(&self.cell, taken.job(), taken.claim, now);
+                }
             }
             Turn::Wait => self.place = Place::Idle,
             Turn::Leave => self.place = Place::Left,
@@ -293,7 +294,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     #[inline]
     fn turn_to_lent(&mut self, now: Timestamp, spent: Option<&Spent>) -> Option<Turned<J>> {
         self.lent.as_ref()?;
-        let (turned, span) = self.plane.turn_to_lent(&self.cell, now, spent, &mut self.lent)?;
+        let (turned, span) = self.plane.turn_to_lent(&self.cell, now, spent, &mut self.lent, &mut self.taken)?;
         self.span = span;
         Some(turned)
     }

@@ -1,9 +1,10 @@
-//! Primitives: `std`/`parking_lot`, or loom's under `--cfg millpond_loom`; the clock; parking.
+//! Primitives: `std`/`parking_lot`, or loom's under `--cfg millpond_loom`; the clock; parking; prefetching.
 
 mod clock;
 #[cfg(not(millpond_loom))]
 mod latch;
 mod park;
+mod prefetch;
 
 #[cfg(feature = "testing")]
 pub(crate) use clock::Settable;
@@ -14,6 +15,7 @@ pub(crate) use latch::{Latch, LatchGuard};
 pub(crate) use park::{Parker, thread_waker};
 #[cfg(not(millpond_loom))]
 pub(crate) use park::{block_on, block_on_within};
+pub(crate) use prefetch::prefetch;
 
 pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
