@@ -3,176 +3,24 @@
 //! States and exits: [`WorkerState`]. [`transition`] is the only place where counts change; every change that gives or takes a
 //! seat is made under the plane's inbox lock, so that lock makes the counts exact and plain stores enough.
 
+mod counts;
 mod hand;
 mod process;
+mod state;
 
-pub(crate) use hand::{Hand, Held, Shown, Taken};
+pub(crate) use counts::Counts;
+pub(crate) use hand::{Hand, Held, Taken};
 pub(crate) use process::InProcess;
+pub(crate) use state::{CellState, transition};
 
-use smallvec::SmallVec;
-
-use crate::config::MAX_LANES;
 use crate::error::StartError;
-use crate::id::{ClaimNo, LaneId, WorkerId};
+use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, InHand, PoolNo, Share, catch};
-use crate::policy::{Exit, RecycleReason};
+use crate::policy::Exit;
 use crate::snapshot::{Facts, WorkerState};
 use crate::sync::{
-    Alone, Arc, AtomicU64, Clock, Count, Flag, Latch, LatchGuard, Mutex, OnceLock, Ordering, Parker, Tally, Timestamp,
+    Arc, AtomicU64, Clock, Count, Flag, Latch, LatchGuard, Mutex, OnceLock, Ordering, Parker, Tally, Timestamp,
 };
-
-/// How many workers are in which state. Written under the inbox lock, read by anyone.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    starting: Count,
-    idle: Count,
-    abandoned: Count,
-    leaving: Count,
-    /// By lane; the first one's lies with the others.
-    busy: SmallVec<[Count; 1]>,
-    writer: Alone,
-}
-
-fn add(count: &Count, by: isize) {
-    // A plain store: the inbox lock makes this the only writer. Release pairs with the readers' loads.
-    count.store(count.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Release);
-}
-
-impl Counts {
-    pub(crate) fn new(lanes: usize) -> Self {
-        assert!(lanes <= MAX_LANES, "validated with the configuration");
-        Self {
-            starting: Count::new(0),
-            idle: Count::new(0),
-            abandoned: Count::new(0),
-            leaving: Count::new(0),
-            busy: (0..lanes).map(|_| Count::new(0)).collect(),
-            writer: Alone::default(),
-        }
-    }
-
-    pub(crate) fn starting(&self) -> usize {
-        self.starting.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn idle(&self) -> usize {
-        self.idle.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn abandoned(&self) -> usize {
-        self.abandoned.load(Ordering::Acquire)
-    }
-
-    /// Workers that have given their seat back and have not ended.
-    pub(crate) fn leaving(&self) -> usize {
-        self.leaving.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn busy_in(&self, lane: usize) -> usize {
-        self.busy[lane].load(Ordering::Acquire)
-    }
-
-    pub(crate) fn busy(&self) -> usize {
-        self.busy.iter().map(|lane| lane.load(Ordering::Acquire)).sum()
-    }
-
-    /// Workers that hold a seat.
-    pub(crate) fn live(&self) -> usize {
-        self.starting() + self.idle() + self.busy()
-    }
-
-    fn of(&self, state: WorkerState, lane: Option<LaneId>) -> Option<&Count> {
-        match state {
-            WorkerState::Starting => Some(&self.starting),
-            WorkerState::Idle => Some(&self.idle),
-            WorkerState::Abandoned => Some(&self.abandoned),
-            WorkerState::Busy | WorkerState::Condemned => lane.map(|lane| &self.busy[lane.index()]),
-            WorkerState::Leaving => Some(&self.leaving),
-            WorkerState::Gone => None,
-        }
-    }
-}
-
-/// The part of a cell that changes. What each job changes comes first.
-#[repr(C)]
-pub(crate) struct CellState {
-    pub(crate) since: Timestamp,
-    pub(crate) held: Option<Shown>,
-    /// Claims so far.
-    claims: u64,
-    pub(crate) state: WorkerState,
-    /// To be recycled when its turn comes.
-    pub(crate) due: Option<RecycleReason>,
-    /// Told to leave after the job in hand, and what to call it.
-    pub(crate) leave: Option<Exit>,
-}
-
-impl CellState {
-    /// The number of the next claim.
-    pub(crate) fn next_claim(&mut self) -> ClaimNo {
-        self.claims += 1;
-        ClaimNo(self.claims)
-    }
-
-    /// How many claims it has had.
-    pub(crate) fn claims(&self) -> u64 {
-        self.claims
-    }
-
-    /// True if the incarnation holds a seat.
-    pub(crate) fn seated(&self) -> bool {
-        use WorkerState::{Busy, Condemned, Idle, Starting};
-        matches!(self.state, Starting | Idle | Busy | Condemned)
-    }
-
-    /// The job that a kill would hit, while the worker has a seat.
-    fn condemnable(&self) -> Option<(Share<dyn Envelope>, ClaimNo)> {
-        let held = self.held.as_ref().filter(|_| self.seated())?;
-        Some((held.job.clone(), held.claim))
-    }
-
-    /// What is in hand, with a share in it.
-    pub(crate) fn in_hand(&self) -> Option<Held> {
-        self.held.as_deref().cloned()
-    }
-
-    /// True if it will take no more jobs.
-    pub(crate) fn departs(&self) -> bool {
-        self.leave.is_some() || !matches!(self.state, WorkerState::Starting | WorkerState::Idle | WorkerState::Busy)
-    }
-}
-
-/// Moves a worker from one state to the next, with what it holds then. The only place where counts change.
-#[inline]
-pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState, hand: Hand, now: Timestamp) {
-    let held = cell.held.as_ref().map(|held| held.lane);
-    let holds = match &hand {
-        Hand::Empty => None,
-        Hand::Takes(shown) => Some(shown.lane),
-        Hand::Keeps => held,
-    };
-    let (before, after) = (counts.of(cell.state, held), counts.of(to, holds));
-    // From one job of a lane to the next nothing is counted, so that readers see no dip.
-    let same = matches!((before, after), (Some(a), Some(b)) if std::ptr::eq(a, b));
-    if !same {
-        counts.writer.change();
-        if let Some(count) = after {
-            add(count, 1);
-        }
-        if let Some(count) = before {
-            add(count, -1);
-        }
-    }
-    if cell.state != to || matches!(hand, Hand::Takes(_)) {
-        cell.since = now;
-    }
-    cell.state = to;
-    match hand {
-        Hand::Empty => cell.held = None,
-        Hand::Takes(shown) => cell.held = Some(shown),
-        Hand::Keeps => {}
-    }
-}
 
 /// No claim has this number.
 const SEIZED: u64 = u64::MAX;
@@ -230,14 +78,7 @@ impl Cell {
             parker: Parker::default(),
             searching: Flag::new(false),
             idle_at: Count::new(usize::MAX),
-            state: Latch::new(CellState {
-                state: WorkerState::Gone,
-                since: started_at,
-                held: None,
-                claims: 0,
-                leave: None,
-                due: None,
-            }),
+            state: Latch::new(CellState::new(started_at)),
             ready_at: AtomicU64::new(u64::MAX),
             jobs_done: Tally::new(0),
             beat_at: AtomicU64::new(0),
