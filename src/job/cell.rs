@@ -14,8 +14,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::context::place_here;
+use super::header::{Header, Submission};
 use super::key::{ClaimKey, Ran, Settlement};
-use super::options::{Header, Submission};
 use super::outcome::{Owner, Unread};
 use super::panics::{Caught, catch, wake};
 use super::share::Free;

@@ -3,6 +3,7 @@
 mod cell;
 mod context;
 mod handle;
+mod header;
 mod key;
 #[cfg(all(test, millpond_loom))]
 mod loom;
@@ -22,14 +23,16 @@ use std::sync::atomic as atomics;
 pub use cell::{Envelope, JobCell};
 pub use context::JobContext;
 pub use handle::{JobHandle, JobStatus};
+pub use header::Header;
 pub use key::{ClaimKey, Ran};
-pub use options::{Header, JobOptions};
+pub use options::JobOptions;
 pub use share::Share;
 
 pub(crate) use cell::Settles;
 pub(crate) use context::{InHand, Runs, inside};
+pub(crate) use header::{Submission, Terms};
 pub(crate) use key::{Owed, Settlement};
-pub(crate) use options::{Deadline, PLAIN, Submission, Terms};
+pub(crate) use options::{Deadline, PLAIN};
 pub(crate) use origin::Origin;
 pub(crate) use outcome::{Asked, Owner};
 #[cfg(any(feature = "process", feature = "testing"))]
