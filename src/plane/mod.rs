@@ -30,6 +30,7 @@ mod steer;
 mod tests;
 mod tick;
 mod turnover;
+mod unfinished;
 mod watch;
 mod withdraw;
 mod worker;
