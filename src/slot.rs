@@ -36,7 +36,7 @@ pub(crate) struct Cell {
     jobs_done: Tally,
     /// True from being woken for work until it has looked for some. Written under the inbox lock.
     pub(crate) searching: Flag,
-    /// Its place in the idle list; `usize::MAX`: it is not in. Written under the inbox lock.
+    /// Where it stands among the idle, as `plane/idle.rs` has it; `usize::MAX`: nowhere. Written under the inbox lock.
     pub(crate) idle_at: Count,
     pub(crate) parker: Parker,
     /// The claim whose future stands between two polls, or before the first with [`NOT_BEGUN`]; 0: none does; [`SEIZED`]: it will not be

@@ -74,7 +74,7 @@ impl<T> Line<T> {
         })
     }
 
-    /// The entry that so many others stand before, unless there is something older.
+    /// The entry that so many others stand before, or more: not counted are those that were put back, or that a sweep has found alive. For a hint.
     #[inline]
     pub(crate) fn ahead(&self, others: usize) -> Option<&T> {
         self.entries.get(others)

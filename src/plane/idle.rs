@@ -1,5 +1,6 @@
 //! Workers that wait for work, the longest idle first. Each step costs the same however many there are: a list whose links lie in a slab,
-//! and each worker's cell knows its node.
+//! and each worker's cell knows its node. The
+//! shortest idle has none.
 
 use crate::slot::Cell;
 use crate::sync::{Arc, Ordering, Timestamp};
@@ -15,7 +16,7 @@ const BITE: usize = 256;
 /// The idle list of one pool, guarded by its inbox lock, as the places in its cells are.
 #[derive(Default)]
 pub(super) struct Idle {
-    /// The shortest idle, if it is not the list's last: while a pool has few jobs this one comes and goes with each of them, and no link is changed.
+    /// The shortest idle, if it is not the list's last: while jobs come and end one by one, this one comes and goes with each, and no link is changed.
     nearest: Option<Waits>,
     nodes: Vec<Node>,
     ends: Option<Ends>,
@@ -209,6 +210,30 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_idle_ends_the_last_bite() {
+        let cells = cells(BITE as u32 + 2);
+        let at = |place: usize| Timestamp::from_nanos(1 + place as u64);
+        for crowd in [1, 2, BITE, BITE + 1] {
+            let mut idle = Idle::default();
+            for (place, cell) in cells[..crowd].iter().enumerate() {
+                idle.add(cell.clone(), at(place));
+            }
+            let first = idle.bite(None, |_| true);
+            assert!(first.iter().map(|cell| cell.id.slot).eq(0..crowd.min(BITE) as u32), "of {crowd}");
+            // Another one idles meanwhile: whoever was the shortest idle has a node from then on, and is followed.
+            idle.add(cells[crowd].clone(), at(crowd));
+            let second = idle.bite(first.last().map(|cell| &**cell), |_| true);
+            assert!(second.iter().map(|cell| cell.id.slot).eq(first.len() as u32..=crowd as u32), "of {crowd}");
+            assert!(
+                idle.bite(second.last().map(|cell| &**cell), |_| true).is_empty(),
+                "nobody follows the shortest idle"
+            );
+            assert_eq!(idle.len(), crowd + 1);
+            while idle.pop().is_some() {}
+        }
+    }
+
+    #[test]
     fn whoever_comes_and_goes_the_list_is_in_the_order_of_their_times() {
         let cells = cells(50);
         let (mut idle, mut model) = (Idle::default(), VecDeque::<(u64, usize)>::new());
@@ -234,7 +259,8 @@ mod tests {
             }
             assert!(idle.iter().map(slot_of).eq(model.iter().map(|(_, slot)| *slot)));
             assert_eq!(idle.first().map(slot_of), model.front().map(|(_, slot)| *slot));
-            assert_eq!(idle.is_empty(), model.is_empty());
+            assert_eq!((idle.is_empty(), idle.len()), (model.is_empty(), model.len()));
+            assert!(idle.bite(None, |_| true).iter().map(slot_of).eq(model.iter().map(|(_, slot)| *slot)));
         }
         assert!(idle.nodes.len() <= cells.len(), "nodes are used again");
     }

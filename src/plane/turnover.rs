@@ -186,6 +186,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let (lane, waited) = (header.lane(), now.nanos_since(header.waits_since()));
         shard.queue_wait[lane.index()].record_alone(waited);
         let (job, shown) = Taken::new(job, lane, state.next_claim(), now);
+        debug_assert!(taken.is_none(), "a worker has one job at a time, and one that is written over would never end");
         *taken = Some(job);
         transition(&self.counts, state, WorkerState::Busy, Hand::Takes(shown), now);
         Turn::Run

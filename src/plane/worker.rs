@@ -276,6 +276,7 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         if looks {
             self.company.found(more);
         }
+        debug_assert_eq!(turn == Turn::Run, self.taken.is_some(), "a worker runs what it was given");
         match turn {
             Turn::Run => {
                 if let Some(taken) = &self.taken {
