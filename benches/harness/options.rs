@@ -45,12 +45,12 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|part| names.iter().any(|name| name.contains(part.as_str())))
     }
 
-    /// How often and for how long each side of a row runs.
+    /// How often and for how long each side of a row runs in a pass.
     pub(crate) fn plan(&self) -> Plan {
         if self.quick {
-            Plan { rounds: 11, round: Duration::from_millis(100) }
+            Plan { rounds: 5, round: Duration::from_millis(100) }
         } else {
-            Plan { rounds: 31, round: Duration::from_millis(250) }
+            Plan { rounds: 11, round: Duration::from_millis(250) }
         }
     }
 }

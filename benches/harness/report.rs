@@ -12,13 +12,28 @@ pub(crate) struct Measured {
     ratio: Option<f64>,
     /// The quartiles of the ratios of single rounds.
     quartiles: Option<(f64, f64)>,
+    /// Of a row that is measured in passes: both sides' values so far.
+    rounds: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl Measured {
     /// From both sides' values of each round, where more is better.
     pub(crate) fn higher_is_better(unit: &'static str, rounds: (Vec<f64>, Vec<f64>)) -> Self {
         let ratios = rounds.0.iter().zip(&rounds.1).map(|(millpond, peer)| millpond / peer).collect();
-        Self::of_rounds(unit, &rounds, ratios)
+        Self { rounds: Some(rounds.clone()), ..Self::of_rounds(unit, &rounds, ratios) }
+    }
+
+    /// True if another pass adds rounds.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.rounds.is_some()
+    }
+
+    /// The same with the rounds of another pass.
+    pub(crate) fn with(mut self, pass: Self) -> Self {
+        let (Some(mut rounds), Some(more)) = (self.rounds.take(), pass.rounds) else { return self };
+        rounds.0.extend(more.0);
+        rounds.1.extend(more.1);
+        Self::higher_is_better(self.unit, rounds)
     }
 
     /// From both sides' values of each round, where less is better.
@@ -34,17 +49,18 @@ impl Measured {
             peer: Some(median(peer)),
             ratio: Some(median(&ratios)),
             quartiles: Some((quantile(&ratios, 0.25), quantile(&ratios, 0.75))),
+            rounds: None,
         }
     }
 
     /// From one figure of each side, where less is better: for sides whose figures are different statistics.
     pub(crate) fn against(unit: &'static str, millpond: f64, peer: f64) -> Self {
-        Self { unit, millpond, peer: Some(peer), ratio: Some(peer / millpond), quartiles: None }
+        Self { unit, millpond, peer: Some(peer), ratio: Some(peer / millpond), quartiles: None, rounds: None }
     }
 
     /// A figure that no peer has.
     pub(crate) fn alone(unit: &'static str, millpond: f64) -> Self {
-        Self { unit, millpond, peer: None, ratio: None, quartiles: None }
+        Self { unit, millpond, peer: None, ratio: None, quartiles: None, rounds: None }
     }
 
     /// The table's head.
