@@ -57,7 +57,7 @@ type Row = (&'static str, &'static str, fn(&Plan) -> Measured);
 
 /// So often all rows are gone through that are measured in rounds. A machine has moods that last for longer than a row does: with its rounds at a stretch a row
 /// would be measured in one of them.
-const PASSES: usize = 3;
+const PASSES: usize = 5;
 
 /// The peer of rows that only a run with hooks has.
 const NO_HOOKS: &str = "no_hooks";
