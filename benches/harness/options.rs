@@ -45,12 +45,12 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|part| names.iter().any(|name| name.contains(part.as_str())))
     }
 
-    /// How often and for how long each side of a row runs in a pass.
+    /// How often and for how long each side of a row runs.
     pub(crate) fn plan(&self) -> Plan {
         if self.quick {
-            Plan { rounds: 5, round: Duration::from_millis(100) }
+            Plan { rounds: 11, in_a_pass: 5, round: Duration::from_millis(100) }
         } else {
-            Plan { rounds: 11, round: Duration::from_millis(250) }
+            Plan { rounds: 31, in_a_pass: 11, round: Duration::from_millis(250) }
         }
     }
 }

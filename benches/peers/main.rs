@@ -135,12 +135,13 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> ExitCode {
     let applies = |peer: &str| options.hooks > 0 || peer != NO_HOOKS;
-    let wanted = ROWS.iter().filter(|(row, peer, _)| applies(peer) && options.wants(&[row, peer]));
-    let wanted: Vec<&Row> = wanted.filter(|(row, peer, _)| is_there(row, peer)).collect();
+    let mut wanted: Vec<&Row> =
+        ROWS.iter().filter(|(row, peer, _)| applies(peer) && options.wants(&[row, peer])).collect();
     if wanted.is_empty() {
         eprintln!("no row of that name");
         return ExitCode::from(2);
     }
+    wanted.retain(|(row, peer, _)| is_there(row, peer));
     millpond::have_hooks(options.hooks);
     if !options.json {
         if options.hooks > 0 {
