@@ -1,6 +1,6 @@
 //! An incarnation's published cell: what inventory reads without asking the worker.
 //!
-//! States and exits: [`WorkerState`]. [`transition`] is the only place where counts change; every change that gives or takes a
+//! States and exits: [`WorkerState`]. `slot/state.rs` is the only place where counts change; every change that gives or takes a
 //! seat is made under the plane's inbox lock, so that lock makes the counts exact and plain stores enough.
 
 mod counts;
@@ -9,9 +9,9 @@ mod process;
 mod state;
 
 pub(crate) use counts::Counts;
-pub(crate) use hand::{Hand, Held, Taken};
+pub(crate) use hand::{Held, Taken};
 pub(crate) use process::InProcess;
-pub(crate) use state::{CellState, transition};
+pub(crate) use state::{CellState, abandon, take_up, transition};
 
 use crate::error::StartError;
 use crate::id::{ClaimNo, WorkerId};

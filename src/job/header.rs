@@ -92,6 +92,7 @@ impl Header {
     }
 
     /// Before anybody else has a share in the job.
+    #[inline]
     pub(super) fn enter(&mut self, lane: LaneId, terms: Option<Box<Terms>>) {
         (self.lane, self.terms) = (lane, terms);
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::{After, Inbox, Plane};
 use crate::error::RejectReason;
-use crate::gate::{Verdict, Waiter};
+use crate::gate::{Gate, Verdict, Waiter};
 use crate::id::{JobId, LaneId};
 use crate::job::{Envelope, Share, Target, note};
 use crate::lane;
@@ -104,7 +104,15 @@ impl<J: ?Sized + Envelope> Plane<J> {
         Ok(())
     }
 
+    /// Why nothing is admitted now, if so.
+    #[inline]
     fn refusal(&self, inbox: &Inbox<J>) -> Option<Refusal> {
+        // Nearly always open, and nobody was abandoned.
+        if inbox.gate == Gate::Open && self.counts.abandoned() == 0 { None } else { self.refusal_exactly(inbox) }
+    }
+
+    #[cold]
+    fn refusal_exactly(&self, inbox: &Inbox<J>) -> Option<Refusal> {
         if let Some(reason) = inbox.gate.refusal() {
             let pool = self.config.name.clone();
             return Some(Refusal::Because(RejectReason::Closed { pool, reason }));

@@ -7,7 +7,7 @@ use super::turnover::{Spent, Turn, Turned};
 use super::{Inbox, Plane, Ready};
 use crate::gate::Gate;
 use crate::job::Envelope;
-use crate::slot::{Cell, Hand, Taken, transition};
+use crate::slot::{Cell, Taken, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 
@@ -61,7 +61,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
         if let Some(spent) = spent {
             self.note_spent(&self.calmly.shard, cell, spent, now, &mut rare);
         }
-        let job = line.pop().and_then(|job| {
+        // Each job's end comes here, mostly to find nothing, and a look is less than a call.
+        let waiting = if line.is_empty() { None } else { line.pop() };
+        let job = waiting.and_then(|job| {
             let queue_limit = self.lanes[0].spec.queue_limit_of(job.header().id());
             self.claim(job, queue_limit, now, &mut rare)
         });
@@ -73,7 +75,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 self.seat(&self.calmly.shard, &mut state, job, now, taken)
             }
             None => {
-                transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
+                transition(&self.counts, &mut state, WorkerState::Idle, now);
                 // One that was called in vain goes back to where it stood.
                 inbox.idle.add(cell.clone(), state.since);
                 Turn::Wait

@@ -26,7 +26,7 @@ use crate::sync::Timestamp;
 /// A job in a worker's hands. Dropped before it was run to its end, it ends the job as killed.
 ///
 /// The job stays in its worker's context, which this borrows, and is moved no more often than that.
-pub struct Claim<'a, J: ?Sized + Envelope>(&'a mut WorkerContext<J>);
+pub struct Claim<'a, J: ?Sized + Envelope>(pub(super) &'a mut WorkerContext<J>);
 
 /// See [`span_of`].
 #[inline]
@@ -87,13 +87,6 @@ impl<P: Send + 'static, T: Send + 'static> Claim<'_, JobCell<P, T>> {
 }
 
 impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
-    /// For a worker that has taken a job.
-    pub(super) fn new(worker: &'a mut WorkerContext<J>) -> Self {
-        // The word went from queued to claimed under the ready lock for this worker: here its one key is made.
-        worker.key = worker.taken.as_ref().map(|taken| ClaimKey::of(taken.job()));
-        Self(worker)
-    }
-
     fn taken(&self) -> &Taken<J> {
         self.0.taken.as_ref().expect("a claim is made of a job that was taken, and takes it along when it goes")
     }
@@ -105,7 +98,7 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
 
     /// The job's view of itself, to hand to it.
     pub fn context(&self) -> JobContext {
-        Running { taken: self.taken(), cell: &self.0.cell }.context()
+        self.0.context(self.taken())
     }
 
     /// Runs the job on this thread with `f`, which calls a method of its [`JobCell`](crate::JobCell).
@@ -136,30 +129,9 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         &mut self,
         polling: &mut Polling,
         cx: &mut Context<'_>,
-        mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
+        f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
     ) -> Poll<Ran> {
-        let WorkerContext { taken, key, cell, plane, .. } = &mut *self.0;
-        let (Some(taken), Some(key)) = (taken, key) else {
-            return Poll::Ready(Ran::NOTHING);
-        };
-        if !cell.resume(taken.claim) {
-            // The pool was aborted, and this job's outcome says that it runs no more: the kill that follows drops it.
-            return Poll::Pending;
-        }
-        let Polling { suspended, span } = polling;
-        let in_span = span.get_or_insert_with(|| job_span(plane, cell, taken)).as_ref().map(Span::enter);
-        let running = Running { taken, cell };
-        let polled = inside(&running, || suspended.poll(cx, || running.context(), |cx| f(taken.job(), key, cx)));
-        if in_span.is_some() {
-            tell_end(in_span);
-            if polled.is_ready() {
-                tell_end(span.take());
-            }
-        }
-        if polled.is_pending() {
-            cell.pause(taken.claim);
-        }
-        polled
+        self.0.poll_begun(polling, cx, f)
     }
 
     /// Has `f`, which can have its worker [lent](Lends::lend) the next one, bring about the job's outcome, elsewhere than here; `None`: it could not, and has begun nothing that it does not answer for. True if
@@ -284,35 +256,92 @@ impl<'a, J: ?Sized + Envelope> Claim<'a, J> {
         self.0.lose_for_good(exit);
     }
 
-    /// All bookkeeping, the next claim included, comes before the outcome is published.
+    /// See [`WorkerContext::end_ran`].
     pub(crate) fn finish(self, ran: Ran) -> bool {
+        self.0.end_ran(ran)
+    }
+}
+
+impl<J: ?Sized + Envelope> WorkerContext<J> {
+    /// One poll of the job that was begun, whose end is for [`end_ran`](Self::end_ran).
+    pub(crate) fn poll_begun(
+        &mut self,
+        polling: &mut Polling,
+        cx: &mut Context<'_>,
+        mut f: impl FnMut(&J, &mut ClaimKey, &mut Context<'_>) -> Poll<Ran>,
+    ) -> Poll<Ran> {
+        let WorkerContext { taken, key, cell, plane, .. } = self;
+        let (Some(taken), Some(key)) = (taken, key) else {
+            return Poll::Ready(Ran::NOTHING);
+        };
+        if !cell.resume(taken.claim) {
+            // The pool was aborted, and this job's outcome says that it runs no more: the kill that follows drops it.
+            return Poll::Pending;
+        }
+        let Polling { suspended, span } = polling;
+        let in_span = span.get_or_insert_with(|| job_span(plane, cell, taken)).as_ref().map(Span::enter);
+        let running = Running { taken, cell };
+        let polled = inside(&running, || suspended.poll(cx, || running.context(), |cx| f(taken.job(), key, cx)));
+        if in_span.is_some() {
+            tell_end(in_span);
+            if polled.is_ready() {
+                tell_end(span.take());
+            }
+        }
+        if polled.is_pending() {
+            cell.pause(taken.claim);
+        }
+        polled
+    }
+
+    /// What the job that was begun knows of itself.
+    pub(crate) fn begun_context(&self) -> Option<JobContext> {
+        Some(self.context(self.taken.as_ref()?))
+    }
+
+    fn context(&self, taken: &Taken<J>) -> JobContext {
+        Running { taken, cell: &self.cell }.context()
+    }
+
+    /// The job that was begun has run. All bookkeeping, the next claim included, comes before the outcome is published. True if it panicked.
+    pub(crate) fn end_ran(&mut self, ran: Ran) -> bool {
         let Ran { panicked, settled } = ran;
-        let worker = &mut *self.0;
-        worker.key = None;
-        let Some(taken) = worker.taken.take() else { return panicked };
+        self.key = None;
+        let Some(taken) = self.taken.take() else { return panicked };
         // A backend that never ran the payload lost the job; if somebody wrote its outcome, this loses and does nothing.
-        let settled = settled.or_else(|| worker.settle_lost(&taken));
+        let settled = settled.or_else(|| self.settle_lost(&taken));
         let (lane, since) = (taken.lane, taken.since);
         let spent = Spent { lane, since, ended: settled.as_ref().map(|settled| settled.ended) };
         let owed = settled.map(|settled| Owed::new(taken.job().sealed().0, settled));
-        let rare = worker.turn(worker.plane.clock.now(), Some(spent));
+        let rare = self.turn(self.plane.clock.now(), Some(spent));
         drop(owed);
         // The turnover has put something else into the cell, or nothing.
         taken.let_go();
         if let Some(rare) = rare {
-            worker.plane.after_all(*rare);
+            self.plane.after_all(*rare);
         }
         panicked
+    }
+
+    /// Ends the job that was begun, if one was and has not ended, as killed.
+    #[inline]
+    pub(crate) fn kill_begun(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.kill_with(key);
+        }
+    }
+
+    #[cold]
+    fn kill_with(&mut self, key: ClaimKey) {
+        if let Some(taken) = self.taken.take() {
+            self.end_killed(taken, key);
+        }
     }
 }
 
 impl<J: ?Sized + Envelope> Drop for Claim<'_, J> {
     fn drop(&mut self) {
-        if let Some(key) = self.0.key.take()
-            && let Some(taken) = self.0.taken.take()
-        {
-            self.0.end_killed(taken, key);
-        }
+        self.0.kill_begun();
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) use lent::{Aimed, Found};
 pub(crate) use port::{ControlPort, Garbage, Overdue, Overrun, Signal};
 pub(crate) use steer::Condemned;
 pub(crate) use tick::Alarm;
+pub(crate) use worker::Asking;
 
 use after::{After, Seldom};
 

@@ -6,7 +6,7 @@ use crate::error::{DeadLetter, Delivery};
 use crate::id::{ClaimNo, JobId};
 use crate::job::{Envelope, Redeliveries, Share};
 use crate::policy::Exit;
-use crate::slot::{Cell, CellState, Hand, Taken, transition};
+use crate::slot::{Cell, CellState, Taken, transition};
 use crate::snapshot::{Quarantined, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
@@ -137,7 +137,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             state.leave.get_or_insert(rest.exit);
             rest.until
         });
-        transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
+        transition(&self.counts, &mut state, WorkerState::Leaving, self.clock.now());
         after.leaves = true;
         drop(state);
         self.ready.came_back(lane.index());

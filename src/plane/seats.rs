@@ -26,7 +26,9 @@ impl<J: ?Sized + Envelope> Plane<J> {
 
     /// Workers that could still be started.
     pub(crate) fn startable_workers(&self) -> usize {
-        self.max().saturating_sub(self.counts.live() + self.blocked())
+        let free = self.max().saturating_sub(self.counts.live());
+        // Mostly none is, and each submission to a pool that is at its limit asks.
+        if free == 0 { 0 } else { free.saturating_sub(self.blocked()) }
     }
 
     /// True if a worker could be started in one of the slots that cannot have any now, if it could.

@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Owed, Owner, Share};
 use crate::policy::Exit;
-use crate::slot::{Cell, Hand, transition};
+use crate::slot::{Cell, transition};
 use crate::snapshot::WorkerState;
 use crate::sync::{Arc, Ordering, Timestamp};
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         self.cells.write().insert(id, cell.clone());
         let mut ready = self.ready.lock();
         let _inbox = self.inbox.lock();
-        transition(&self.counts, &mut cell.lock(), WorkerState::Starting, Hand::Empty, cell.started_at);
+        transition(&self.counts, &mut cell.lock(), WorkerState::Starting, cell.started_at);
         // It counts, and is not up: nobody goes for it yet.
         ready.lets_one_go = false;
         cell
@@ -126,7 +126,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
     pub(super) fn retire(&self, cell: &Arc<Cell>, exit: Exit, after: &mut After<J>) {
         let mut state = cell.lock();
         state.leave.get_or_insert(exit);
-        transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
+        transition(&self.counts, &mut state, WorkerState::Leaving, self.clock.now());
         drop(state);
         after.call(cell.clone());
     }
@@ -255,7 +255,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 let mut state = cell.lock();
                 state.leave.get_or_insert(Exit::Retired);
                 if state.state == WorkerState::Idle {
-                    transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, self.clock.now());
+                    transition(&self.counts, &mut state, WorkerState::Leaving, self.clock.now());
                     drop(state);
                     inbox.idle.remove(cell);
                     self.stop_searching(&mut inbox, cell);

@@ -1,13 +1,15 @@
 //! What holds the plane's locks, and for how long: with a crowd of workers, and while others look at them.
 
+use std::panic::Location;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::{ControlPort, Garbage, Plane, Signal, WorkerContext};
 use crate::config::{Limits, PoolConfig};
-use crate::id::WorkerId;
-use crate::job::JobCell;
+use crate::id::{LaneId, WorkerId};
+use crate::job::{JobCell, Share, Submission};
 use crate::policy::{Exit, RecycleReason};
+use crate::snapshot::Ended;
 use crate::sync::{Arc, AtomicUsize, Ordering, Timestamp};
 
 /// Who waits for longer waits for ever.
@@ -111,4 +113,19 @@ fn a_worker_that_is_seated_keeps_nobody_out_while_the_crowd_is_looked_at() {
         assert!(seated.join().is_ok_and(|cell| cell.id == id(0)));
     });
     assert_eq!((plane.counts.starting(), plane.cells().len()), (1, 1));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what a backend must not do either")]
+fn a_job_whose_claim_was_leaked_is_begun_no_more_and_ends_as_killed() {
+    let plane = plane(Limits::fixed(1));
+    let mut worker = WorkerContext::new(plane.clone(), plane.seat_worker(id(0), 0));
+    let submission = Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms: None };
+    let (job, queued) = Share::alone((), submission).submitted(LaneId::DEFAULT, None);
+    plane.try_admit(queued).map_err(|(_, why)| why).expect("there is room");
+    std::mem::forget(worker.next_blocking().expect("a job waits"));
+    assert_eq!(job.header().ended(), None);
+    assert!(worker.next_blocking().is_none(), "its worker is to end");
+    assert_eq!(job.header().ended(), Some(Ended::Killed));
+    assert_eq!((plane.counts.live(), plane.counts.leaving()), (0, 1));
 }

@@ -5,7 +5,7 @@ use crate::gate::Gate;
 use crate::id::LaneId;
 use crate::job::{Envelope, Share};
 use crate::policy::Exit;
-use crate::slot::{Cell, CellState, Hand, Taken, transition};
+use crate::slot::{Cell, CellState, Taken, take_up, transition};
 use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, LatchGuard, Ordering, Timestamp, prefetch};
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         } else if state.departs() || self.has_to_go(&mut ready, cell, &mut state, now) {
             state.leave.get_or_insert(Exit::Retired);
             let mut inbox = self.inbox.lock();
-            transition(&self.counts, &mut state, WorkerState::Leaving, Hand::Empty, now);
+            transition(&self.counts, &mut state, WorkerState::Leaving, now);
             after.leaves = true;
             drop(state);
             self.stop_searching(&mut inbox, cell);
@@ -150,7 +150,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let turn = match job {
             Some(job) => self.seat(self.shard(cell.id.slot as usize), &mut state, job, now, taken),
             None => {
-                transition(&self.counts, &mut state, WorkerState::Idle, Hand::Empty, now);
+                transition(&self.counts, &mut state, WorkerState::Idle, now);
                 Turn::Wait
             }
         };
@@ -188,7 +188,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
         let (job, shown) = Taken::new(job, lane, state.next_claim(), now);
         debug_assert!(taken.is_none(), "a worker has one job at a time, and one that is written over would never end");
         *taken = Some(job);
-        transition(&self.counts, state, WorkerState::Busy, Hand::Takes(shown), now);
+        take_up(&self.counts, state, shown, now);
         Turn::Run
     }
 

@@ -5,7 +5,7 @@ use crate::error::{CancelledJob, JobError, LimitKind, StartError, TimedOut};
 use crate::id::{ClaimNo, WorkerId};
 use crate::job::{Envelope, Header, Owed, Owner, Share};
 use crate::policy::Exit;
-use crate::slot::{Cell, Hand, Taken, transition};
+use crate::slot::{Cell, Taken, abandon, transition};
 use crate::snapshot::{Ended, WorkerState};
 use crate::sync::{Arc, Timestamp};
 
@@ -67,8 +67,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
             after.leaves = to == WorkerState::Leaving;
             let was_idle = state.state == WorkerState::Idle;
             // An abandoned worker still has its job, and inventory shows it.
-            let hand = if to == WorkerState::Abandoned { Hand::Keeps } else { Hand::Empty };
-            transition(&self.counts, &mut state, to, hand, self.clock.now());
+            match to {
+                WorkerState::Abandoned => abandon(&self.counts, &mut state, self.clock.now()),
+                to => transition(&self.counts, &mut state, to, self.clock.now()),
+            }
             drop(state);
             self.stop_searching(&mut inbox, cell);
             if was_idle {

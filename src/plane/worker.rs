@@ -33,9 +33,9 @@ pub(super) const SPINS: u32 = 700;
 pub struct WorkerContext<J: ?Sized + Envelope> {
     pub(super) plane: Arc<Plane<J>>,
     pub(super) cell: Arc<Cell>,
-    /// The job that is claimed: the next one, taken when the last one ended, or the one of the [`Claim`] that is out.
+    /// The job that is claimed: the next one, taken when the last one ended, or the one that was begun.
     pub(super) taken: Option<Taken<J>>,
-    /// The right to its payload, while a [`Claim`] is out.
+    /// The right to its payload, once it was begun: then it lies here, or whoever holds a [`Claim`] has given it up.
     pub(super) key: Option<ClaimKey>,
     /// The job that is to be the next one, if one was lent.
     #[cfg(any(feature = "process", millpond_loom))]
@@ -50,6 +50,13 @@ pub struct WorkerContext<J: ?Sized + Envelope> {
     stands: bool,
     company: Company,
     exit: Option<Exit>,
+}
+
+/// A worker that asks for its next job, from one poll to the next.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Asking {
+    /// Whether others go first was asked.
+    counted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -161,12 +168,15 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
         taken.let_go();
     }
 
-    /// True if the job that was taken may be begun: a worker that stood before it may find that it was taken back. Then it is to end, and lets go
-    /// of the job here.
-    fn begins(&mut self) -> bool {
+    /// Begins the job that was taken: its key is made. False: a worker that stood before it may find that it was taken back. Then it is to end,
+    /// and lets go of the job here.
+    pub(crate) fn begin(&mut self) -> bool {
         let begins =
             !std::mem::take(&mut self.stands) || self.taken.as_ref().is_some_and(|taken| self.cell.go_on(taken.claim));
-        if !begins {
+        if begins {
+            // The word went from queued to claimed under the ready lock for this worker: here its one key is made.
+            self.key = self.taken.as_ref().map(|taken| ClaimKey::of(taken.job()));
+        } else {
             self.retire();
         }
         begins
@@ -178,48 +188,54 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
     ///
     /// Dropping the future loses no job: one that was taken is kept for the next call.
     pub async fn next(&mut self) -> Option<Claim<'_, J>> {
-        let mut counted = false;
-        let has_job = poll_fn(|cx| {
-            if self.place == Place::Idle {
-                std::task::ready!(self.poll_called(cx));
-                self.place = Place::Between;
-                if self.company.is_expected() {
-                    return yield_now(cx);
-                }
+        let mut asking = Asking::default();
+        let has_job = poll_fn(|cx| self.poll_next(&mut asking, cx)).await;
+        (has_job && self.begin()).then(|| Claim(self))
+    }
+
+    /// Ready with whether a job was taken, which is to be [begun](Self::begin) next; false: the worker has to end.
+    pub(crate) fn poll_next(&mut self, asking: &mut Asking, cx: &mut Context<'_>) -> Poll<bool> {
+        // Of a claim that was leaked: a job is begun once.
+        self.kill_begun();
+        if self.place == Place::Idle {
+            std::task::ready!(self.poll_called(cx));
+            self.place = Place::Between;
+            if self.company.is_expected() {
+                return yield_now(cx);
             }
-            let has_job = std::task::ready!(self.poll_take(cx));
-            if has_job && !std::mem::replace(&mut counted, true) {
-                // The worker that was called may lie where only this thread can get at it, and the job may block this thread:
-                // it goes first, and this one stands where another thread can take it.
-                let called = std::mem::take(&mut self.called);
-                if self.company.others_go_first() || called {
-                    // Once: it may have been taken back since, if this is a call after one that was dropped.
-                    if !self.stands
-                        && let Some(taken) = &self.taken
-                    {
-                        self.cell.stand(taken.claim);
-                        self.stands = true;
-                    }
-                    return yield_now(cx);
+        }
+        let has_job = std::task::ready!(self.poll_take(cx));
+        if has_job && !std::mem::replace(&mut asking.counted, true) {
+            // The worker that was called may lie where only this thread can get at it, and the job may block this thread:
+            // it goes first, and this one stands where another thread can take it.
+            let called = std::mem::take(&mut self.called);
+            if self.company.others_go_first() || called {
+                // Once: it may have been taken back since, if this is a call after one that was dropped.
+                if !self.stands
+                    && let Some(taken) = &self.taken
+                {
+                    self.cell.stand(taken.claim);
+                    self.stands = true;
                 }
+                return yield_now(cx);
             }
-            Poll::Ready(has_job)
-        })
-        .await;
-        (has_job && self.begins()).then(|| Claim::new(self))
+        }
+        Poll::Ready(has_job)
     }
 
     /// The same for a worker that is a thread: parks it until there is a job.
     #[cfg(not(millpond_loom))]
     pub fn next_blocking(&mut self) -> Option<Claim<'_, J>> {
+        // Of a claim that was leaked: a job is begun once.
+        self.kill_begun();
         if self.taken.is_some() {
-            return self.begins().then(|| Claim::new(self));
+            return self.begin().then(|| Claim(self));
         }
         let waker = thread_waker();
         let mut cx = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(has_job) = self.poll_take(&mut cx) {
-                return has_job.then(|| Claim::new(self));
+                return (has_job && self.begin()).then(|| Claim(self));
             }
             if !self.spin() {
                 std::thread::park();
@@ -329,6 +345,8 @@ fn yield_now(cx: &Context<'_>) -> Poll<bool> {
 
 impl<J: ?Sized + Envelope> Drop for WorkerContext<J> {
     fn drop(&mut self) {
+        // Of a claim that was leaked, or of what a panic kept from ending it.
+        self.kill_begun();
         #[cfg(any(feature = "process", millpond_loom))]
         {
             drop(self.lent.take());

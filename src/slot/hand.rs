@@ -64,11 +64,3 @@ impl<J: ?Sized + Envelope> Taken<J> {
         drop(ManuallyDrop::into_inner(self.job));
     }
 }
-
-/// What a worker has in its hands in its next state.
-pub(crate) enum Hand {
-    Empty,
-    Takes(Shown),
-    /// The same as before.
-    Keeps,
-}

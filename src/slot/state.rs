@@ -1,8 +1,8 @@
 //! What a worker does, and since when: the part of its cell that is under a lock.
 
 use super::Counts;
-use super::hand::{Hand, Held, Shown};
-use crate::id::ClaimNo;
+use super::hand::{Held, Shown};
+use crate::id::{ClaimNo, LaneId};
 use crate::job::{Envelope, Share};
 use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::WorkerState;
@@ -62,23 +62,36 @@ impl CellState {
     }
 }
 
-/// Moves a worker from one state to the next, with what it holds then. The only place where [`Counts`] change.
+/// Moves a worker to another state, with nothing in its hands. In this file alone [`Counts`] change.
 #[inline]
-pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState, hand: Hand, now: Timestamp) {
+pub(crate) fn transition(counts: &Counts, cell: &mut CellState, to: WorkerState, now: Timestamp) {
+    shift(counts, cell, to, None, now);
+    cell.held = None;
+}
+
+/// Moves a worker to a job that it takes into its hands.
+#[inline]
+pub(crate) fn take_up(counts: &Counts, cell: &mut CellState, shown: Shown, now: Timestamp) {
+    shift(counts, cell, WorkerState::Busy, Some(shown.lane), now);
+    // Also from one job to the next.
+    cell.since = now;
+    cell.held = Some(shown);
+}
+
+/// Gives a worker up, which keeps what it has in its hands.
+pub(crate) fn abandon(counts: &Counts, cell: &mut CellState, now: Timestamp) {
+    let keeps = cell.held.as_ref().map(|held| held.lane);
+    shift(counts, cell, WorkerState::Abandoned, keeps, now);
+}
+
+#[inline]
+fn shift(counts: &Counts, cell: &mut CellState, to: WorkerState, holds: Option<LaneId>, now: Timestamp) {
     let held = cell.held.as_ref().map(|held| held.lane);
-    let holds = match &hand {
-        Hand::Empty => None,
-        Hand::Takes(shown) => Some(shown.lane),
-        Hand::Keeps => held,
-    };
-    counts.pass((cell.state, held), (to, holds));
-    if cell.state != to || matches!(hand, Hand::Takes(_)) {
-        cell.since = now;
+    // From one job of a lane to the next nothing is counted, so that readers see no dip.
+    if cell.state != to || held != holds {
+        counts.pass((cell.state, held), (to, holds));
     }
-    cell.state = to;
-    match hand {
-        Hand::Empty => cell.held = None,
-        Hand::Takes(shown) => cell.held = Some(shown),
-        Hand::Keeps => {}
+    if cell.state != to {
+        (cell.state, cell.since) = (to, now);
     }
 }
