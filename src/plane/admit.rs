@@ -143,10 +143,10 @@ impl<J: ?Sized + Envelope> Plane<J> {
         // Whoever searches looks after it, and calls the next. A seat that is released later is released by a worker that
         // comes by the inbox before it idles, so reading the seats here, under this lock alone, misses none.
         if inbox.gate.dispatches() && (!self.has_reserves() || self.startable(lane, None) > 0) {
-            if inbox.searching == 0 {
-                self.rouse_one(inbox, after);
-            } else if inbox.idle.is_empty() {
+            if inbox.idle.is_empty() {
                 self.demand(inbox, after);
+            } else if inbox.searching == 0 {
+                self.rouse_one(inbox, after);
             }
         }
     }

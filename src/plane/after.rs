@@ -87,9 +87,15 @@ impl<J: ?Sized + Envelope> After<J> {
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
-    /// Does what was put off until the locks were free.
+    /// Does what was put off until the locks were free; mostly nothing was.
     #[inline]
     pub(super) fn after(&self, after: After<J>) {
+        if after.wake.is_some() || after.rare.is_some() || after.demand || after.quiet || after.leaves {
+            self.after_some(after);
+        }
+    }
+
+    fn after_some(&self, after: After<J>) {
         let After { wake, demand, quiet, leaves, rare } = after;
         if let Some(cell) = wake {
             wake_worker(&cell);

@@ -245,7 +245,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
             // that will not make it would leave no time for those that can. The newest goes first while that lasts
             // ("adaptive LIFO": Maurer, "Fail at Scale", ACM Queue 13/8, 2015); the oldest leave when their time is over.
             // One that is dead does not count, it only stands there still.
-            let is_pressed = |job: &Share<J>| job.header().is_queued() && job.header().is_pressed(now);
+            let is_pressed = |job: &Share<J>| job.header().is_pressed(now) && job.header().is_queued();
             let hurries = |job: &Share<J>| job.header().deadline() != Timestamp::NEVER;
             // One without a deadline can wait; and where each seat could take what is queued next, nothing has to be given up.
             let overtakes = || line.back().is_some_and(hurries) && self.queued(lane.index()) > self.max();

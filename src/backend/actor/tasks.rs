@@ -119,11 +119,19 @@ impl TaskRoutine {
     fn poll_job(&mut self, cx: &mut Context<'_>) -> Poll<Ran> {
         let Self { worker, interceptors, context, polling, .. } = self;
         worker.poll_begun(polling, cx, |job, key, cx| {
-            if let Some(context) = context.take() {
-                interceptors.around(&context, key);
+            if context.is_some() {
+                tell(interceptors, context, key);
             }
             job.poll_job(key, cx)
         })
+    }
+}
+
+/// Tells the interceptors that the job begins, once.
+#[cold]
+fn tell(interceptors: &Interceptors, context: &mut Option<JobContext>, key: &mut ClaimKey) {
+    if let Some(context) = context.take() {
+        interceptors.around(&context, key);
     }
 }
 
