@@ -4,7 +4,7 @@ use super::cell::Inner;
 use super::{Envelope, Share};
 use crate::snapshot::Ended;
 
-/// The right to one job's payload. Held by the worker that claimed it, inside a [`Claim`](crate::Claim).
+/// The right to one job's payload. Held by the worker that claimed it, from when it begins the job.
 pub struct ClaimKey {
     /// The cell's address: an identity, compared and never followed.
     pub(super) cell: usize,

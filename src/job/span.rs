@@ -2,7 +2,7 @@
 //! was in, so that context goes through the queue to the worker.
 
 use tracing::dispatcher::{Dispatch, has_been_set, with_default};
-use tracing::level_filters::LevelFilter;
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::{Level, Span};
 
 use super::Header;
@@ -12,10 +12,10 @@ use crate::id::WorkerId;
 /// True if somebody wants spans of jobs. While nobody listens at that level, one load and no more.
 #[inline]
 pub(super) fn is_wanted() -> bool {
-    LevelFilter::current() >= LevelFilter::DEBUG && is_enabled()
+    LevelFilter::DEBUG <= STATIC_MAX_LEVEL && LevelFilter::DEBUG <= LevelFilter::current() && is_enabled()
 }
 
-#[cold]
+#[inline(never)]
 fn is_enabled() -> bool {
     tracing::span_enabled!(target: "millpond::job", Level::DEBUG)
 }

@@ -87,10 +87,11 @@ impl<J: ?Sized + Envelope> After<J> {
 }
 
 impl<J: ?Sized + Envelope> Plane<J> {
-    /// Does what was put off until the locks were free; mostly nothing was.
+    /// Does what was put off until the locks were free; where there is more work than workers, mostly nothing was.
     #[inline]
     pub(super) fn after(&self, after: After<J>) {
-        if after.wake.is_some() || after.rare.is_some() || after.demand || after.quiet || after.leaves {
+        let After { wake, demand, quiet, leaves, rare } = &after;
+        if wake.is_some() || rare.is_some() || *demand || *quiet || *leaves {
             self.after_some(after);
         }
     }

@@ -4,13 +4,13 @@ use std::panic::Location;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{ControlPort, Garbage, Plane, Signal, WorkerContext};
+use super::{Claim, ControlPort, Garbage, Plane, Signal, WorkerContext};
 use crate::config::{Limits, PoolConfig};
 use crate::id::{LaneId, WorkerId};
 use crate::job::{JobCell, Share, Submission};
 use crate::policy::{Exit, RecycleReason};
 use crate::snapshot::Ended;
-use crate::sync::{Arc, AtomicUsize, Ordering, Timestamp};
+use crate::sync::{Arc, AtomicUsize, Ordering, Timestamp, block_on};
 
 /// Who waits for longer waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(60);
@@ -116,16 +116,30 @@ fn a_worker_that_is_seated_keeps_nobody_out_while_the_crowd_is_looked_at() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "what a backend must not do either")]
 fn a_job_whose_claim_was_leaked_is_begun_no_more_and_ends_as_killed() {
-    let plane = plane(Limits::fixed(1));
-    let mut worker = WorkerContext::new(plane.clone(), plane.seat_worker(id(0), 0));
-    let submission = Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms: None };
-    let (job, queued) = Share::alone((), submission).submitted(LaneId::DEFAULT, None);
-    plane.try_admit(queued).map_err(|(_, why)| why).expect("there is room");
-    std::mem::forget(worker.next_blocking().expect("a job waits"));
-    assert_eq!(job.header().ended(), None);
-    assert!(worker.next_blocking().is_none(), "its worker is to end");
-    assert_eq!(job.header().ended(), Some(Ended::Killed));
-    assert_eq!((plane.counts.live(), plane.counts.leaving()), (0, 1));
+    type Ends = fn(WorkerContext<Job>);
+    let ends: [Ends; 5] = [
+        |mut worker| assert!(worker.next_blocking().is_none(), "it is to end"),
+        |mut worker| assert!(block_on(worker.next()).is_none(), "it is to end"),
+        |mut worker| worker.finish(),
+        |mut worker| worker.condemn(),
+        drop,
+    ];
+    for (number, end) in ends.into_iter().enumerate() {
+        let plane = plane(Limits::fixed(1));
+        let mut worker = WorkerContext::new(plane.clone(), plane.seat_worker(id(0), 0));
+        let submission = Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms: None };
+        let (job, queued) = Share::alone((), submission).submitted(LaneId::DEFAULT, None);
+        plane.try_admit(queued).map_err(|(_, why)| why).expect("there is room");
+        leak(worker.next_blocking().expect("a job waits"));
+        assert_eq!(job.header().ended(), None);
+        end(worker);
+        assert_eq!(job.header().ended(), Some(Ended::Killed), "way {number}");
+        assert_eq!((plane.counts.live(), plane.all_queued()), (0, 0), "way {number}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "what a backend must not do either")]
+fn leak(claim: Claim<'_, Job>) {
+    std::mem::forget(claim);
 }

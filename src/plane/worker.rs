@@ -139,6 +139,8 @@ impl<J: ?Sized + Envelope> WorkerContext<J> {
 
     /// It takes no more jobs. Its state is to be dropped before this is, and that may take its time: no job waits for it here, taken or called for.
     fn retire(&mut self) {
+        // Of a claim that was leaked: what was begun does not go back.
+        self.kill_begun();
         self.give_back();
         self.plane.release(&self.cell);
         self.place = Place::Left;

@@ -12,7 +12,7 @@ use super::{Host, facts};
 use crate::backend::host::Hosted;
 use crate::backend::{Backend, Capabilities, Hosts, Interceptor, Interceptors, KillReach, Started};
 use crate::error::{BuildError, StartError};
-use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, Share};
+use crate::job::{ClaimKey, Envelope, JobCell, JobContext, Ran, Share, tell_end};
 use crate::plane::{Asking, Polling, WorkerContext};
 
 /// A future, as a worker sees it.
@@ -128,7 +128,7 @@ impl TaskRoutine {
 }
 
 /// Tells the interceptors that the job begins, once.
-#[cold]
+#[inline(never)]
 fn tell(interceptors: &Interceptors, context: &mut Option<JobContext>, key: &mut ClaimKey) {
     if let Some(context) = context.take() {
         interceptors.around(&context, key);
@@ -164,8 +164,8 @@ impl Future for TaskRoutine {
 
 impl Drop for TaskRoutine {
     fn drop(&mut self) {
-        // What the job left between two polls, then the job, then why the worker goes. A panic on the way leaves the rest to the fields' order.
-        self.polling = Polling::default();
+        // What the job left between two polls, then the job, then why the worker goes.
+        tell_end(std::mem::take(&mut self.polling));
         self.worker.kill_begun();
         self.hosted = None;
     }
