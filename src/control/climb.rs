@@ -69,10 +69,6 @@ impl Climb {
         self.next.checked_sub(1).map(|last| self.rungs[last].0)
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.job.as_ref().is_some_and(|job| job.header().is_done())
-    }
-
     pub(super) fn ended_by_itself(&self) -> bool {
         let ended = self.job.as_ref().and_then(|job| job.header().ended());
         matches!(ended, Some(Ended::Completed | Ended::Panicked))

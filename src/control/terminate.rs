@@ -173,9 +173,7 @@ impl<B: Backend> Supervision<B> {
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
                 return;
             }
-            if self.is_let_off(climb) {
-                // It may have its outcome while its worker holds it still.
-                let fate = if climb.has_ended() { Fate::Finished } else { Fate::StillRunning };
+            if let Some(fate) = self.let_off(climb) {
                 climb.fate = Some((fate, climb.last_rung(), now.since(began)));
                 return;
             }
@@ -203,10 +201,10 @@ impl<B: Backend> Supervision<B> {
         }
     }
 
-    /// True for an overdue job that makes progress again before its worker is taken.
-    fn is_let_off(&self, climb: &Climb) -> bool {
-        let silence = climb.silence.as_ref().filter(|_| climb.last_rung() != Some(Rung::Kill));
-        silence.is_some_and(|silence| self.is_over(silence))
+    /// What becomes of an overdue job that makes progress again before its worker is taken, or ends.
+    fn let_off(&self, climb: &Climb) -> Option<Fate> {
+        let silence = climb.silence.as_ref().filter(|_| climb.last_rung() != Some(Rung::Kill))?;
+        self.is_over(silence).then(|| if silence.has_ended() { Fate::Finished } else { Fate::StillRunning })
     }
 
     /// What became of the target, if that is known by now.

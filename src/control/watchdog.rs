@@ -79,6 +79,12 @@ impl Silence {
         self.cell.lock().in_hand().filter(|held| held.claim == self.claim && !held.job.header().is_done())
     }
 
+    /// True once the claim is over, or the job has its outcome, whichever is seen first: its worker gives it back before it publishes that, and
+    /// an outcome that control writes is there before its worker knows.
+    pub(super) fn has_ended(&self) -> bool {
+        self.held().is_none()
+    }
+
     fn name(&self) -> Claimed {
         (self.cell.id, self.claim)
     }
@@ -302,5 +308,36 @@ impl<B: Backend> Supervision<B> {
         let Silence { cell, job, claim, since } = silence;
         let (worker, job, silent_for) = (cell.id, job.header().id(), now.since(*since));
         self.tell(PoolEvent::OverdueRung { worker, claim: *claim, job, rung, silent_for });
+    }
+}
+
+#[cfg(all(test, not(millpond_loom)))]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::id::LaneId;
+    use crate::job::{JobCell, PoolNo, Submission};
+    use crate::slot::{Counts, Taken, take_up, transition};
+    use crate::snapshot::WorkerState;
+    use crate::sync::Clock;
+
+    #[test]
+    fn a_job_that_its_worker_has_given_back_has_ended_before_its_outcome_is_there() {
+        let (clock, counts) = (Clock::real(), Counts::new(1));
+        let cell = Cell::new(WorkerId { slot: 0, generation: 1 }, 0, PoolNo::NOBODY, clock.clone());
+        let submission = Submission { lane: LaneId::DEFAULT, site: Location::caller(), terms: None };
+        let (handle, queued) = Share::<JobCell<(), ()>>::alone((), submission).submitted(LaneId::DEFAULT, None);
+        let now = clock.now();
+        let claim = cell.lock().next_claim();
+        let (taken, shown) = Taken::new(queued, LaneId::DEFAULT, claim, now);
+        take_up(&counts, &mut cell.lock(), shown, now);
+        let silence = Silence { cell: cell.clone(), job: handle.erase(), claim, since: now };
+        assert!(!silence.has_ended());
+        // As a turnover does, after which the outcome is published.
+        transition(&counts, &mut cell.lock(), WorkerState::Idle, now);
+        taken.let_go();
+        assert!(silence.has_ended());
+        assert!(!silence.job.header().is_done());
     }
 }
