@@ -33,8 +33,7 @@ impl<B: Backend> Supervision<B> {
 
     pub(super) fn settle_resize(&mut self) {
         // Paid, and those who paid are gone: everybody who is employed holds a seat.
-        let seated = self.plane().counts.live() + self.plane().counts.abandoned();
-        if self.settling.is_some() && self.plane().debt() == 0 && self.employed.len() <= seated {
+        if self.settling.is_some() && self.plane().has_settled(self.employed.len()) {
             self.finish_settling();
         }
     }

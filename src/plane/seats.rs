@@ -59,9 +59,22 @@ impl<J: ?Sized + Envelope> Plane<J> {
         beyond > 0 && self.counts.live() == 0 && beyond + self.given_up.load(Ordering::Acquire) >= self.max()
     }
 
-    /// Seats owed back after a shrink.
-    pub(crate) fn debt(&self) -> usize {
+    /// Seats owed back after a shrink. Exact under the inbox lock: without it, a worker that goes from one state to another may be counted twice.
+    pub(super) fn debt(&self) -> usize {
         self.counts.live().saturating_sub(self.max())
+    }
+
+    /// The same for whoever holds no lock, exact.
+    pub(crate) fn exact_debt(&self) -> usize {
+        let _inbox = self.inbox.lock();
+        self.debt()
+    }
+
+    /// True if no seat is owed back, and of so many workers that have not ended none is on its way out.
+    pub(crate) fn has_settled(&self, employed: usize) -> bool {
+        // Under the lock, as above.
+        let _inbox = self.inbox.lock();
+        self.debt() == 0 && employed <= self.counts.live() + self.counts.abandoned()
     }
 
     /// Every lane's numbers; `released` is a seat that its worker is about to give back.

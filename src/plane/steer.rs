@@ -104,7 +104,7 @@ impl<J: ?Sized + Envelope> Plane<J> {
                 break;
             }
         }
-        let debt = self.debt();
+        let debt = self.exact_debt();
         self.after(after);
         Ok(debt)
     }

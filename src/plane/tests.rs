@@ -143,3 +143,21 @@ fn a_job_whose_claim_was_leaked_is_begun_no_more_and_ends_as_killed() {
 fn leak(claim: Claim<'_, Job>) {
     std::mem::forget(claim);
 }
+
+#[test]
+fn what_is_owed_is_counted_while_nobody_goes_from_one_state_to_another() {
+    let plane = plane(Limits::fixed(2));
+    let _workers = idle(&plane, 2);
+    let (tell, told) = mpsc::channel();
+    let (tell, tell_too) = (tell.clone(), tell);
+    let inbox = plane.inbox.lock();
+    std::thread::scope(|scope| {
+        scope.spawn(|| tell.send(plane.exact_debt() == 0));
+        scope.spawn(|| tell_too.send(plane.has_settled(2)));
+        let early = told.recv_timeout(Duration::from_millis(50));
+        // Before anything fails, or the threads would never end.
+        drop(inbox);
+        assert!(early.is_err(), "it counts beside whoever changes the counts");
+        assert!(told.iter().take(2).all(|answer| answer));
+    });
+}
